@@ -1,0 +1,148 @@
+"""What people read: short reports and tables. Nothing of it reaches ``--json``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from lora_pipeline.foundation.errors import PipelineError
+from lora_pipeline.foundation.result import Result
+
+_LABEL_WIDTH = 11
+MAX_WRITTEN_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of words: column titles and rows."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a command says to a person.
+
+    Attributes:
+        headline: First line; the answer.
+        rows: Labelled lines below it. A label of ``pass``, ``fail``, ``not proven``,
+            ``warning`` is coloured.
+        tables: Tables below the rows.
+        lines: Free lines below the tables.
+    """
+
+    headline: str
+    rows: Sequence[tuple[str, str]] = ()
+    tables: Sequence[Table] = ()
+    lines: Sequence[str] = field(default_factory=tuple)
+
+
+_COLOURS = {
+    "pass": "green",
+    "fail": "red",
+    "error": "red",
+    "refused": "red",
+    "not proven": "yellow",
+    "warning": "yellow",
+}
+
+
+def plain(text: str) -> str:
+    """Return text that cannot steer a terminal: control and direction characters escaped."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else _escape(character)
+        for character in text
+    )
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print the one JSON document of a call."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def print_report(report: Report, result: Result) -> None:
+    """Print a report, then what was written, the warnings and the next commands."""
+    click.echo(plain(report.headline))
+    width = max([_LABEL_WIDTH, *(len(label) + 2 for label, _ in report.rows)])
+    for label, text in report.rows:
+        _row(label, text, width)
+    for table in report.tables:
+        _print_table(table)
+    for line in report.lines:
+        click.echo(plain(line))
+    if result.written:
+        _row("would write" if result.dry_run else "wrote", _written(result.written), width)
+    for warning in result.warnings:
+        _row("warning", warning, width)
+    if result.suggestions:
+        click.echo(f"{click.style('next', bold=True)}  " + plain("  ·  ".join(result.suggestions)))
+
+
+def print_error(error: PipelineError) -> None:
+    """Print a failure on stderr: the thing and the rule, where it came from, what to do."""
+    head = f"{click.style('error', fg='red', bold=True)}  {plain(error.message)}"
+    click.echo(f"{head}  [{error.code}]", err=True)
+    if error.source:
+        click.echo(f"  from   {plain(error.source)}", err=True)
+    for violation in error.violations[1:9]:
+        click.echo(f"  also   {plain(str(violation))}", err=True)
+    if len(error.violations) > 9:
+        click.echo(f"  also   {len(error.violations) - 9} more", err=True)
+    if error.hint:
+        click.echo(f"{click.style('next', bold=True)}   {plain(error.hint)}", err=True)
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes as people read it."""
+    amount = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{size} B"
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Return a number with its noun: ``1 image``, ``2 images``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _row(label: str, text: str, width: int) -> None:
+    shown = click.style(label.ljust(width), fg=_COLOURS.get(label)) if label else " " * width
+    first, *rest = plain(text).split("\n")
+    click.echo(f"  {shown}{first}")
+    for line in rest:
+        click.echo(f"  {' ' * width}{line}")
+
+
+def _written(paths: Sequence[str]) -> str:
+    if len(paths) <= MAX_WRITTEN_SHOWN:
+        return "\n".join(paths)
+    return "\n".join([*paths[: MAX_WRITTEN_SHOWN - 1], f"… and {len(paths) - 3} more files"])
+
+
+def _print_table(table: Table) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in table.columns:
+        drawn.add_column(column)
+    for row in table.rows:
+        drawn.add_row(*(Text(plain(str(value))) for value in row))
+    # Without a terminal a table is not cut at 80 columns: someone will grep it.
+    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "200"))
+    Console(width=width, highlight=False).print(drawn)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

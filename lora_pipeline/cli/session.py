@@ -1,0 +1,111 @@
+"""One run of the command line: its global options, and how it calls an operation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
+
+import click
+
+from lora_pipeline.cli.output import Report, print_json, print_report
+from lora_pipeline.foundation.result import Result
+
+if TYPE_CHECKING:
+    from lora_pipeline.workspace.root import Workspace
+
+P = ParamSpec("P")
+
+
+@dataclass
+class Session:
+    """The options that hold for the whole call."""
+
+    workspace_path: str | None = None
+    project: str | None = None
+    actor: str | None = None
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    dry_run: bool = False
+    commit: bool = False
+    exit_code: int = 0
+
+    def open_workspace(self) -> Workspace:
+        """Return the workspace of this call, with progress shown in the terminal.
+
+        Raises:
+            WorkspaceNotFoundError, SettingsError: When there is none, or its settings are bad.
+        """
+        from lora_pipeline.cli.progress import terminal_sink
+        from lora_pipeline.workspace.root import find_root, is_root, open_workspace
+
+        start = Path(self.workspace_path).resolve() if self.workspace_path else Path.cwd()
+        root = start if self.workspace_path and is_root(start) else find_root(start)
+        return open_workspace(
+            root,
+            actor=self.actor,
+            project=self.project,
+            dry_run=self.dry_run,
+            sink=terminal_sink(show=not (self.quiet or self.json), verbose=self.verbose),
+        )
+
+    def run(
+        self,
+        operation: Callable[Concatenate[Workspace, P], Result],
+        text: Callable[[Result], Report],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Result:
+        """Call an operation, commit when asked to, and print its result.
+
+        Args:
+            operation: The verb; called with the workspace first.
+            text: Turns the result into what people read.
+            *args: Passed to the operation.
+            **kwargs: Passed to the operation.
+
+        Raises:
+            PipelineError: As the operation does.
+        """
+        workspace = self.open_workspace()
+        try:
+            result = operation(workspace, *args, **kwargs)
+        finally:
+            close = getattr(workspace.events, "close", None)
+            if close:
+                close()
+        if self.commit and not self.dry_run and result.written:
+            result = self._commit(workspace, result)
+        self.show(result, text)
+        return result
+
+    def show(self, result: Result, text: Callable[[Result], Report]) -> None:
+        """Print a result in the mode that was asked for and note the exit code."""
+        if self.json:
+            print_json(result.to_dict())
+        elif not self.quiet:
+            print_report(text(result), result)
+        if not result.success:
+            self.exit_code = 1
+            if self.quiet and not self.json and result.refusal:
+                click.echo(result.refusal.message, err=True)
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask before something that cannot be taken back.
+
+        Raises:
+            click.UsageError: When nobody is there to answer.
+        """
+        if yes or self.dry_run:
+            return
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"{question} Add --yes to answer without a terminal.")
+        click.confirm(question, abort=True)
+
+    def _commit(self, workspace: Workspace, result: Result) -> Result:
+        from lora_pipeline.operations.commit import commit_written
+
+        return commit_written(workspace, result)

@@ -1,0 +1,117 @@
+"""The dataset manifest: the hashed list of images and captions, and how it was made."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from lora_pipeline.catalog.records import Provenance
+from lora_pipeline.foundation.record import Part, Record
+
+Split = Literal["train", "held_out"]
+CaptionStrategy = Literal["tags", "tags+spec", "tags+spec+title"]
+
+
+class Selection(Part, frozen=True, kw_only=True):
+    """The rule that chose the images; building again repeats it."""
+
+    source: str = "assets"
+    status: str = "approved"
+    variant_policy: str = "primary|selected|first"
+    asset_types: tuple[str, ...] = ()
+    checkpoints: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    tag_mode: Literal["all", "any"] = "all"
+    not_tags: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
+    scenarios: tuple[str, ...] = ()
+    include_spec_tags: bool = True
+    min_rating: int = 0
+    caption_strategy: str = ""
+    include_prompt_tokens: bool = False
+    note: str = ""
+
+
+class CaptionRule(Part, frozen=True, kw_only=True):
+    """How captions are made from tags, spec and catalog tokens."""
+
+    strategy: CaptionStrategy = "tags"
+    include_prompt_tokens: bool = False
+    checkpoint_id: str = ""
+    trigger_word: str = ""
+    prefix: str = ""
+    suffix: str = ""
+
+
+class Normalization(Part, frozen=True, kw_only=True):
+    """How every image is brought to one form before any trainer sees it.
+
+    ``alpha`` says what becomes of transparency: ``background`` lays it on ``background``.
+    """
+
+    version: int = 1
+    alpha: Literal["background"] = "background"
+    background: str = "#FFFFFF"
+    color_space: Literal["srgb"] = "srgb"
+    format: Literal["png"] = "png"
+
+
+class SplitRule(Part, frozen=True, kw_only=True):
+    """Which share of the images is held out of training, chosen by content digest."""
+
+    held_out: float = 0.0
+    salt: str = "lora-pipeline/split/v1"
+
+
+class LicenseCount(Part, frozen=True, kw_only=True):
+    """How many images stand under a licence; an empty one means none was recorded."""
+
+    license: str
+    images: int
+
+
+class ProvenanceSummary(Part, frozen=True, kw_only=True):
+    """Who made the images and under which licences they stand."""
+
+    authors: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    licenses: tuple[LicenseCount, ...] = ()
+
+
+class Item(Part, frozen=True, kw_only=True):
+    """One image with its caption, as training sees it."""
+
+    asset_id: str
+    asset_version_id: str
+    variant_id: str
+    path: str
+    caption: str = ""
+    tags: tuple[str, ...] = ()
+    sha256: str = ""
+    xxh3: str = ""
+    bytes: int = 0
+    width: int = 0
+    height: int = 0
+    license: str = ""
+    split: Split = "train"
+    repeats: int = 1
+
+
+class Manifest(Record, frozen=True, kw_only=True):
+    """The dataset manifest. ``content_hash`` covers what training sees and nothing else."""
+
+    KIND: ClassVar[str] = "dataset"
+    ONE_LINE_EACH: ClassVar[tuple[str, ...]] = ("items",)
+
+    id: str
+    scope: Literal["baseline", "project"]
+    created_at: str
+    updated_at: str
+    items: tuple[Item, ...]
+    project_id: str = ""
+    provenance: Provenance = Provenance()
+    provenance_summary: ProvenanceSummary = ProvenanceSummary()
+    selection: Selection = Selection()
+    caption_rule: CaptionRule = CaptionRule()
+    normalization: Normalization = Normalization()
+    split_rule: SplitRule = SplitRule()
+    content_hash: str = ""

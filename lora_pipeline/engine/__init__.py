@@ -1,0 +1,1 @@
+"""Where work runs, and how it reports progress and is cancelled."""

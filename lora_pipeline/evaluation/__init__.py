@@ -1,0 +1,1 @@
+"""Suites, grids, contact sheets and reviews: what people see before they decide."""

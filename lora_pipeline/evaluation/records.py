@@ -1,0 +1,156 @@
+"""Records of evaluation: the suite, the grid that was rendered, and what people said of it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from lora_pipeline.foundation.record import Part, Record
+
+PromptKind = Literal[
+    "in_domain", "novel_context", "other_style", "composition", "no_trigger", "class_only",
+    "must", "must_never", "training_caption",
+]  # fmt: skip
+
+
+class SuitePrompt(Part, frozen=True, kw_only=True):
+    """One fixed prompt. ``{trigger}`` in the text stands for the LoRA's trigger word."""
+
+    id: str
+    text: str
+    kind: PromptKind = "in_domain"
+    negative: str = ""
+    seeds: tuple[int, ...] = ()
+
+
+class RenderSettings(Part, frozen=True, kw_only=True):
+    """How every cell of a suite is rendered; sizes in pixels."""
+
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    sampler: str = "default"
+
+
+class Suite(Part, frozen=True, kw_only=True):
+    """The fixed evaluation of an asset type. Strength 0 is always rendered: the base."""
+
+    id: str
+    summary: str
+    asset_types: tuple[str, ...]
+    prompts: tuple[SuitePrompt, ...]
+    seeds: tuple[int, ...]
+    strengths: tuple[float, ...]
+    render: RenderSettings
+
+
+class RendererIdentity(Part, frozen=True, kw_only=True):
+    """Which program drew the images, on what; cells compare only within one fingerprint."""
+
+    name: str
+    version: str
+    fingerprint: str
+    device: str = ""
+    details: dict[str, Any] = {}
+
+
+class Cell(Part, frozen=True, kw_only=True):
+    """One image of a grid with all that made it.
+
+    ``strength`` 0 is the base without the LoRA. ``status`` is ``pending`` until an image was
+    verified; ``failed`` carries the reason in ``error``.
+    """
+
+    id: str
+    prompt_id: str
+    prompt: str
+    seed: int
+    strength: float
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    sampler: str
+    negative: str = ""
+    status: Literal["pending", "done", "failed"] = "pending"
+    image_sha256: str = ""
+    effect: float | None = None
+    error: str = ""
+
+
+class EvaluationMetrics(Part, frozen=True, kw_only=True):
+    """What was measured on the cells; absent values were not measured.
+
+    ``effect_mean`` is the mean absolute difference between a LoRA cell and its base cell at
+    the highest strength, in 0..1 of the value range.
+    """
+
+    effect_mean: float | None = None
+    effect_min: float | None = None
+    effect_by_strength: dict[str, float] = {}
+    constant_cells: int = 0
+    duplicate_cells: int = 0
+
+
+class Evaluation(Record, frozen=True, kw_only=True):
+    """A suite rendered for one release.
+
+    ``result_digest`` covers suite, weights and every cell with its image; a verdict binds it.
+    """
+
+    KIND: ClassVar[str] = "evaluation"
+    ONE_LINE_EACH: ClassVar[tuple[str, ...]] = ("cells",)
+
+    id: str
+    lora_id: str
+    release_id: str
+    created_at: str
+    status: Literal["pending", "running", "complete"]
+    prompts: tuple[str, ...] = ()
+    outputs: tuple[dict[str, Any], ...] = ()
+    updated_at: str = ""
+    notes: str = ""
+    auto_cleanup: bool = False
+    suite_id: str = ""
+    suite_digest: str = ""
+    suite: Suite | None = None
+    weights_sha256: str = ""
+    checkpoint_id: str = ""
+    checkpoint_digest: str = ""
+    renderer: RendererIdentity | None = None
+    cells: tuple[Cell, ...] = ()
+    metrics: EvaluationMetrics | None = None
+    sheet_sha256: str = ""
+    result_digest: str = ""
+
+
+class ReviewBinding(Part, frozen=True, kw_only=True):
+    """The digests that a verdict is about; any other byte is another thing."""
+
+    weights_sha256: str
+    tensor_sha256: str
+    manifest_hash: str
+    suite_digest: str
+    result_digest: str
+
+
+class Review(Record, frozen=True, kw_only=True):
+    """One person's verdict on an evaluation; written once and never again.
+
+    ``digest`` covers all the other fields, so that an edit shows.
+    """
+
+    KIND: ClassVar[str] = "review"
+
+    id: str
+    evaluation_id: str
+    lora_id: str
+    release_id: str
+    reviewer: str
+    verdict: Literal["approved", "rejected", "needs_work"]
+    created_at: str
+    binding: ReviewBinding
+    cells_seen: int
+    cells_total: int
+    comment: str = ""
+    digest: str = ""

@@ -1,0 +1,1 @@
+"""Adapters to foreign image generators, one module each, behind one interface."""

@@ -1,0 +1,93 @@
+"""What a renderer adapter is: it draws one cell, and says with what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from lora_pipeline.evaluation.records import RendererIdentity
+from lora_pipeline.workspace.settings import Settings
+
+
+@dataclass(frozen=True)
+class RenderSource:
+    """The base model and the LoRA of a session.
+
+    Attributes:
+        checkpoint_path: Single file or diffusers folder.
+        architecture: ``sd15``, ``sdxl``, ``flux1``, …
+        weights_path: The LoRA's safetensors file.
+        weights_sha256: Digest of that file; it was checked before.
+    """
+
+    checkpoint_path: Path
+    architecture: str
+    weights_path: Path
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
+class CellRequest:
+    """One image to draw; ``strength`` 0 means the base, without the LoRA."""
+
+    cell_id: str
+    prompt: str
+    negative: str
+    seed: int
+    strength: float
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    sampler: str
+
+
+@dataclass(frozen=True)
+class RenderProblem:
+    """Why a renderer cannot run here, and the command that mends it."""
+
+    message: str
+    hint: str
+
+
+class RenderSession(Protocol):
+    """A renderer that has the models loaded."""
+
+    identity: RendererIdentity
+
+    def render(self, cell: CellRequest, target: Path) -> None:
+        """Draw one cell as a PNG at ``target``.
+
+        Raises:
+            RendererError: When no image came; the session stays usable where it can.
+        """
+
+
+class Renderer(Protocol):
+    """An adapter to one image generator.
+
+    Attributes:
+        name: Its name on the command line.
+        summary: One line about it.
+    """
+
+    name: str
+    summary: str
+
+    def health(self, settings: Settings) -> RenderProblem | None:
+        """Return why it cannot run on this machine, or None when it can."""
+
+    def open(
+        self, source: RenderSource, settings: Settings, log: Path
+    ) -> AbstractContextManager[RenderSession]:
+        """Return a session with base and LoRA loaded; leaving it frees them.
+
+        Raises:
+            RendererError: When the models cannot be loaded or the LoRA does not apply.
+        """
+
+
+Registry = Mapping[str, Renderer]

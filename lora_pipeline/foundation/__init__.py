@@ -1,0 +1,1 @@
+"""What everything stands on: errors, ids, JSON, digests, files, images and processes."""

@@ -1,0 +1,96 @@
+"""Digests of files: one read gives both identities.
+
+SHA-256 is what a stranger can check and what a Git LFS pointer carries; XXH3-128 is the fast
+identity of our own caches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from lora_pipeline.foundation.errors import DigestMismatchError, FileMissingError
+
+_BLOCK = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class FileDigest:
+    """What the bytes of a file are.
+
+    Attributes:
+        bytes: Length of the file.
+        sha256: 64 lower-case hexadecimal digits.
+        xxh3: XXH3-128, 32 lower-case hexadecimal digits.
+    """
+
+    bytes: int
+    sha256: str
+    xxh3: str
+
+
+def digest_file(path: Path) -> FileDigest:
+    """Return both digests of a file from one read with a reused buffer.
+
+    Raises:
+        FileMissingError: When it cannot be read.
+    """
+    import xxhash  # imported late: start-up of reading commands stays light
+
+    sha256, xxh3, size = hashlib.sha256(), xxhash.xxh3_128(), 0
+    buffer = bytearray(_BLOCK)
+    view = memoryview(buffer)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            while count := _read_into(descriptor, buffer):
+                sha256.update(view[:count])
+                xxh3.update(view[:count])
+                size += count
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError as error:
+        raise FileMissingError(f"no file {path}") from error
+    except OSError as error:
+        raise FileMissingError(f"cannot read {path}: {error.strerror}") from error
+    return FileDigest(bytes=size, sha256=sha256.hexdigest(), xxh3=xxh3.hexdigest())
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits.
+
+    Raises:
+        FileMissingError: When it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise FileMissingError(f"no file {path}") from error
+    except OSError as error:
+        raise FileMissingError(f"cannot read {path}: {error.strerror}") from error
+
+
+def require_sha256(path: Path, expected: str) -> None:
+    """Check that a file is what its digest says.
+
+    Raises:
+        FileMissingError: When it cannot be read.
+        DigestMismatchError: When its bytes differ.
+    """
+    found = sha256_of_file(path)
+    if found != expected:
+        raise DigestMismatchError(
+            f"{path} is not the file that was recorded: sha256 {found[:12]}…, "
+            f"recorded {expected[:12]}…"
+        )
+
+
+def _read_into(descriptor: int, buffer: bytearray) -> int:
+    if hasattr(os, "readv"):
+        return os.readv(descriptor, [buffer])
+    data = os.read(descriptor, len(buffer))  # Windows has no readv
+    buffer[: len(data)] = data
+    return len(data)

@@ -1,0 +1,184 @@
+"""Files that are whole or not there: atomic writes, safe joins, links.
+
+The protocol of every write: a unique temporary file beside the target, write, flush, fsync,
+``os.replace``, fsync of the folder. Nothing is ever truncated in place, and no temporary name
+is shared between processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import re
+import shutil
+import tempfile
+import time
+from pathlib import Path, PurePosixPath
+
+from lora_pipeline.foundation.errors import FileMissingError, UnsafePathError
+
+TEMPORARY_PREFIX = ".lora-tmp-"
+_NO_FSYNC = frozenset({errno.ENOTSUP, errno.ENOTTY, errno.EINVAL})
+_CROSS_DEVICE_OR_NO_LINKS = frozenset(
+    {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EACCES}
+)
+_NOT_PORTABLE = re.compile(r'[<>:"|?*\\\x00-\x1f]')
+_DEVICES = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path``: afterwards it holds all of it, or what it held before.
+
+    Folders that are missing are made.
+
+    Raises:
+        OSError: As the file system says (disk full, read-only, …); nothing is left over.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            fsync_descriptor(stream.fileno())
+        _install(Path(temporary), path)
+    except BaseException:
+        _discard(Path(temporary))
+        raise
+
+
+def copy_atomic(source: Path, target: Path) -> None:
+    """Copy a file so that ``target`` is whole or not there.
+
+    Raises:
+        FileMissingError: When the source cannot be read.
+        OSError: As the file system says.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            try:
+                reader = source.open("rb")
+            except OSError as error:
+                raise FileMissingError(f"cannot read {source}: {error.strerror}") from error
+            with reader:
+                shutil.copyfileobj(reader, stream, 1024 * 1024)
+            stream.flush()
+            fsync_descriptor(stream.fileno())
+        _install(Path(temporary), target)
+    except BaseException:
+        _discard(Path(temporary))
+        raise
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make ``target`` the same bytes as ``source``, by hard link where the disk allows it.
+
+    Raises:
+        FileMissingError: When the source cannot be read.
+        FileExistsError: When the target is there already.
+    """
+    try:
+        os.link(source, target)
+    except FileNotFoundError as error:
+        raise FileMissingError(f"no file {source}") from error
+    except OSError as error:
+        if error.errno not in _CROSS_DEVICE_OR_NO_LINKS:
+            raise
+        copy_atomic(source, target)
+
+
+def fsync_descriptor(descriptor: int) -> None:
+    """Force a file to disk; file systems that cannot are accepted, as restic does."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FSYNC:
+            raise
+
+
+def fsync_folder(folder: Path) -> None:
+    """Force a folder's entries to disk; Windows has no such call and needs none."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fsync_descriptor(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def safe_join(root: Path, relative: str) -> Path:
+    """Return ``root/relative`` when it stays inside ``root``.
+
+    ``relative`` is a POSIX path as records hold it. Symbolic links are followed before the
+    check, so that a link inside the folder cannot lead out of it.
+
+    Raises:
+        UnsafePathError: When it is absolute, holds ``..``, a backslash, a drive or a device
+            name, or leads outside.
+    """
+    reason = unsafe_reason(relative)
+    if reason:
+        raise UnsafePathError(f"path {relative!r} {reason}")
+    joined = root / PurePosixPath(relative)
+    # Path.resolve is slow (50 microseconds); only existing links can lead outside.
+    if not joined.resolve().is_relative_to(root.resolve()):
+        raise UnsafePathError(f"path {relative!r} leads outside {root}")
+    return joined
+
+
+def unsafe_reason(relative: str) -> str | None:
+    """Return why a relative POSIX path may not be used, or None when it may."""
+    if not relative or relative.startswith(("/", "~")):
+        return "must be relative to its folder"
+    if len(relative) > 1024:
+        return "is longer than 1024 characters"
+    for part in relative.split("/"):
+        if part in ("", ".", ".."):
+            return "must not hold '.', '..' or empty parts"
+        if _NOT_PORTABLE.search(part):
+            return "holds a character that some systems forbid"
+        if _DEVICES.match(part) or part.endswith((" ", ".")):
+            return f"holds {part!r}, which Windows cannot store"
+    return None
+
+
+def stale_temporaries(folder: Path) -> list[Path]:
+    """Return what interrupted writes left below ``folder``."""
+    return sorted(folder.rglob(f"{TEMPORARY_PREFIX}*"))
+
+
+def _install(temporary: Path, path: Path) -> None:
+    # mkstemp makes files private; records are as readable as the umask says.
+    os.chmod(temporary, 0o666 & ~_umask())
+    _replace(temporary, path)
+    fsync_folder(path.parent)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    deadline = time.monotonic() + 2.0
+    while True:
+        try:
+            os.replace(temporary, path)
+            return
+        except PermissionError:
+            # On Windows a virus scanner or an editor may hold the target for a moment.
+            if os.name != "nt" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def _discard(temporary: Path) -> None:
+    with contextlib.suppress(OSError):
+        temporary.unlink()
+
+
+@functools.cache  # reading it means setting it, which is not safe between threads
+def _umask() -> int:
+    value = os.umask(0o022)
+    os.umask(value)
+    return value

@@ -1,0 +1,93 @@
+"""The one answer that every operation gives, whichever face asked for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lora_pipeline.foundation.errors import PipelineError
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A "no" that was asked for: the checks ran, and this is their answer.
+
+    Attributes:
+        code: Stable slug, such as ``gate_refused``.
+        message: The answer in one line.
+        hint: The next command, where there is one.
+    """
+
+    code: str
+    message: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an operation did, in a form for people, scripts and agents alike.
+
+    A refusal is an answer and stands in ``refusal``; a failure is a ``PipelineError`` and is
+    raised instead of returned.
+
+    Attributes:
+        data: JSON-ready facts; its shape is part of the operation's contract.
+        reasoning: Why the outcome is what it is, one sentence.
+        warnings: What a careful person would want to know.
+        suggestions: Next commands, ready to paste.
+        written: Paths that were (or, in a dry run, would be) written, relative to the root.
+        dry_run: True when nothing was written.
+        refusal: Set when the answer is no.
+    """
+
+    data: Mapping[str, Any] = field(default_factory=dict)
+    reasoning: str = ""
+    warnings: Sequence[str] = ()
+    suggestions: Sequence[str] = ()
+    written: Sequence[str] = ()
+    dry_run: bool = False
+    refusal: Refusal | None = None
+
+    @property
+    def success(self) -> bool:
+        """Whether the answer is yes."""
+        return self.refusal is None
+
+    def with_warnings(self, warnings: Sequence[str]) -> Result:
+        """Return the same result with ``warnings`` added."""
+        return replace(self, warnings=(*self.warnings, *warnings))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document that ``--json``, REST and MCP print."""
+        document: dict[str, Any] = {
+            "success": self.success,
+            "data": dict(self.data),
+            "error": None,
+            "reasoning": self.reasoning,
+            "warnings": list(self.warnings),
+            "suggestions": list(self.suggestions),
+            "written": list(self.written),
+            "dryRun": self.dry_run,
+        }
+        if self.refusal is not None:
+            document["error"] = {
+                "code": self.refusal.code,
+                "message": self.refusal.message,
+                "hint": self.refusal.hint,
+            }
+        return document
+
+
+def error_document(error: PipelineError) -> dict[str, Any]:
+    """Return a failure in the same shape as a result."""
+    return {
+        "success": False,
+        "data": {},
+        "error": {"hint": None, **error.to_dict()},
+        "reasoning": "",
+        "warnings": [],
+        "suggestions": [error.hint] if error.hint else [],
+        "written": [],
+        "dryRun": False,
+    }

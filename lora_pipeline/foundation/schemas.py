@@ -1,0 +1,126 @@
+"""The JSON Schemas that ship with the package, and what a document breaks of them."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from lora_pipeline.foundation.errors import (
+    RecordInvalidError,
+    SchemaVersionError,
+    Violation,
+)
+from lora_pipeline.foundation.ids import did_you_mean
+from lora_pipeline.foundation.resources import resource
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
+
+_SCHEMA_NAME = re.compile(r"^([a-z][a-z-]*)/v(\d+)$")
+MAX_VIOLATIONS = 50
+
+
+def schema_name_of(document: dict[str, Any], kind: str, name: str) -> str:
+    """Return the schema that a document of ``kind`` is to be checked against.
+
+    A document that names none is of the first version.
+
+    Raises:
+        SchemaVersionError: When it names one that this version does not know.
+    """
+    stated = document.get("schema", f"{kind}/v1")
+    if stated == f"{kind}/v1":
+        return f"{kind}/v1"
+    match = _SCHEMA_NAME.match(stated) if isinstance(stated, str) else None
+    if match and match.group(1) == kind:
+        raise SchemaVersionError(
+            f"{name} is {stated}, this version of lora knows {kind}/v1",
+            hint="update lora-pipeline",
+        )
+    raise SchemaVersionError(f"{name} must name schema {kind}/v1, it names {stated!r}")
+
+
+def violations_of(document: Any, schema_name: str) -> list[Violation]:
+    """Return every place where ``document`` breaks the schema, in document order."""
+    errors = sorted(
+        _validator(schema_name).iter_errors(document),
+        key=lambda error: [str(part) for part in error.absolute_path],
+    )
+    found = [violation for error in errors for violation in _explain(error)]
+    return found[:MAX_VIOLATIONS]
+
+
+def require_valid(document: Any, schema_name: str, name: str) -> None:
+    """Check a document against its schema.
+
+    Raises:
+        RecordInvalidError: When it breaks it; carries every violation.
+    """
+    found = violations_of(document, schema_name)
+    if found:
+        first = found[0]
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise RecordInvalidError(f"{name}: {first}{more}", violations=found)
+
+
+def load_schema(schema_name: str) -> dict[str, Any]:
+    """Return a schema document such as ``lora/v1``.
+
+    Raises:
+        SchemaVersionError: When there is none of that name.
+    """
+    path = resource("schemas", schema_name.replace("/", ".") + ".schema.json")
+    if not path.is_file():
+        raise SchemaVersionError(f"no schema {schema_name}")
+    document: dict[str, Any] = json.loads(path.read_bytes())
+    return document
+
+
+def schema_names() -> list[str]:
+    """Return the names of all schemas that ship, such as ``asset/v1``."""
+    paths = sorted(resource("schemas").glob("*.schema.json"))
+    return [path.name.removesuffix(".schema.json").replace(".", "/", 1) for path in paths]
+
+
+@functools.cache
+def _validator(schema_name: str) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator  # 0.15 s to import: only when needed
+    from referencing import Registry, Resource
+
+    documents = [load_schema(name) for name in schema_names()]
+    registry: Registry[Any] = Registry().with_resources(
+        (document["$id"], Resource.from_contents(document)) for document in documents
+    )
+    return Draft202012Validator(load_schema(schema_name), registry=registry)
+
+
+def _explain(error: ValidationError) -> list[Violation]:
+    where = error.json_path
+    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
+        known = error.schema.get("properties", {})
+        unknown = [key for key in error.instance if key not in known]
+        return [Violation(where, _unknown(key, known)) for key in unknown]
+    if error.validator == "required":
+        missing = [key for key in error.validator_value if key not in error.instance]
+        return [Violation(where, f"{missing[0]!r} is missing")] if missing else []
+    if error.validator == "pattern":
+        described = error.schema.get("description", "").rstrip(".")
+        rule = described or error.validator_value
+        return [Violation(where, f"{_shown(error.instance)} is not {rule}")]
+    if error.validator == "enum":
+        words = ", ".join(map(str, error.validator_value))
+        return [Violation(where, f"{_shown(error.instance)} is not one of {words}")]
+    return [Violation(where, error.message[:200])]
+
+
+def _unknown(key: str, known: dict[str, Any]) -> str:
+    near = did_you_mean(key, known)
+    return f"unknown field {key!r}" + (f", did you mean {near!r}?" if near else "")
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"

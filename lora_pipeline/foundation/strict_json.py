@@ -1,0 +1,162 @@
+"""Reading and writing JSON without its usual leniencies.
+
+What other readers accept silently (a key given twice, NaN, a byte order mark, a merge
+conflict) is refused here with its place, because two readers would see two documents.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lora_pipeline.foundation.errors import (
+    FileMissingError,
+    JsonInvalidError,
+    MergeConflictError,
+)
+
+MAX_BYTES = 256 * 1024 * 1024
+_MARKERS = (b"<<<<<<< ", b"=======", b">>>>>>> ")
+
+
+def loads(data: bytes, name: str) -> Any:
+    """Return the value of strict JSON text.
+
+    Args:
+        data: UTF-8 bytes; CRLF is accepted, a byte order mark is not.
+        name: What the text is, for messages.
+
+    Raises:
+        JsonInvalidError: When the text is not strict JSON; names line and column.
+        MergeConflictError: When it holds merge markers.
+    """
+    if len(data) > MAX_BYTES:
+        raise JsonInvalidError(f"{name} has {len(data)} bytes, at most {MAX_BYTES} are read")
+    if has_conflict_markers(data):
+        raise MergeConflictError(
+            f"{name} holds an unresolved merge",
+            hint="resolve the <<<<<<< and >>>>>>> lines, then lora validate",
+        )
+    if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise JsonInvalidError(
+            f"{name} starts with a byte order mark", hint="save it as UTF-8 without BOM"
+        )
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise JsonInvalidError(f"{name} is not UTF-8 at byte {error.start}") from error
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_unique_pairs,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+        )
+    except json.JSONDecodeError as error:
+        raise JsonInvalidError(
+            f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from error
+    except _StrictnessError as error:
+        raise JsonInvalidError(f"{name} is not strict JSON: {error}") from error
+    except RecursionError as error:
+        raise JsonInvalidError(f"{name} is nested too deeply") from error
+
+
+def load(path: Path) -> Any:
+    """Return the value of a strict JSON file.
+
+    Raises:
+        FileMissingError: When there is no such file.
+        JsonInvalidError: When it is not strict JSON.
+        MergeConflictError: When it holds merge markers.
+    """
+    return loads(read_bytes(path), str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        FileMissingError: When it does not exist or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise FileMissingError(f"no file {path}") from error
+    except OSError as error:
+        raise FileMissingError(f"cannot read {path}: {error.strerror}") from error
+
+
+def dumps(value: Any, *, one_line_each: Iterable[str] = ()) -> bytes:
+    """Return ``value`` as records stand on disk.
+
+    UTF-8, two spaces, sorted keys, LF, final newline, no NaN. The top-level lists that
+    ``one_line_each`` names are written with one element on a line, so that a diff shows one
+    line for each element that came, went or changed.
+
+    Raises:
+        JsonInvalidError: When the value holds NaN, infinity or a lone surrogate.
+    """
+    flat = frozenset(one_line_each)
+    try:
+        if not flat or not isinstance(value, dict):
+            return (_pretty(value) + "\n").encode("utf-8")
+        parts = [
+            f"  {json.dumps(key, ensure_ascii=False)}: {_member(key, value[key], flat)}"
+            for key in sorted(value)
+        ]
+        return ("{\n" + ",\n".join(parts) + "\n}\n").encode("utf-8")
+    except (ValueError, UnicodeEncodeError) as error:
+        raise JsonInvalidError(f"value cannot be written as JSON: {error}") from error
+
+
+def has_conflict_markers(data: bytes) -> bool:
+    """Return whether text holds the lines that a failed merge leaves."""
+    if b"<<<<<<< " not in data:
+        return False
+    lines = data.splitlines()
+    return any(line.startswith(_MARKERS[0]) for line in lines) and any(
+        line.startswith(_MARKERS[2]) for line in lines
+    )
+
+
+class _StrictnessError(Exception):
+    """Raised inside the parser's hooks, where no file name is known."""
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def _member(key: str, value: Any, flat: frozenset[str]) -> str:
+    if key not in flat or not isinstance(value, list) or not value:
+        return _pretty(value).replace("\n", "\n  ")
+    lines = [
+        "    " + json.dumps(one, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        for one in value
+    ]
+    return "[\n" + ",\n".join(lines) + "\n  ]"
+
+
+def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _StrictnessError(f"key {key!r} stands twice in one object")
+            seen.add(key)
+    return document
+
+
+def _refuse_constant(name: str) -> Any:
+    raise _StrictnessError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise _StrictnessError(f"{text} is too large a number")
+    return number

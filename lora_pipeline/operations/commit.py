@@ -1,0 +1,22 @@
+"""Commit what an operation wrote."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lora_pipeline.foundation.result import Result
+from lora_pipeline.workspace import git
+from lora_pipeline.workspace.root import Workspace
+
+
+def commit_written(workspace: Workspace, result: Result) -> Result:
+    """Commit exactly what ``result`` says was written and add the commit to its data.
+
+    Raises:
+        RepositoryError: When the workspace is not a repository, or Git says no. What was
+            written stays written.
+    """
+    paths = [workspace.root / path for path in result.written if not path.startswith(".lora/")]
+    subject = result.reasoning or "Update records"
+    commit = git.commit(workspace.root, paths, subject[:1].upper() + subject[1:].rstrip("."))
+    return replace(result, data={**result.data, "commit": commit})

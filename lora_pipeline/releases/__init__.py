@@ -1,0 +1,1 @@
+"""LoRA records, the gate, promotion and rollback."""

@@ -1,0 +1,1 @@
+"""Recipes, plans and trainers: how a dataset manifest becomes LoRA weights."""

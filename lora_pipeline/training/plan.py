@@ -1,0 +1,156 @@
+"""The plan: what a trainer will be given, made without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lora_pipeline.foundation.canonical import digest_of
+from lora_pipeline.training.records import Recipe
+
+
+@dataclass(frozen=True)
+class CheckpointOnDisk:
+    """The base model as a trainer finds it here.
+
+    Attributes:
+        checkpoint_id: Id of its record.
+        architecture: ``sd15``, ``sdxl``, ``flux1``, …
+        path: Single file or diffusers folder.
+        digest: ``sha256:…`` that its record names.
+        companions: Further model files by name (``clip_l``, ``t5xxl``, ``ae``, …).
+    """
+
+    checkpoint_id: str
+    architecture: str
+    path: Path
+    digest: str
+    companions: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StagedImage:
+    """One image of a staging folder; its caption stands beside it as ``<stem>.txt``."""
+
+    name: str
+    caption: str
+    repeats: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The staging of a manifest.
+
+    Attributes:
+        dataset_id: Id of the manifest.
+        manifest_hash: Its ``contentHash``.
+        folder: Flat folder of ``<n>.png`` with ``<n>.txt`` beside it.
+        images: What is in it, training split only, in file name order.
+    """
+
+    dataset_id: str
+    manifest_hash: str
+    folder: Path
+    images: tuple[StagedImage, ...]
+
+    @property
+    def images_per_epoch(self) -> int:
+        """How many images one epoch shows, repeats counted."""
+        return sum(image.repeats for image in self.images)
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """All that an adapter may look at to make a plan.
+
+    Attributes:
+        run_id: Id of the run.
+        lora_id: LoRA to be trained.
+        release_id: Release that the run will bring.
+        output_name: File name of the weights, without extension.
+        trigger_word: Word that calls the LoRA, or empty.
+        checkpoint: The base model.
+        data: The staged images.
+        recipe: Trainer-neutral settings.
+        run_folder: Private folder of the run, outside Git.
+        extra_arguments: Passed to the trainer's program as they are.
+        config_file: The user's own configuration of that trainer, or None.
+    """
+
+    run_id: str
+    lora_id: str
+    release_id: str
+    output_name: str
+    trigger_word: str
+    checkpoint: CheckpointOnDisk
+    data: TrainingData
+    recipe: Recipe
+    run_folder: Path
+    extra_arguments: tuple[str, ...] = ()
+    config_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    """A file that is written before the program starts.
+
+    Attributes:
+        path: POSIX path below the run folder.
+        content: Its text.
+    """
+
+    path: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be run.
+
+    Attributes:
+        trainer: Name of the trainer.
+        trainer_version: Version of the program, or ``unknown``.
+        files: Written into the run folder first.
+        argv: Program and arguments.
+        cwd: Folder to run in.
+        environment: Variables added to the child's environment; never a secret.
+        secrets: Names of variables whose values the child gets from ours.
+        expected_output: POSIX path below the run folder of the weights that must appear.
+        total_steps: Optimiser steps that will be done.
+        warnings: What a careful person would want to know before starting.
+    """
+
+    trainer: str
+    trainer_version: str
+    files: tuple[PlannedFile, ...]
+    argv: tuple[str, ...]
+    cwd: Path
+    environment: Mapping[str, str]
+    expected_output: str
+    total_steps: int
+    secrets: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as ``train --plan --json`` prints it."""
+        return {
+            "trainer": self.trainer,
+            "trainerVersion": self.trainer_version,
+            "files": [{"path": file.path, "content": file.content} for file in self.files],
+            "argv": list(self.argv),
+            "cwd": str(self.cwd),
+            "environment": dict(sorted(self.environment.items())),
+            "secrets": list(self.secrets),
+            "expectedOutput": self.expected_output,
+            "totalSteps": self.total_steps,
+            "warnings": list(self.warnings),
+        }
+
+    @property
+    def digest(self) -> str:
+        """``sha256:…`` over the plan."""
+        return digest_of(self.to_dict())

@@ -1,0 +1,1 @@
+"""Adapters to foreign training programs, one module each, behind one interface."""

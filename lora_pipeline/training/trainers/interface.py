@@ -1,0 +1,98 @@
+"""What a trainer adapter is: it translates, and runs nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from lora_pipeline.foundation.process import OutputLine
+from lora_pipeline.training.plan import Plan, TrainingRequest
+from lora_pipeline.training.records import RunError
+from lora_pipeline.workspace.settings import Settings
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a trainer cannot run here, and the command that mends it."""
+
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """Where a run stands, read from one line of the trainer.
+
+    Attributes:
+        step: Optimiser steps done.
+        total: Steps in all, or None when the line does not say.
+        loss: Latest loss, or None.
+    """
+
+    step: int
+    total: int | None = None
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
+class CollectedFile:
+    """Weights that a run left behind; not verified yet.
+
+    Attributes:
+        path: The safetensors file.
+        step: Optimiser step it was saved at, or None for the final one.
+    """
+
+    path: Path
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a run left behind: the final weights, when there are any, and checkpoints."""
+
+    final: CollectedFile | None
+    checkpoints: tuple[CollectedFile, ...] = ()
+
+
+class Trainer(Protocol):
+    """An adapter to one training program.
+
+    Attributes:
+        name: Its name on the command line.
+        summary: One line about it.
+        architectures: Architectures that it trains; empty means any.
+        starts_program: False when there is nothing to run (weights made elsewhere).
+    """
+
+    name: str
+    summary: str
+    architectures: tuple[str, ...]
+    starts_program: bool
+
+    def health(self, settings: Settings) -> Problem | None:
+        """Return why it cannot run on this machine, or None when it can."""
+
+    def version(self, settings: Settings) -> str:
+        """Return the version of the program, or ``unknown``."""
+
+    def prepare(self, request: TrainingRequest, settings: Settings, version: str) -> Plan:
+        """Return what will be run. Pure: reads no file, clock or environment.
+
+        Raises:
+            RecipeInvalidError: When the recipe asks for what the trainer cannot do.
+        """
+
+    def read_line(self, line: OutputLine) -> TrainingProgress | None:
+        """Return the progress that a line tells, or None: unknown lines are no errors."""
+
+    def collect(self, plan: Plan, run_folder: Path) -> Collected:
+        """Return the weights that the run left below its folder, unverified."""
+
+    def explain(self, lines: Sequence[OutputLine], status: int) -> RunError:
+        """Return why a failed run failed, from its last lines and its exit status."""
+
+
+Registry = Mapping[str, Trainer]

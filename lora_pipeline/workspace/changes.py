@@ -1,0 +1,98 @@
+"""A set of writes that belong together: bytes first, then records, in the order given.
+
+The pointer (a record that makes the others count) comes last, so that an interruption at any
+moment leaves either the old state or the new one, plus bytes that nothing names yet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lora_pipeline.foundation import files
+from lora_pipeline.foundation.record import Record
+from lora_pipeline.workspace.layout import Scope
+from lora_pipeline.workspace.lock import workspace_lock
+from lora_pipeline.workspace.records import Loaded, check_base, encode_record
+from lora_pipeline.workspace.root import Workspace
+
+
+@dataclass(frozen=True)
+class _RecordWrite:
+    path: Path
+    data: bytes
+    based_on: str | None
+
+
+@dataclass
+class Changes:
+    """Writes that are collected, then applied in one step.
+
+    Attributes:
+        workspace: Where they go; in a dry run ``apply`` writes nothing.
+    """
+
+    workspace: Workspace
+    _copies: list[tuple[Path, Path]] = field(default_factory=list)
+    _blobs: list[tuple[Path, bytes]] = field(default_factory=list)
+    _records: list[_RecordWrite] = field(default_factory=list)
+
+    def copy_file(self, source: Path, target: Path) -> None:
+        """Copy a file into the workspace before any record is written."""
+        self._copies.append((source, target))
+
+    def write_file(self, target: Path, data: bytes) -> None:
+        """Write a file that is no record, before any record is written."""
+        self._blobs.append((target, data))
+
+    def create(self, record: Record, scope: Scope, record_id: str) -> None:
+        """Add a new record; applying fails when it exists by then.
+
+        Raises:
+            RecordInvalidError: When it breaks its schema.
+        """
+        path = self.workspace.records.path(record.KIND, scope, record_id)
+        self._records.append(_RecordWrite(path, encode_record(record, path.name), None))
+
+    def update(self, loaded: Loaded[Record], record: Record) -> None:
+        """Replace a record that was read; applying fails when it changed since.
+
+        A record whose bytes stay the same is not written.
+
+        Raises:
+            RecordInvalidError: When it breaks its schema.
+        """
+        data = encode_record(record, loaded.path.name)
+        if data != loaded.path.read_bytes():
+            self._records.append(_RecordWrite(loaded.path, data, loaded.digest))
+
+    @property
+    def paths(self) -> list[str]:
+        """What is (or would be) written, relative to the workspace, in order."""
+        every = [target for _, target in self._copies]
+        every += [target for target, _ in self._blobs]
+        every += [write.path for write in self._records]
+        return [self.workspace.relative(path) for path in every]
+
+    def apply(self) -> list[str]:
+        """Write everything and return the paths; in a dry run only return them.
+
+        Raises:
+            LockedError: When another writer holds the workspace.
+            RecordConflictError, RecordExistsError: When a record is not what the change is
+                based on; nothing was written.
+        """
+        if self.workspace.dry_run or not self.paths:
+            return self.paths
+        with workspace_lock(
+            self.workspace.runtime, timeout_s=self.workspace.settings.number("lock.timeoutSeconds")
+        ):
+            for write in self._records:
+                check_base(write.path, write.based_on)
+            for source, target in self._copies:
+                files.copy_atomic(source, target)
+            for target, data in self._blobs:
+                files.write_atomic(target, data)
+            for write in self._records:
+                files.write_atomic(write.path, write.data)
+        return self.paths

@@ -1,0 +1,185 @@
+"""The one door to records on disk: read, list, and write in one all-or-nothing step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from lora_pipeline.foundation import files, strict_json
+from lora_pipeline.foundation.canonical import digest_of_bytes
+from lora_pipeline.foundation.errors import (
+    RecordConflictError,
+    RecordExistsError,
+    RecordInvalidError,
+    RecordNotFoundError,
+)
+from lora_pipeline.foundation.ids import did_you_mean
+from lora_pipeline.foundation.record import Record
+from lora_pipeline.foundation.schemas import require_valid, schema_name_of
+from lora_pipeline.workspace.layout import FOLDERS, SHARED, SINGLES, Scope, relative_path
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[R]):
+    """A record as it stands on disk.
+
+    Attributes:
+        record: The typed record.
+        scope: Where it stands.
+        record_id: Its id.
+        path: Its file.
+        digest: ``sha256:…`` of the file's bytes: what a change to it is based on.
+    """
+
+    record: R
+    scope: Scope
+    record_id: str
+    path: Path
+    digest: str
+
+
+class RecordStore:
+    """Reads records below one data root; writing goes through ``changes.Changes``."""
+
+    def __init__(self, data_root: Path) -> None:
+        self.data_root = data_root
+
+    def path(self, kind: str, scope: Scope, record_id: str) -> Path:
+        """Return the file of a record, whether it exists or not.
+
+        Raises:
+            UnsafePathError: When the id would lead out of the data root.
+        """
+        return files.safe_join(self.data_root, relative_path(kind, scope, record_id))
+
+    def read(self, kind: type[R], scope: Scope, record_id: str) -> Loaded[R]:
+        """Return one record, checked against its schema.
+
+        Raises:
+            RecordNotFoundError: When there is none; the hint names a near one.
+            RecordInvalidError, JsonInvalidError, MergeConflictError, SchemaVersionError: When
+                the file is not a valid record.
+        """
+        path = self.path(kind.KIND, scope, record_id)
+        if not path.is_file():
+            raise self._not_found(kind.KIND, scope, record_id)
+        return self._load(kind, scope, record_id, path)
+
+    def find(self, kind: type[R], scopes: Iterable[Scope], record_id: str) -> Loaded[R]:
+        """Return the record of that id in the first of ``scopes`` that has it.
+
+        Raises:
+            RecordNotFoundError: When none has it.
+        """
+        tried = list(scopes)
+        for scope in tried:
+            if self.path(kind.KIND, scope, record_id).is_file():
+                return self.read(kind, scope, record_id)
+        raise self._not_found(kind.KIND, tried[0], record_id)
+
+    def exists(self, kind: type[R], scope: Scope, record_id: str) -> bool:
+        """Return whether there is a file for that record."""
+        return self.path(kind.KIND, scope, record_id).is_file()
+
+    def ids(self, kind: type[R], scope: Scope) -> list[str]:
+        """Return the ids of all records of a kind in a scope, sorted."""
+        if kind.KIND in SINGLES:
+            return [kind.KIND] if self.exists(kind, scope, kind.KIND) else []
+        folder = self.data_root / scope.folder / FOLDERS[kind.KIND]
+        if not folder.is_dir():
+            return []
+        return sorted(path.stem for path in folder.glob("*.json"))
+
+    def all(self, kind: type[R], scope: Scope) -> Iterator[Loaded[R]]:
+        """Yield every record of a kind in a scope, in the order of their ids.
+
+        Raises:
+            RecordError: At the first file that is not a valid record.
+        """
+        for record_id in self.ids(kind, scope):
+            yield self.read(kind, scope, record_id)
+
+    def project_ids(self) -> list[str]:
+        """Return the ids of all projects, sorted."""
+        folder = self.data_root / "projects"
+        if not folder.is_dir():
+            return []
+        return sorted(path.parent.name for path in folder.glob("*/project.json"))
+
+    def scopes(self) -> list[Scope]:
+        """Return the shared scope and that of every project."""
+        return [SHARED, *(Scope(project_id) for project_id in self.project_ids())]
+
+    def _load(self, kind: type[R], scope: Scope, record_id: str, path: Path) -> Loaded[R]:
+        data = strict_json.read_bytes(path)
+        document = parse_record(kind, data, str(path.relative_to(self.data_root.parent)))
+        stated = document.get("id", record_id)
+        if kind.KIND in FOLDERS and stated != record_id:
+            raise RecordInvalidError(
+                f"{path.name} holds the id {stated!r}; the file name must be the id"
+            )
+        return Loaded(kind.from_dict(document), scope, record_id, path, digest_of_bytes(data))
+
+    def _not_found(self, kind: str, scope: Scope, record_id: str) -> RecordNotFoundError:
+        folder = self.data_root / scope.folder / FOLDERS.get(kind, "")
+        known = [path.stem for path in folder.glob("*.json")] if folder.is_dir() else []
+        near = did_you_mean(record_id, known)
+        if near:
+            hint = f"did you mean {near}?"
+        elif known:
+            hint = "there are: " + ", ".join(sorted(known)[:8])
+        else:
+            hint = f"{scope} has no {kind} yet"
+        return RecordNotFoundError(f"no {kind} {record_id!r} in {scope}", hint=hint)
+
+
+def parse_record(kind: type[Record], data: bytes, name: str) -> dict[str, Any]:
+    """Return the document of a record's bytes after every check of its form.
+
+    Raises:
+        RecordInvalidError, JsonInvalidError, MergeConflictError, SchemaVersionError: When it
+            is not a valid record of that kind.
+    """
+    document = strict_json.loads(data, name)
+    if not isinstance(document, dict):
+        raise RecordInvalidError(f"{name} must hold one JSON object")
+    require_valid(document, schema_name_of(document, kind.KIND, name), name)
+    return document
+
+
+def encode_record(record: Record, name: str) -> bytes:
+    """Return the bytes of a record, proven valid by reading them back.
+
+    Raises:
+        RecordInvalidError: When the record breaks its schema; nothing was written.
+    """
+    data = strict_json.dumps(record.to_dict(), one_line_each=record.ONE_LINE_EACH)
+    parse_record(type(record), data, name)
+    return data
+
+
+def check_base(path: Path, based_on: str | None) -> None:
+    """Check that a file is still what a change to it is based on.
+
+    Args:
+        path: The record's file.
+        based_on: Digest of the bytes that were read, or None for a new record.
+
+    Raises:
+        RecordExistsError: When a new record is there already.
+        RecordConflictError: When the file changed or went away since it was read.
+    """
+    if based_on is None:
+        if path.exists():
+            raise RecordExistsError(f"{path.stem} exists already ({path.name})")
+        return
+    if not path.is_file():
+        raise RecordConflictError(f"{path.name} was removed meanwhile; nothing was written")
+    if digest_of_bytes(strict_json.read_bytes(path)) != based_on:
+        raise RecordConflictError(
+            f"{path.name} was changed meanwhile; nothing was written", hint="run the command again"
+        )

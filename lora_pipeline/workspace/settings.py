@@ -1,0 +1,231 @@
+"""Settings: where each value comes from, and which file may hold it.
+
+Order of precedence, strongest first: environment variable, ``config/local.json`` (this
+machine, outside Git), ``config/pipeline.yaml`` (the studio, in Git), built-in default. A flag
+of a command is stronger than all of them and is handled by that command.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lora_pipeline.foundation import strict_json
+from lora_pipeline.foundation.errors import SettingsError
+from lora_pipeline.foundation.ids import did_you_mean
+
+PIPELINE_FILE = "config/pipeline.yaml"
+LOCAL_FILE = "config/local.json"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One thing that can be set.
+
+    Attributes:
+        key: Dotted name, as it nests in the files.
+        default: Built-in value; its type is the type of the setting (None means text).
+        summary: What it is for, with units.
+        variable: Environment variable, or None.
+        local_only: True when the value belongs to a machine and may not be in Git.
+    """
+
+    key: str
+    default: str | int | float | bool | None
+    summary: str
+    variable: str | None = None
+    local_only: bool = False
+
+
+SETTINGS = (
+    Setting("project", None, "Project used when --project is left out", "LORA_PROJECT"),
+    Setting("identity", None, "Who acts, as an e-mail address; else Git's user.email",
+            "LORA_IDENTITY", local_only=True),
+    Setting("dataRoot", "data", "Folder of the records, below the workspace", "LORA_DATA_ROOT"),
+    Setting("assetsRoot", None, "Folder of images that are referred to in place",
+            "LORA_ASSETS_ROOT", local_only=True),
+    Setting("paths.modelsRoot", None, "Folder of models (weights of base modelsRoot)",
+            "LORA_MODELS_ROOT", local_only=True),
+    Setting("paths.checkpointsRoot", None, "Folder of checkpoints", "LORA_CHECKPOINTS_ROOT",
+            local_only=True),
+    Setting("paths.lorasRoot", None, "Folder of LoRA weights kept outside the store",
+            "LORA_LORAS_ROOT", local_only=True),
+    Setting("store.root", ".lora/store", "Folder of weights and evaluation images",
+            "LORA_STORE_ROOT", local_only=True),
+    Setting("images.maxPixels", 64_000_000, "Largest image that is decoded, in pixels"),
+    Setting("images.maxBytes", 256 * 1024 * 1024, "Largest image file that is read, in bytes"),
+    Setting("images.timeoutSeconds", 30.0, "Longest time to decode one image, in seconds"),
+    Setting("lock.timeoutSeconds", 10.0, "Longest wait for another writer, in seconds",
+            "LORA_LOCK_TIMEOUT"),
+    Setting("trainers.default", "diffusers", "Trainer used when --trainer is left out",
+            "LORA_TRAINER"),
+    Setting("trainers.diffusers.device", "auto", "auto, cpu, cuda or mps", "LORA_DEVICE",
+            local_only=True),
+    Setting("trainers.diffusers.threads", 0, "CPU threads; 0 lets torch choose",
+            "LORA_THREADS", local_only=True),
+    Setting("trainers.kohya_ss.home", None, "Checkout of kohya-ss/sd-scripts or kohya_ss",
+            "KOHYA_SS_HOME", local_only=True),
+    Setting("trainers.kohya_ss.python", None, "Python of the trainer's environment",
+            "LORA_KOHYA_PYTHON", local_only=True),
+    Setting("trainers.kohya_ss.accelerateConfig", None, "YAML file for accelerate launch",
+            local_only=True),
+    Setting("trainers.kohya_ss.tokenizerCache", None, "Folder of tokenizers for offline runs",
+            local_only=True),
+    Setting("trainers.mflux.program", None, "Path of mflux-train", "LORA_MFLUX_TRAIN",
+            local_only=True),
+    Setting("renderers.default", "diffusers", "Renderer used when --renderer is left out",
+            "LORA_RENDERER"),
+    Setting("gate.policy", "standard", "Gate policy where the project names none"),
+    Setting("comfyui.baseUrl", None, "Address of a ComfyUI server", local_only=True),
+    Setting("comfyui.pythonBin", None, "Python of ComfyUI", local_only=True),
+    Setting("comfyui.torchIndexUrl", None, "Package index for ComfyUI's torch", local_only=True),
+)  # fmt: skip
+_BY_KEY = {setting.key: setting for setting in SETTINGS}
+_SECRET_WORDS = ("token", "apikey", "api_key", "secret", "password")
+
+
+@dataclass(frozen=True)
+class SettingValue:
+    """The value in force and where it comes from."""
+
+    setting: Setting
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings in force, read once."""
+
+    values: Mapping[str, SettingValue]
+
+    def text(self, key: str) -> str | None:
+        """Return a text setting, or None when it is not set."""
+        value = self.values[key].value
+        return None if value is None else str(value)
+
+    def require_text(self, key: str) -> str:
+        """Return a text setting that must be set.
+
+        Raises:
+            SettingsError: When it is not; the hint says where to set it.
+        """
+        value = self.text(key)
+        if value is None:
+            setting = _BY_KEY[key]
+            where = LOCAL_FILE if setting.local_only else PIPELINE_FILE
+            raise SettingsError(f"setting {key} is not set", hint=f"set {key} in {where}")
+        return value
+
+    def integer(self, key: str) -> int:
+        """Return an integer setting."""
+        return int(self.values[key].value)
+
+    def number(self, key: str) -> float:
+        """Return a number setting."""
+        return float(self.values[key].value)
+
+    def explain(self) -> list[SettingValue]:
+        """Return every setting with its source, in the order of their definition."""
+        return [self.values[setting.key] for setting in SETTINGS]
+
+
+def read_settings(root: Path, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read all settings of a workspace.
+
+    Raises:
+        SettingsError: When a file has an unknown key, a value of the wrong type, a secret, or
+            a machine's own value in the file that Git keeps.
+    """
+    environment = os.environ if environment is None else environment
+    shared = _flatten(_read_yaml(root / PIPELINE_FILE), PIPELINE_FILE)
+    local = _flatten(_read_local(root / LOCAL_FILE), LOCAL_FILE)
+    for key in shared:
+        if _BY_KEY[key].local_only:
+            raise SettingsError(
+                f"{PIPELINE_FILE}: {key} belongs to one machine", hint=f"move it to {LOCAL_FILE}"
+            )
+    return Settings(
+        {setting.key: _resolve(setting, environment, local, shared) for setting in SETTINGS}
+    )
+
+
+def _resolve(
+    setting: Setting,
+    environment: Mapping[str, str],
+    local: Mapping[str, Any],
+    shared: Mapping[str, Any],
+) -> SettingValue:
+    if setting.variable and environment.get(setting.variable):
+        source = f"environment variable {setting.variable}"
+        return SettingValue(setting, _parse(setting, environment[setting.variable], source), source)
+    for values, source in ((local, LOCAL_FILE), (shared, PIPELINE_FILE)):
+        if setting.key in values:
+            return SettingValue(setting, _check(setting, values[setting.key], source), source)
+    return SettingValue(setting, setting.default, "default")
+
+
+def _parse(setting: Setting, text: str, source: str) -> Any:
+    try:
+        if isinstance(setting.default, bool):
+            return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
+        if isinstance(setting.default, int):
+            return int(text)
+        return float(text) if isinstance(setting.default, float) else text
+    except (ValueError, KeyError) as error:
+        raise SettingsError(f"{source}: {text!r} is no value for {setting.key}") from error
+
+
+def _check(setting: Setting, value: Any, source: str) -> Any:
+    expected = str if setting.default is None else type(setting.default)
+    accepted = (int, float) if expected is float else (expected,)
+    if not isinstance(value, accepted) or (isinstance(value, bool) and expected is not bool):
+        raise SettingsError(f"{source}: {setting.key} must be {expected.__name__}, got {value!r}")
+    return value
+
+
+def _flatten(document: Mapping[str, Any], source: str, prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in document.items():
+        key = f"{prefix}{name}"
+        if any(word in str(name).lower() for word in _SECRET_WORDS):
+            raise SettingsError(
+                f"{source}: {key} looks like a secret, and secrets never stand in files",
+                hint="set it as an environment variable",
+            )
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, source, f"{key}.")
+        elif key not in _BY_KEY:
+            near = did_you_mean(key, _BY_KEY)
+            raise SettingsError(
+                f"{source}: unknown setting {key}",
+                hint=f"did you mean {near}?" if near else "lora config explain lists all settings",
+            )
+        elif value is not None:
+            flat[key] = value
+    return flat
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_bytes()) or {}
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{PIPELINE_FILE} is not YAML: {error}") from error
+    return _require_mapping(document, PIPELINE_FILE)
+
+
+def _read_local(path: Path) -> Mapping[str, Any]:
+    return _require_mapping(strict_json.load(path), LOCAL_FILE) if path.is_file() else {}
+
+
+def _require_mapping(document: Any, source: str) -> Mapping[str, Any]:
+    if not isinstance(document, Mapping):
+        raise SettingsError(f"{source} must hold names and values")
+    return document

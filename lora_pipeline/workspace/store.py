@@ -1,0 +1,81 @@
+"""The store: bytes too big for Git, found by their digest.
+
+An object is written once and never again; its name is the SHA-256 of its bytes, so a record
+that names it cannot mean anything else. The store is a local folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from lora_pipeline.foundation import files
+from lora_pipeline.foundation.digests import require_sha256, sha256_of_file
+from lora_pipeline.foundation.errors import DigestMismatchError, FileMissingError
+from lora_pipeline.workspace.root import Workspace
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """A folder of objects, each at ``<two digits>/<sha256>``.
+
+    Attributes:
+        root: The folder; made with the first object.
+    """
+
+    root: Path
+
+    def path(self, sha256: str) -> Path:
+        """Return where an object stands, whether it is there or not."""
+        return self.root / sha256[:2] / sha256
+
+    def has(self, sha256: str) -> bool:
+        """Return whether an object is there (its bytes are not read)."""
+        return self.path(sha256).is_file()
+
+    def put_file(self, source: Path) -> str:
+        """Store a file and return its SHA-256.
+
+        Raises:
+            FileMissingError: When it cannot be read.
+            DigestMismatchError: When it changed while it was copied.
+        """
+        sha256 = sha256_of_file(source)
+        target = self.path(sha256)
+        if not target.is_file():
+            files.copy_atomic(source, target)
+            if sha256_of_file(target) != sha256:
+                target.unlink()
+                raise DigestMismatchError(f"{source} changed while it was stored")
+        return sha256
+
+    def put_bytes(self, data: bytes) -> str:
+        """Store bytes and return their SHA-256."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        target = self.path(sha256)
+        if not target.is_file():
+            files.write_atomic(target, data)
+        return sha256
+
+    def open_path(self, sha256: str) -> Path:
+        """Return the file of an object after its bytes were checked.
+
+        Raises:
+            FileMissingError: When it is not in the store.
+            DigestMismatchError: When its bytes are not what its name says.
+        """
+        path = self.path(sha256)
+        if not path.is_file():
+            raise FileMissingError(f"object {sha256[:12]}… is not in the store {self.root}")
+        require_sha256(path, sha256)
+        return path
+
+    def all(self) -> list[str]:
+        """Return the digests of all objects, sorted."""
+        return sorted(p.name for p in self.root.glob("??/*") if len(p.name) == 64)
+
+
+def open_store(workspace: Workspace) -> ObjectStore:
+    """Return the store that the settings name."""
+    return ObjectStore(workspace.root / workspace.settings.require_text("store.root"))
