@@ -1,0 +1,81 @@
+# Everything a developer or CI calls. `make demo` and `make test` need Python 3.11+, git and make.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+# Start-up is measured with compiled bytecode; some machines switch it off.
+unexport PYTHONDONTWRITEBYTECODE
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-train demo test test-fast check format format-check lint types \
+	imports docs docs-check wheel bench clean demo-art demo-checkpoint
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.core  ## Core and development tools, without torch
+
+install-train: $(VENV)/.train  ## Core, tools and the extra `train` (torch, diffusers, peft)
+
+$(VENV)/.core: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	$(PIP) --editable . --group test --group lint
+	touch $@
+
+# torch first and alone: what depends on it must not choose another build.
+$(VENV)/.train: $(VENV)/.core
+	$(PIP) torch==2.13.0
+	$(PIP) --editable '.[train]'
+	touch $@
+
+demo: install-train  ## Import, approve, build, train, evaluate, review and promote, for real
+	$(BIN)/lora demo demo-workspace --replace
+
+test: install-train  ## All tests
+	$(BIN)/pytest --numprocesses 2 $(ARGS)
+
+test-fast: install  ## Tests that need no torch and no patience
+	$(BIN)/pytest --numprocesses 2 -m 'not train and not slow' $(ARGS)
+
+check: format-check lint types imports docs-check test  ## Everything that CI checks
+
+format: install  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+format-check: install
+	$(BIN)/ruff format --check .
+
+lint: install  ## Lint
+	$(BIN)/ruff check .
+
+types: install  ## Check types
+	$(BIN)/mypy
+
+imports: install  ## Check that imports point downwards
+	$(BIN)/lint-imports
+
+docs: install  ## Write the command reference from the program
+	$(BIN)/python scripts/write_reference.py
+
+docs-check: install  ## Check that the command reference agrees with the program
+	$(BIN)/python scripts/write_reference.py --check
+
+wheel: install  ## Build the wheel and run it in an empty environment
+	$(BIN)/python scripts/check_wheel.py
+
+bench: install  ## Measure start-up
+	$(BIN)/python benchmarks/startup.py
+
+demo-art: install  ## Draw the demo's art again
+	$(BIN)/python scripts/draw_demo_art.py
+
+demo-checkpoint: install-train  ## Train the demo's base model again (about an hour)
+	$(BIN)/python scripts/train_demo_checkpoint.py
+
+clean:  ## Remove what was built here
+	rm -rf $(VENV) demo-workspace dist build .mypy_cache .ruff_cache .pytest_cache
