@@ -1,0 +1,107 @@
+"""Write docs/commands.md and the command list of the README from the program itself.
+
+With ``--check`` nothing is written, and the exit code is 1 when a file is not up to date.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from lora_pipeline.cli.main import COMMANDS, SECTIONS, root
+from lora_pipeline.operations.catalog import OPERATIONS
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "commands.md"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- commands: made by make docs -->\n", "<!-- end of commands -->\n"
+
+
+def main() -> None:
+    """Write, or check, both files."""
+    wanted = {REFERENCE: reference(), README: readme(README.read_text(encoding="utf-8"))}
+    stale = [
+        path
+        for path, text in wanted.items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
+    if "--check" in sys.argv:
+        if stale:
+            names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+            sys.exit(f"{names} does not agree with the program: make docs")
+        return
+    for path in stale:
+        path.write_text(wanted[path], encoding="utf-8")
+
+
+def reference() -> str:
+    """Return the reference of every command and every operation."""
+    parts = [
+        "# Commands\n",
+        "Made from the program by `make docs`. Every command also takes `--workspace`, `--project`,",
+        "`--as`, `--json`, `--quiet` and `--verbose`; every writing command `--dry-run` and `--commit`.\n",
+    ]
+    context = click.Context(root, info_name="lora")
+    for name in COMMANDS:
+        command = root.get_command(context, name)
+        if command is None:
+            raise SystemExit(f"no command {name}")
+        parts += [_section(path, one) for path, one in _walk(name, command)]
+    parts += ["## Operations\n", "What `lora call NAME '{…}'` takes; agents and web pages call the same.\n"]
+    parts += ["| operation | writes | agents | summary |", "|---|---|---|---|"]
+    parts += [
+        f"| `{one.name}` | {'yes' if one.effect == 'write' else ''} | {'yes' if one.agents else 'people only'} | {one.summary()} |"
+        for one in OPERATIONS
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def readme(text: str) -> str:
+    """Return the README with its list of commands made anew."""
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    rows = []
+    for section, commands in SECTIONS.items():
+        words = " · ".join(_listed(name) for name in commands)
+        rows.append(f"| {section} | {words} |")
+    table = "\n".join(["| area | commands |", "|---|---|", *rows])
+    return f"{head}{BEGIN}{table}\n{END}{tail}"
+
+
+def _listed(name: str) -> str:
+    command = root.get_command(click.Context(root), name)
+    if isinstance(command, click.Group):
+        return f"`{name} {'/'.join(command.commands)}`"
+    return f"`{name}`"
+
+
+def _walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        for name, one in command.commands.items():
+            yield from _walk(f"{path} {name}", one)
+    else:
+        yield path, command
+
+
+def _section(path: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=f"lora {path}")
+    shared = {"workspace", "project", "as", "json", "quiet", "verbose", "dry-run", "commit", "help"}
+    lines = [f"## lora {path}\n", "```", command.get_usage(context).removeprefix("Usage: "), "```\n"]
+    help_text = (command.help or "").replace("\b\n", "").strip()
+    lines += [help_text, ""]
+    rows = []
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        name = max(parameter.opts, key=len).removeprefix("--")
+        if record and name not in shared:
+            rows.append(f"| `{record[0].replace('|', '/')}` | {record[1].replace('|', '/')} |")
+    if rows:
+        lines += ["| option | meaning |", "|---|---|", *rows, ""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
