@@ -41,6 +41,15 @@ def initialise(folder: Path) -> None:
     _checked(folder, "init", "--quiet", "--initial-branch=main")
 
 
+def configure(folder: Path, key: str, value: str) -> None:
+    """Set a value in the configuration of the repository that holds ``folder``.
+
+    Raises:
+        RepositoryError: When Git says no.
+    """
+    _checked(folder, "config", "--local", "--", key, value)
+
+
 def commit(folder: Path, paths: Sequence[Path], message: str) -> str | None:
     """Commit exactly ``paths`` and return the new commit, or None when nothing changed.
 
