@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 
 SLUG_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
-TAG_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}:[a-z0-9][a-z0-9_.-]{0,62}$"
+# A group may be written in camel case (assetType:ui_icon), as existing repositories do.
+TAG_PATTERN = r"^[a-z0-9][A-Za-z0-9_-]{0,62}:[a-z0-9][a-z0-9_.-]{0,62}$"
 
 _SLUG = re.compile(SLUG_PATTERN)
 _TAG = re.compile(TAG_PATTERN)
@@ -35,7 +36,7 @@ def require_slug(value: str, what: str) -> str:
     Raises:
         ArgumentInvalidError: When it is not; the hint offers the nearest slug.
     """
-    if _SLUG.match(value) and value not in _RESERVED:
+    if _SLUG.fullmatch(value) and value not in _RESERVED:
         return value
     nearest = slugify(value)
     raise ArgumentInvalidError(
@@ -50,7 +51,7 @@ def require_tag(value: str) -> str:
     Raises:
         ArgumentInvalidError: When it is not.
     """
-    if _TAG.match(value):
+    if _TAG.fullmatch(value):
         return value
     raise ArgumentInvalidError(
         f"tag must be group:value in lower case, got {value!r}",

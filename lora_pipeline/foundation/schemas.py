@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from lora_pipeline.foundation.errors import (
@@ -87,18 +88,35 @@ def schema_names() -> list[str]:
 
 @functools.cache
 def _validator(schema_name: str) -> Draft202012Validator:
-    from jsonschema import Draft202012Validator  # 0.15 s to import: only when needed
+    from jsonschema import Draft202012Validator, validators  # 0.15 s to import: only when needed
     from referencing import Registry, Resource
 
     documents = [load_schema(name) for name in schema_names()]
     registry: Registry[Any] = Registry().with_resources(
         (document["$id"], Resource.from_contents(document)) for document in documents
     )
-    return Draft202012Validator(load_schema(schema_name), registry=registry)
+    exact = validators.extend(Draft202012Validator, {"pattern": _matches})  # type: ignore[no-untyped-call]
+    validator: Draft202012Validator = exact(load_schema(schema_name), registry=registry)
+    return validator
 
 
-def _explain(error: ValidationError) -> list[Violation]:
-    where = error.json_path
+def _matches(
+    _: Any, pattern: str, instance: Any, schema: dict[str, Any]
+) -> Iterator[ValidationError]:
+    from jsonschema.exceptions import ValidationError
+
+    # JSON Schema means the end of the text by "$"; Python also means "before a last line feed".
+    if isinstance(instance, str) and not _compiled(pattern).search(instance):
+        yield ValidationError(f"{_shown(instance)} is not {schema.get('description', pattern)}")
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\$$", r"\\Z", pattern))
+
+
+def _explain(error: Any) -> list[Violation]:  # its stubs make every field optional
+    where: str = error.json_path
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
         known = error.schema.get("properties", {})
         unknown = [key for key in error.instance if key not in known]
