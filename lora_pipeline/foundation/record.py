@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+import functools
+from typing import Any, ClassVar, NamedTuple, Self
 
 import msgspec
 
@@ -36,9 +37,12 @@ class Part(
             ) from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON-ready form; ``from_dict`` of it is equal to ``self``."""
-        document: dict[str, Any] = msgspec.to_builtins(self)
-        return document
+        """Return the JSON-ready form; ``from_dict`` of it is equal to ``self``.
+
+        Equal values have one form, however they were made: defaults are told by equality,
+        where msgspec alone would tell them by identity.
+        """
+        return _document(self)
 
 
 class Record(Part, frozen=True, kw_only=True):
@@ -67,3 +71,45 @@ class Record(Part, frozen=True, kw_only=True):
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON-ready form, with the name of its schema."""
         return {"schema": self.schema_name(), **super().to_dict()}
+
+
+class _Field(NamedTuple):
+    name: str
+    written_as: str
+    default: Any
+
+
+def _document(part: msgspec.Struct) -> dict[str, Any]:
+    fields, omits = _fields(type(part))
+    document: dict[str, Any] = {}
+    for name, written_as, default in fields:
+        value = getattr(part, name)
+        if value is msgspec.UNSET or (omits and value == default):
+            continue
+        document[written_as] = _builtin(value)
+    return document
+
+
+def _builtin(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, msgspec.Struct):
+        return _document(value)
+    if isinstance(value, tuple | list):
+        return [_builtin(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _builtin(one) for key, one in value.items()}
+    return value
+
+
+@functools.cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[tuple[_Field, ...], bool]:
+    fields = tuple(
+        _Field(
+            one.name,
+            one.encode_name,
+            one.default_factory() if callable(one.default_factory) else one.default,
+        )
+        for one in msgspec.structs.fields(kind)
+    )
+    return fields, kind.__struct_config__.omit_defaults
