@@ -35,6 +35,7 @@ _INHERITED = (
 )  # fmt: skip
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 _GUARD = Path(__file__).with_name("process_guard.py")
+_PACKAGE = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,21 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     environment |= {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8"}
     return environment | dict(extra or {})
+
+
+def own_program(module: str, *arguments: str) -> list[str]:
+    """Return the command line that runs a module of this package in a child.
+
+    ``-P`` keeps the current folder out of the module search: it may be a workspace, and what
+    stands in a workspace is data, never code.
+    """
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def own_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment for ``own_program``: the child finds this very package."""
+    roots = [str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return child_environment({"PYTHONPATH": os.pathsep.join(roots)} | dict(extra or {}))
 
 
 def run(
