@@ -15,7 +15,9 @@ import re
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from lora_pipeline.foundation.errors import FileMissingError, UnsafePathError
 
@@ -28,8 +30,9 @@ _NOT_PORTABLE = re.compile(r'[<>:"|?*\\\x00-\x1f]')
 _DEVICES = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``: afterwards it holds all of it, or what it held before.
+@contextlib.contextmanager
+def open_atomic(path: Path) -> Iterator[BinaryIO]:
+    """Give a stream whose bytes stand at ``path`` when the block ends without an error.
 
     Folders that are missing are made.
 
@@ -40,13 +43,25 @@ def write_atomic(path: Path, data: bytes) -> None:
     descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
+            yield stream
             stream.flush()
             fsync_descriptor(stream.fileno())
         _install(Path(temporary), path)
     except BaseException:
         _discard(Path(temporary))
         raise
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path``: afterwards it holds all of it, or what it held before.
+
+    Folders that are missing are made.
+
+    Raises:
+        OSError: As the file system says (disk full, read-only, …); nothing is left over.
+    """
+    with open_atomic(path) as stream:
+        stream.write(data)
 
 
 def copy_atomic(source: Path, target: Path) -> None:
@@ -56,22 +71,13 @@ def copy_atomic(source: Path, target: Path) -> None:
         FileMissingError: When the source cannot be read.
         OSError: As the file system says.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            try:
-                reader = source.open("rb")
-            except OSError as error:
-                raise FileMissingError(f"cannot read {source}: {error.strerror}") from error
-            with reader:
-                shutil.copyfileobj(reader, stream, 1024 * 1024)
-            stream.flush()
-            fsync_descriptor(stream.fileno())
-        _install(Path(temporary), target)
-    except BaseException:
-        _discard(Path(temporary))
-        raise
+    with open_atomic(target) as stream:
+        try:
+            reader = source.open("rb")
+        except OSError as error:
+            raise FileMissingError(f"cannot read {source}: {error.strerror}") from error
+        with reader:
+            shutil.copyfileobj(reader, stream, 1024 * 1024)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -152,10 +158,15 @@ def stale_temporaries(folder: Path) -> list[Path]:
     return sorted(folder.rglob(f"{TEMPORARY_PREFIX}*"))
 
 
-def _install(temporary: Path, path: Path) -> None:
-    # mkstemp makes files private; records are as readable as the umask says.
-    os.chmod(temporary, 0o666 & ~_umask())
+def install(temporary: Path, path: Path) -> None:
+    """Put a finished temporary file in its place; nothing is forced to disk."""
+    # mkstemp makes files private; what we write is as readable as the umask says.
+    temporary.chmod(0o666 & ~_umask())
     _replace(temporary, path)
+
+
+def _install(temporary: Path, path: Path) -> None:
+    install(temporary, path)
     fsync_folder(path.parent)
 
 
@@ -163,7 +174,7 @@ def _replace(temporary: Path, path: Path) -> None:
     deadline = time.monotonic() + 2.0
     while True:
         try:
-            os.replace(temporary, path)
+            temporary.replace(path)
             return
         except PermissionError:
             # On Windows a virus scanner or an editor may hold the target for a moment.

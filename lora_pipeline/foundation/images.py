@@ -1,0 +1,284 @@
+"""Images: what they are, and one form for all of them. Decoding happens in a child process.
+
+The child is one long-lived worker, bounded in memory and time. One that hangs, dies or runs
+out of memory is replaced, and the image that did it is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lora_pipeline.foundation import files
+from lora_pipeline.foundation.errors import (
+    FileMissingError,
+    ImageRefusedError,
+    ProgramTimedOutError,
+)
+from lora_pipeline.foundation.image_sniff import (
+    EXTENSION_OF,
+    HEAD_BYTES,
+    Sniffed,
+    format_by_name,
+    is_lfs_pointer,
+    sniff,
+    too_many_pixels,
+)
+from lora_pipeline.foundation.process import Conversation, own_environment, own_program
+
+_WORKER = "lora_pipeline.foundation.image_worker"
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """How much one image may cost.
+
+    Attributes:
+        max_pixels: Largest width times height.
+        max_bytes: Largest file.
+        timeout_s: Longest time to decode it.
+    """
+
+    max_pixels: int = 64_000_000
+    max_bytes: int = 256 * 1024 * 1024
+    timeout_s: float = 30.0
+
+
+class ImageFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What an image is.
+
+    Attributes:
+        width: Displayed width in pixels, turned as EXIF says.
+        height: Displayed height likewise.
+        format: ``PNG``, ``JPEG`` or ``WEBP``, by its bytes.
+        mode: Pillow's mode of the stored pixels, such as ``RGBA``, ``L`` or ``I;16``.
+        frames: Pictures in the file.
+        has_alpha: Whether it can be transparent.
+        alpha_used: Whether a pixel is.
+        pixel_sha256: Digest of what is seen; equal for equal pixels in other bytes.
+        icc: Name of its colour profile, ``damaged``, or empty when it has none.
+        exif_orientation: 1 to 8; 1 is upright.
+        has_location: Whether its EXIF data says where it was taken.
+        has_text: Whether it carries text (comments, prompts, workflows).
+        notes: What a careful person would want to know; each completes "<name> …".
+    """
+
+    width: int
+    height: int
+    format: str
+    mode: str
+    frames: int
+    has_alpha: bool
+    alpha_used: bool
+    pixel_sha256: str
+    icc: str
+    exif_orientation: int
+    has_location: bool
+    has_text: bool
+    notes: tuple[str, ...] = ()
+
+
+class NormalisedImage(msgspec.Struct, frozen=True, kw_only=True):
+    """An image that was brought to the one form.
+
+    Attributes:
+        width: Pixels.
+        height: Pixels.
+        alpha_used: Whether transparency was laid on the background.
+        pixel_sha256: As ``ImageFacts`` has it for the source.
+        notes: As ``ImageFacts`` has them.
+    """
+
+    width: int
+    height: int
+    alpha_used: bool
+    pixel_sha256: str
+    notes: tuple[str, ...] = ()
+
+
+class ImageWorker:
+    """A child that decodes images, one at a time; use it as a context manager.
+
+    It is started with the first image that needs it. For many images use one a thread, as
+    ``engine.images.map_images`` does.
+
+    Args:
+        limits: How much one image may cost.
+    """
+
+    def __init__(self, limits: ImageLimits | None = None) -> None:
+        self.limits = limits or ImageLimits()
+        self._child: Conversation | None = None
+
+    def __enter__(self) -> ImageWorker:
+        """Return the worker."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the child."""
+        self.close()
+
+    def close(self) -> None:
+        """Stop the child; the next image would start another one."""
+        if self._child is not None:
+            self._child.stop()
+            self._child = None
+
+    def inspect(self, path: Path, *, name: str | None = None) -> ImageFacts:
+        """Return what an image is; every byte of it was decoded.
+
+        Args:
+            path: The file.
+            name: What messages call it; its file name when left out.
+
+        Raises:
+            FileMissingError: When there is no such file.
+            ImageRefusedError: When it cannot be read safely; the message says why.
+        """
+        reply = self._ask(path, name, {"op": "inspect"})
+        return msgspec.convert(reply["facts"], ImageFacts)
+
+    def normalise(
+        self, source: Path, target: Path, *, background: str = "#FFFFFF", name: str | None = None
+    ) -> NormalisedImage:
+        """Write an image in the one form: upright, sRGB, 8 bit, opaque, a PNG of pixels only.
+
+        The same source and background give the same bytes. ``target`` is whole or not there;
+        it is not forced to disk, because it can be made again.
+
+        Raises:
+            FileMissingError: When there is no such file.
+            ImageRefusedError: When it cannot be read safely; the message says why.
+        """
+        request = {"op": "normalise", "background": background}
+        reply = self._write(source, target, name, request)
+        return msgspec.convert(reply["image"], NormalisedImage)
+
+    def thumbnail(
+        self, source: Path, target: Path, *, size: int, background: str = "#FFFFFF"
+    ) -> None:
+        """Write a WebP whose longer side has at most ``size`` pixels, without metadata.
+
+        Raises:
+            FileMissingError: When there is no such file.
+            ImageRefusedError: When it cannot be read safely; the message says why.
+        """
+        request = {"op": "thumbnail", "background": background, "size": size}
+        self._write(source, target, None, request)
+
+    def _write(
+        self, source: Path, target: Path, name: str | None, request: dict[str, Any]
+    ) -> dict[str, Any]:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=files.TEMPORARY_PREFIX, dir=target.parent)
+        os.close(descriptor)
+        try:
+            reply = self._ask(source, name, request | {"target": temporary})
+            files.install(Path(temporary), target)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        return reply
+
+    def _ask(self, path: Path, name: str | None, request: dict[str, Any]) -> dict[str, Any]:
+        shown = name or path.name
+        _require_readable(path, shown, self.limits)
+        line = json.dumps(
+            request
+            | {
+                "path": str(path),
+                "maxPixels": self.limits.max_pixels,
+                "timeoutSeconds": self.limits.timeout_s,
+            }
+        ).encode("ascii")
+        reply: dict[str, Any] = json.loads(self._reply(line, shown))
+        if not reply["ok"]:
+            raise _refused(shown, reply["reason"])
+        return reply
+
+    def _reply(self, line: bytes, shown: str) -> bytes:
+        if self._child is None:
+            self._child = Conversation(own_program(_WORKER), environment=own_environment())
+        try:
+            reply = self._child.ask(line, timeout_s=self.limits.timeout_s)
+        except ProgramTimedOutError as error:
+            self._child = None
+            raise _refused(shown, f"was not decoded within {self.limits.timeout_s:g} s") from error
+        if reply is None:
+            self.close()
+            raise _refused(shown, "made the decoder crash")
+        return reply
+
+
+def require_image_file(path: Path, *, name: str | None = None, limits: ImageLimits) -> Sniffed:
+    """Check what needs no decoder: size, first bytes, extension, stated pixels.
+
+    Raises:
+        FileMissingError: When there is no such file.
+        ImageRefusedError: When it is no image that is read; the message says what it is.
+    """
+    return _require_readable(path, name or path.name, limits)
+
+
+def _require_readable(path: Path, shown: str, limits: ImageLimits) -> Sniffed:
+    try:
+        with path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            head = stream.read(HEAD_BYTES)
+    except FileNotFoundError as error:
+        raise FileMissingError(f"no file {path}") from error
+    except OSError as error:
+        raise _refused(shown, f"cannot be read: {error.strerror}") from error
+    if size == 0:
+        raise _refused(shown, "is empty (0 bytes)")
+    if is_lfs_pointer(head):
+        raise _refused(
+            shown, "is a Git LFS pointer; the image itself is not here", hint="git lfs pull"
+        )
+    if size > limits.max_bytes:
+        raise _refused(
+            shown,
+            f"has {size:,} bytes, at most {limits.max_bytes:,} are read",
+            hint="raise images.maxBytes in config/pipeline.yaml",
+        )
+    return _require_format(sniff(head), shown, path, limits)
+
+
+def _require_format(found: Sniffed, shown: str, path: Path, limits: ImageLimits) -> Sniffed:
+    if not found.format:
+        raise _refused(
+            shown, f"is {found.what}; PNG, JPEG and WebP are read", hint="export it as PNG"
+        )
+    promised = format_by_name(path.name)
+    if promised and promised != found.format:
+        right = path.with_suffix(EXTENSION_OF[found.format]).name
+        raise _refused(
+            shown, f"is {found.what}, its name says {promised}", hint=f"rename it to {right}"
+        )
+    reason = too_many_pixels(found.width, found.height, limits.max_pixels)
+    if reason:
+        raise _refused(shown, reason)
+    return found
+
+
+def _refused(shown: str, reason: str, *, hint: str | None = None) -> ImageRefusedError:
+    if hint is None:
+        hint = _hint(reason)
+    return ImageRefusedError(f"{shown} {reason}", hint=hint)
+
+
+def _hint(reason: str) -> str | None:
+    if "pixels" in reason:
+        return "scale it down, or raise images.maxPixels in config/pipeline.yaml"
+    if reason.startswith("is animated"):
+        return "export the one frame that is meant"
+    if reason.startswith("was not decoded within"):
+        return "raise images.timeoutSeconds in config/pipeline.yaml if the image is right"
+    if reason.startswith(("is truncated", "is damaged", "made the decoder")):
+        return "export or copy it again"
+    return None
