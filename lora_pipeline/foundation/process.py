@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue, SimpleQueue
 from typing import IO
 
 from lora_pipeline.foundation.errors import ProgramNotFoundError, ProgramTimedOutError
@@ -34,6 +34,7 @@ _INHERITED = (
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+_MAX_WAITING_LINES = 4096
 _GUARD = Path(__file__).with_name("process_guard.py")
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -141,7 +142,8 @@ class Supervised:
         if program.is_absolute() and not os.access(program, os.X_OK):
             raise ProgramNotFoundError(f"cannot run {argv[0]}")
         self.argv = tuple(argv)
-        self._lines: SimpleQueue[OutputLine | None] = SimpleQueue()
+        # Bounded, so that a program that floods its output is slowed instead of filling memory.
+        self._lines: Queue[OutputLine | None] = Queue(maxsize=_MAX_WAITING_LINES)
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(_GUARD), *argv],
             cwd=cwd,
@@ -204,8 +206,10 @@ class Supervised:
         if self._process.stdin:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
-        for reader in self._readers:
-            reader.join(timeout=5)
+        deadline = time.monotonic() + 5
+        while any(reader.is_alive() for reader in self._readers) and time.monotonic() < deadline:
+            with contextlib.suppress(Empty):  # a reader may wait for room in the queue
+                self._lines.get(timeout=0.05)
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
