@@ -53,9 +53,10 @@ FAILURE_CLASSES = (
     ),
     _class(
         "caption_missing",
-        r"Missing prompt file for image|caption file is empty|neither caption file nor class tokens",
+        r"Missing prompt file for image|caption file is empty"
+        r"|neither caption file nor class tokens",
         "an image has no caption",
-        "lora caption lint, then build the dataset again",
+        "lora dataset show names the captions; build it with another --caption rule",
     ),
     _class(
         "image_unreadable",
@@ -89,7 +90,7 @@ FAILURE_CLASSES = (
         "trainer_broken",
         r"ModuleNotFoundError|ImportError|incompatible version of torchao",
         "the trainer's own environment is broken",
-        "lora setup again",
+        "lora setup, with the name of the trainer, installs it again",
     ),
     _class(
         "disk_full",

@@ -1,0 +1,278 @@
+"""The safetensors file: its header, checked more strictly than the format's own library does.
+
+The library accepts a key given twice, a header padded with tabs and no tensor at all, and says
+"header too large" of a Git LFS pointer. Whoever reads a file here learns what it is instead.
+Nothing of torch is needed, and no more than a few megabytes are held at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lora_pipeline.foundation import files, strict_json
+from lora_pipeline.foundation.errors import FileMissingError, JsonInvalidError, WeightsRefusedError
+
+MAX_HEADER_BYTES = 16 * 1024 * 1024
+MAX_TENSORS = 20_000
+BLOCK_BYTES = 8 * 1024 * 1024
+
+# Bytes of one value.
+DTYPE_BYTES = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
+    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
+}  # fmt: skip
+_NAME = re.compile(r"^[A-Za-z0-9_.\-:/]{1,512}$")
+# What people have saved under the name of a weights file, told by its first bytes.
+_SNIFFED = (
+    (b"version https://git-lfs", "is a Git LFS pointer, not the file itself", "git lfs pull"),
+    (b"<", "is a web page: a download saved an error instead", "download it again"),
+    (b'{"error', "is an error message of a server: the download failed", "download it again"),
+    (b"PK\x03\x04", "is a zip archive (a pickled checkpoint), which can run code when it is read",
+     "convert it to safetensors"),
+    (b"\x80\x02", "is a pickle, which can run code when it is read", "convert it to safetensors"),
+    (b"\x80\x03", "is a pickle, which can run code when it is read", "convert it to safetensors"),
+    (b"\x80\x04", "is a pickle, which can run code when it is read", "convert it to safetensors"),
+    (b"\x80\x05", "is a pickle, which can run code when it is read", "convert it to safetensors"),
+    (b"GGUF", "is a GGUF model", "convert it to safetensors"),
+    (b"\x89PNG", "is a picture", None),
+    (b"\xff\xd8\xff", "is a picture", None),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor of a file.
+
+    Attributes:
+        name: Its key.
+        dtype: ``F32``, ``BF16``, …
+        shape: Its sizes.
+        start: Offset of its first byte in the data.
+        end: Offset after its last byte.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+    @property
+    def count(self) -> int:
+        """How many values it has."""
+        return (self.end - self.start) // DTYPE_BYTES[self.dtype]
+
+
+@dataclass(frozen=True)
+class WeightsHeader:
+    """What a file says of itself.
+
+    Attributes:
+        tensors: Its tensors in the order of their data.
+        metadata: Its free texts.
+        data_start: Where the data begins in the file.
+    """
+
+    tensors: tuple[Tensor, ...]
+    metadata: Mapping[str, str]
+    data_start: int
+
+
+def read_header(path: Path) -> WeightsHeader:
+    """Return the checked header of a safetensors file.
+
+    Raises:
+        FileMissingError: When it cannot be read.
+        WeightsRefusedError: When it is no sound safetensors file; says what it is instead.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            return _read_header(stream, size, path.name)
+    except FileNotFoundError as error:
+        raise FileMissingError(f"no file {path}") from error
+    except OSError as error:
+        raise FileMissingError(f"cannot read {path}: {error.strerror}") from error
+
+
+def tensor_blocks(path: Path, header: WeightsHeader) -> Iterator[tuple[Tensor, bytes]]:
+    """Yield the data of every tensor in order, in blocks of whole values.
+
+    An empty tensor yields one empty block.
+
+    Raises:
+        FileMissingError: When the file cannot be read or became shorter.
+    """
+    try:
+        with path.open("rb") as stream:
+            stream.seek(header.data_start)
+            for tensor in header.tensors:
+                left = tensor.end - tensor.start
+                if not left:
+                    yield tensor, b""
+                while left:
+                    block = stream.read(min(left, BLOCK_BYTES))
+                    if not block:
+                        raise FileMissingError(f"{path} became shorter while it was read")
+                    left -= len(block)
+                    yield tensor, block
+    except OSError as error:
+        raise FileMissingError(f"cannot read {path}: {error.strerror}") from error
+
+
+def encode_header(tensors: Iterable[Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Return the bytes before the data: the same for the same tensors and metadata.
+
+    The format's library writes metadata in an order that changes from run to run, which would
+    give equal weights another digest each time.
+    """
+    document: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    for tensor in tensors:
+        document[tensor.name] = {
+            "dtype": tensor.dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": [tensor.start, tensor.end],
+        }
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def write_weights(
+    path: Path, tensors: Iterable[Tensor], metadata: Mapping[str, str], blocks: Iterable[bytes]
+) -> None:
+    """Write a safetensors file so that it is whole or not there.
+
+    Raises:
+        OSError: As the file system says; nothing is left over.
+    """
+    with files.open_atomic(path) as stream:
+        stream.write(encode_header(tensors, metadata))
+        for block in blocks:
+            stream.write(block)
+
+
+def tensor_sha256(path: Path, header: WeightsHeader) -> str:
+    """Return the SHA-256 of the data without the header, as ``modelspec.hash_sha256`` means it.
+
+    Raises:
+        FileMissingError: When the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for _, block in tensor_blocks(path, header):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_header(stream: BinaryIO, size: int, name: str) -> WeightsHeader:
+    first = stream.read(64)
+    _sniff(first, size, name)
+    length = int.from_bytes(first[:8], "little")
+    if length > size - 8:
+        raise WeightsRefusedError(
+            f"{name} is truncated: its header says {length} bytes and {size - 8} are there",
+            hint="copy or download it again",
+        )
+    if length > MAX_HEADER_BYTES:
+        raise WeightsRefusedError(
+            f"{name} has a header of {length} bytes, at most {MAX_HEADER_BYTES} are read"
+        )
+    stream.seek(8)
+    raw = stream.read(length)
+    return _parse_header(raw, size - 8 - length, name)
+
+
+def _sniff(first: bytes, size: int, name: str) -> None:
+    if size == 0:
+        raise WeightsRefusedError(f"{name} is empty", hint="copy or download it again")
+    for magic, what, hint in _SNIFFED:
+        if first.startswith(magic):
+            raise WeightsRefusedError(f"{name} {what}", hint=hint)
+    if size < 10:
+        raise WeightsRefusedError(
+            f"{name} is truncated: {size} bytes are no weights", hint="copy or download it again"
+        )
+    if first[8:9] != b"{":
+        raise WeightsRefusedError(f"{name} is no safetensors file: no header at byte 8")
+
+
+def _parse_header(raw: bytes, data_bytes: int, name: str) -> WeightsHeader:
+    text = raw.rstrip(b" ")
+    if not text.endswith(b"}"):
+        raise WeightsRefusedError(f"{name}: its header is padded with something else than spaces")
+    try:
+        document = strict_json.loads(text, f"the header of {name}")
+    except JsonInvalidError as error:
+        raise WeightsRefusedError(error.message) from error
+    metadata = _metadata(document.pop("__metadata__", {}), name)
+    if len(document) > MAX_TENSORS:
+        raise WeightsRefusedError(
+            f"{name} has {len(document)} tensors, at most {MAX_TENSORS} are read"
+        )
+    if not document:
+        raise WeightsRefusedError(f"{name} holds no tensors")
+    tensors = sorted(
+        (_tensor(key, entry, name) for key, entry in document.items()),
+        key=lambda tensor: (tensor.start, tensor.end, tensor.name),
+    )
+    _check_cover(tensors, data_bytes, name)
+    return WeightsHeader(tuple(tensors), metadata, 8 + len(raw))
+
+
+def _metadata(document: Any, name: str) -> dict[str, str]:
+    if not isinstance(document, dict) or not all(isinstance(v, str) for v in document.values()):
+        raise WeightsRefusedError(f"{name}: its metadata holds something else than texts")
+    return document
+
+
+def _tensor(key: str, entry: Any, name: str) -> Tensor:
+    if not _NAME.match(key) or ".." in key:
+        raise WeightsRefusedError(f"{name}: {key[:80]!r} is no name of a tensor")
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise WeightsRefusedError(f"{name}: tensor {key} is not described by type, shape, offsets")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if dtype not in DTYPE_BYTES:
+        raise WeightsRefusedError(f"{name}: tensor {key} has the unknown type {dtype!r}")
+    if not _whole_numbers(shape) or not _whole_numbers(offsets) or len(offsets) != 2:
+        raise WeightsRefusedError(f"{name}: tensor {key} has an impossible shape or offset")
+    start, end = offsets
+    count = 1
+    for length in shape:
+        count *= length
+    if end - start != count * DTYPE_BYTES[dtype]:
+        raise WeightsRefusedError(
+            f"{name}: tensor {key} of shape {shape} needs {count * DTYPE_BYTES[dtype]} bytes "
+            f"and has {end - start}"
+        )
+    return Tensor(key, dtype, tuple(shape), start, end)
+
+
+def _whole_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, int) and not isinstance(one, bool) and 0 <= one < 2**53 for one in value
+    )
+
+
+def _check_cover(tensors: list[Tensor], data_bytes: int, name: str) -> None:
+    expected = 0
+    for tensor in tensors:
+        if tensor.start != expected:
+            raise WeightsRefusedError(
+                f"{name}: the data of tensor {tensor.name} overlaps another or leaves a hole"
+            )
+        expected = tensor.end
+    if expected > data_bytes:
+        raise WeightsRefusedError(
+            f"{name} is truncated: {expected} bytes of data described, {data_bytes} there",
+            hint="copy or download it again",
+        )
+    if expected < data_bytes:
+        raise WeightsRefusedError(
+            f"{name} has {data_bytes - expected} bytes that no tensor describes"
+        )
