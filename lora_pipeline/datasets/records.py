@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from lora_pipeline.catalog.records import Provenance
+from msgspec import UNSET, UnsetType
+
+from lora_pipeline.catalog.records import Provenance, VersionStatus
 from lora_pipeline.foundation.record import Part, Record
 
 Split = Literal["train", "held_out"]
 CaptionStrategy = Literal["tags", "tags+spec", "tags+spec+title"]
 
 
-class Selection(Part, frozen=True, kw_only=True):
-    """The rule that chose the images; building again repeats it."""
+class Selection(Part, frozen=True, kw_only=True, omit_defaults=False):
+    """The rule that chose the images; building again repeats it.
 
-    source: str = "assets"
-    status: str = "approved"
-    variant_policy: str = "primary|selected|first"
+    A shared manifest takes its images from ``projects``, or from every project when the list
+    is empty. The last three fields are read from manifests that name no caption rule of their
+    own; they are not written any more.
+    """
+
+    source: Literal["assets"] = "assets"
+    status: VersionStatus = "approved"
+    variant_policy: str = "primary|selected|highest-rated|first"
     asset_types: tuple[str, ...] = ()
     checkpoints: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
@@ -26,12 +33,13 @@ class Selection(Part, frozen=True, kw_only=True):
     scenarios: tuple[str, ...] = ()
     include_spec_tags: bool = True
     min_rating: int = 0
-    caption_strategy: str = ""
-    include_prompt_tokens: bool = False
-    note: str = ""
+    projects: tuple[str, ...] | UnsetType = UNSET
+    caption_strategy: CaptionStrategy | UnsetType = UNSET
+    include_prompt_tokens: bool | UnsetType = UNSET
+    note: str | UnsetType = UNSET
 
 
-class CaptionRule(Part, frozen=True, kw_only=True):
+class CaptionRule(Part, frozen=True, kw_only=True, omit_defaults=False):
     """How captions are made from tags, spec and catalog tokens."""
 
     strategy: CaptionStrategy = "tags"
@@ -42,7 +50,7 @@ class CaptionRule(Part, frozen=True, kw_only=True):
     suffix: str = ""
 
 
-class Normalization(Part, frozen=True, kw_only=True):
+class Normalization(Part, frozen=True, kw_only=True, omit_defaults=False):
     """How every image is brought to one form before any trainer sees it.
 
     ``alpha`` says what becomes of transparency: ``background`` lays it on ``background``.
@@ -55,7 +63,7 @@ class Normalization(Part, frozen=True, kw_only=True):
     format: Literal["png"] = "png"
 
 
-class SplitRule(Part, frozen=True, kw_only=True):
+class SplitRule(Part, frozen=True, kw_only=True, omit_defaults=False):
     """Which share of the images is held out of training, chosen by content digest."""
 
     held_out: float = 0.0
@@ -77,8 +85,11 @@ class ProvenanceSummary(Part, frozen=True, kw_only=True):
     licenses: tuple[LicenseCount, ...] = ()
 
 
-class Item(Part, frozen=True, kw_only=True):
-    """One image with its caption, as training sees it."""
+class Item(Part, frozen=True, kw_only=True, omit_defaults=False):
+    """One image with its caption, as training sees it.
+
+    ``tags`` are those that the selection looked at: of the variant, then of the spec.
+    """
 
     asset_id: str
     asset_version_id: str
@@ -115,3 +126,13 @@ class Manifest(Record, frozen=True, kw_only=True):
     normalization: Normalization = Normalization()
     split_rule: SplitRule = SplitRule()
     content_hash: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON-ready form; the rules are written in full, defaults included."""
+        return {
+            **super().to_dict(),
+            "selection": self.selection.to_dict(),
+            "captionRule": self.caption_rule.to_dict(),
+            "normalization": self.normalization.to_dict(),
+            "splitRule": self.split_rule.to_dict(),
+        }
