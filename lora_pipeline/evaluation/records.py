@@ -10,6 +10,8 @@ PromptKind = Literal[
     "in_domain", "novel_context", "other_style", "composition", "no_trigger", "class_only",
     "must", "must_never", "training_caption",
 ]  # fmt: skip
+CellStatus = Literal["pending", "done", "failed"]
+Verdict = Literal["approved", "rejected", "needs_work"]
 
 
 class SuitePrompt(Part, frozen=True, kw_only=True):
@@ -17,7 +19,7 @@ class SuitePrompt(Part, frozen=True, kw_only=True):
 
     id: str
     text: str
-    kind: PromptKind = "in_domain"
+    kind: PromptKind
     negative: str = ""
     seeds: tuple[int, ...] = ()
 
@@ -72,7 +74,7 @@ class Cell(Part, frozen=True, kw_only=True):
     guidance: float
     sampler: str
     negative: str = ""
-    status: Literal["pending", "done", "failed"] = "pending"
+    status: CellStatus = "pending"
     image_sha256: str = ""
     effect: float | None = None
     error: str = ""
@@ -81,13 +83,25 @@ class Cell(Part, frozen=True, kw_only=True):
 class EvaluationMetrics(Part, frozen=True, kw_only=True):
     """What was measured on the cells; absent values were not measured.
 
-    ``effect_mean`` is the mean absolute difference between a LoRA cell and its base cell at
-    the highest strength, in 0..1 of the value range.
+    An effect is the mean absolute difference between a LoRA cell and its base cell, in 0..1 of
+    the value range.
+
+    Attributes:
+        effect_mean: Mean effect at the highest strength, over the prompts that call the LoRA.
+        effect_min: Smallest effect of one cell among them.
+        effect_without_trigger: Mean effect at the highest strength over the prompts that do
+            not call the LoRA: how much it leaks.
+        effect_by_strength: Mean effect of the calling prompts, by strength.
+        monotone: Whether a higher strength changes more, or None with one strength.
+        constant_cells: Cells that were refused because they show one colour only.
+        duplicate_cells: Cells that show the same pixels as another cell with other settings.
     """
 
     effect_mean: float | None = None
     effect_min: float | None = None
+    effect_without_trigger: float | None = None
     effect_by_strength: dict[str, float] = {}
+    monotone: bool | None = None
     constant_cells: int = 0
     duplicate_cells: int = 0
 
@@ -95,7 +109,9 @@ class EvaluationMetrics(Part, frozen=True, kw_only=True):
 class Evaluation(Record, frozen=True, kw_only=True):
     """A suite rendered for one release.
 
-    ``result_digest`` covers suite, weights and every cell with its image; a verdict binds it.
+    ``result_digest`` covers suite, weights, checkpoint, renderer, metrics and every cell with
+    its image; it is there when the grid is complete, and a verdict binds it. ``prompts`` and
+    ``outputs`` say the same in the words of the base format.
     """
 
     KIND: ClassVar[str] = "evaluation"
@@ -137,7 +153,8 @@ class ReviewBinding(Part, frozen=True, kw_only=True):
 class Review(Record, frozen=True, kw_only=True):
     """One person's verdict on an evaluation; written once and never again.
 
-    ``digest`` covers all the other fields, so that an edit shows.
+    ``digest`` covers all the other fields, so that an edit shows. ``signs`` are the signs of
+    over-training that the reviewer saw.
     """
 
     KIND: ClassVar[str] = "review"
@@ -147,10 +164,11 @@ class Review(Record, frozen=True, kw_only=True):
     lora_id: str
     release_id: str
     reviewer: str
-    verdict: Literal["approved", "rejected", "needs_work"]
+    verdict: Verdict
     created_at: str
     binding: ReviewBinding
     cells_seen: int
     cells_total: int
     comment: str = ""
+    signs: tuple[str, ...] = ()
     digest: str = ""
