@@ -21,7 +21,7 @@ def canonical_bytes(value: Any) -> bytes:
 
     try:
         return rfc8785.dumps(value)
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
         raise JsonInvalidError(f"value has no canonical JSON form: {error}") from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from lora_pipeline.foundation.errors import (
@@ -35,7 +35,7 @@ def schema_name_of(document: dict[str, Any], kind: str, name: str) -> str:
     stated = document.get("schema", f"{kind}/v1")
     if stated == f"{kind}/v1":
         return f"{kind}/v1"
-    match = _SCHEMA_NAME.match(stated) if isinstance(stated, str) else None
+    match = _SCHEMA_NAME.fullmatch(stated) if isinstance(stated, str) else None
     if match and match.group(1) == kind:
         raise SchemaVersionError(
             f"{name} is {stated}, this version of lora knows {kind}/v1",
@@ -48,10 +48,12 @@ def violations_of(document: Any, schema_name: str) -> list[Violation]:
     """Return every place where ``document`` breaks the schema, in document order."""
     errors = sorted(
         _validator(schema_name).iter_errors(document),
-        key=lambda error: [str(part) for part in error.absolute_path],
+        key=lambda error: [
+            (part, "") if isinstance(part, int) else (-1, part) for part in error.absolute_path
+        ],
     )
-    found = [violation for error in errors for violation in _explain(error)]
-    return found[:MAX_VIOLATIONS]
+    found = dict.fromkeys(violation for error in errors for violation in _explain(error))
+    return list(found)[:MAX_VIOLATIONS]
 
 
 def require_valid(document: Any, schema_name: str, name: str) -> None:
@@ -95,7 +97,13 @@ def _validator(schema_name: str) -> Draft202012Validator:
     registry: Registry[Any] = Registry().with_resources(
         (document["$id"], Resource.from_contents(document)) for document in documents
     )
-    exact = validators.extend(Draft202012Validator, {"pattern": _matches})  # type: ignore[no-untyped-call]
+    # JSON Schema takes 1.0 for an integer; a record that holds it would not be byte-stable.
+    exact_types = Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    exact = validators.extend(  # type: ignore[no-untyped-call]
+        Draft202012Validator, {"pattern": _matches}, type_checker=exact_types
+    )
     validator: Draft202012Validator = exact(load_schema(schema_name), registry=registry)
     return validator
 
@@ -112,26 +120,54 @@ def _matches(
 
 @functools.cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\$$", r"\\Z", pattern))
+    return re.compile(re.sub(r"\$$", r"\\Z", pattern), re.ASCII)
 
 
 def _explain(error: Any) -> list[Violation]:  # its stubs make every field optional
-    where: str = error.json_path
-    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        known = error.schema.get("properties", {})
-        unknown = [key for key in error.instance if key not in known]
-        return [Violation(where, _unknown(key, known)) for key in unknown]
-    if error.validator == "required":
-        missing = [key for key in error.validator_value if key not in error.instance]
-        return [Violation(where, f"{missing[0]!r} is missing")] if missing else []
-    if error.validator == "pattern":
-        described = error.schema.get("description", "").rstrip(".")
-        rule = described or error.validator_value
-        return [Violation(where, f"{_shown(error.instance)} is not {rule}")]
-    if error.validator == "enum":
-        words = ", ".join(map(str, error.validator_value))
-        return [Violation(where, f"{_shown(error.instance)} is not one of {words}")]
-    return [Violation(where, error.message[:200])]
+    if error.validator in ("anyOf", "oneOf") and error.context:
+        from jsonschema.exceptions import best_match
+
+        return _explain(best_match(error.context))
+    words = _WORDS.get(error.validator, _library_words)(error)
+    return [Violation(error.json_path, message) for message in words]
+
+
+def _library_words(error: Any) -> list[str]:
+    return [error.message[:200]]
+
+
+def _unknown_fields(error: Any) -> list[str]:
+    known = error.schema.get("properties", {})
+    return [_unknown(key, known) for key in error.instance if key not in known]
+
+
+def _missing_fields(error: Any) -> list[str]:
+    return [f"{key!r} is missing" for key in error.validator_value if key not in error.instance]
+
+
+def _wrong_type(error: Any) -> list[str]:
+    expected = error.validator_value
+    words = " or ".join([expected] if isinstance(expected, str) else expected)
+    return [f"must be {words}, is {_shown(error.instance)}"]
+
+
+def _wrong_form(error: Any) -> list[str]:
+    described = error.schema.get("description", "").rstrip(".")
+    return [f"{_shown(error.instance)} is not {described or error.validator_value}"]
+
+
+def _no_such_word(error: Any) -> list[str]:
+    words = ", ".join(map(str, error.validator_value))
+    return [f"{_shown(error.instance)} is not one of {words}"]
+
+
+_WORDS: dict[str, Callable[[Any], list[str]]] = {
+    "additionalProperties": _unknown_fields,
+    "required": _missing_fields,
+    "type": _wrong_type,
+    "pattern": _wrong_form,
+    "enum": _no_such_word,
+}
 
 
 def _unknown(key: str, known: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ conflict) is refused here with its place, because two readers would see two docu
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from lora_pipeline.foundation.errors import (
 )
 
 MAX_BYTES = 256 * 1024 * 1024
-_MARKERS = (b"<<<<<<< ", b"=======", b">>>>>>> ")
+_MARKERS = (b"<<<<<<<", b">>>>>>>")
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_INTEGER_DIGITS = 19  # what 64 bits hold; longer numbers lose digits in other readers
 
 
 def loads(data: bytes, name: str) -> Any:
@@ -48,12 +51,15 @@ def loads(data: bytes, name: str) -> Any:
     except UnicodeDecodeError as error:
         raise JsonInvalidError(f"{name} is not UTF-8 at byte {error.start}") from error
     try:
-        return json.loads(
+        value = json.loads(
             text,
             object_pairs_hook=_unique_pairs,
             parse_constant=_refuse_constant,
             parse_float=_finite,
+            parse_int=_bounded,
         )
+        if _SURROGATE_ESCAPE.search(text):
+            _refuse_lone_surrogates(value)
     except json.JSONDecodeError as error:
         raise JsonInvalidError(
             f"{name} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
@@ -62,6 +68,7 @@ def loads(data: bytes, name: str) -> Any:
         raise JsonInvalidError(f"{name} is not strict JSON: {error}") from error
     except RecursionError as error:
         raise JsonInvalidError(f"{name} is nested too deeply") from error
+    return value
 
 
 def load(path: Path) -> Any:
@@ -80,8 +87,12 @@ def read_bytes(path: Path) -> bytes:
 
     Raises:
         FileMissingError: When it does not exist or cannot be read.
+        JsonInvalidError: When it is larger than any document may be; it is not read then.
     """
     try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise JsonInvalidError(f"{path} has {size} bytes, at most {MAX_BYTES} are read")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise FileMissingError(f"no file {path}") from error
@@ -101,25 +112,23 @@ def dumps(value: Any, *, one_line_each: Iterable[str] = ()) -> bytes:
     """
     flat = frozenset(one_line_each)
     try:
-        if not flat or not isinstance(value, dict):
+        if not flat or not isinstance(value, dict) or not value:
             return (_pretty(value) + "\n").encode("utf-8")
         parts = [
             f"  {json.dumps(key, ensure_ascii=False)}: {_member(key, value[key], flat)}"
             for key in sorted(value)
         ]
         return ("{\n" + ",\n".join(parts) + "\n}\n").encode("utf-8")
-    except (ValueError, UnicodeEncodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise JsonInvalidError(f"value cannot be written as JSON: {error}") from error
 
 
 def has_conflict_markers(data: bytes) -> bool:
     """Return whether text holds the lines that a failed merge leaves."""
-    if b"<<<<<<< " not in data:
+    if not all(marker in data for marker in _MARKERS):
         return False
     lines = data.splitlines()
-    return any(line.startswith(_MARKERS[0]) for line in lines) and any(
-        line.startswith(_MARKERS[2]) for line in lines
-    )
+    return all(any(line.startswith(marker) for line in lines) for marker in _MARKERS)
 
 
 class _StrictnessError(Exception):
@@ -153,6 +162,19 @@ def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> Any:
     raise _StrictnessError(f"{name} is not a JSON number")
+
+
+def _bounded(text: str) -> int:
+    if len(text.lstrip("-")) > _INTEGER_DIGITS:
+        raise _StrictnessError(f"{text[:24]}… is too large a number")
+    return int(text)
+
+
+def _refuse_lone_surrogates(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise _StrictnessError("text holds half of a surrogate pair") from error
 
 
 def _finite(text: str) -> float:
