@@ -8,6 +8,9 @@ from lora_pipeline.catalog.records import Weights
 from lora_pipeline.foundation.record import Part, Record
 
 ReleaseStatus = Literal["candidate", "approved", "deprecated"]
+# A shared LoRA sets the mood below the project's own, which is to be seen.
+BASELINE_STRENGTH, PROJECT_STRENGTH = 0.6, 0.9
+HistoryEvent = Literal["promoted", "rolled_back", "deprecated", "activated", "deactivated"]
 
 
 class Evidence(Part, frozen=True, kw_only=True):
@@ -18,6 +21,7 @@ class Evidence(Part, frozen=True, kw_only=True):
     weights_sha256: str
     manifest_hash: str
     suite_digest: str
+    checkpoint_digest: str
     policy_id: str
     policy_digest: str
     review_digests: tuple[str, ...]
@@ -29,7 +33,7 @@ class HistoryEntry(Part, frozen=True, kw_only=True):
     ``digest`` covers all the other fields of the entry.
     """
 
-    event: Literal["promoted", "rolled_back", "deprecated", "activated", "deactivated"]
+    event: HistoryEvent
     at: str
     by: str
     release_id: str = ""
@@ -64,7 +68,7 @@ class Lora(Record, frozen=True, kw_only=True):
     """A LoRA: what it is for and its releases.
 
     ``enabled`` and ``strength`` are about use; they are independent of which release is
-    active.
+    active. A strength that nobody chose (None) is that of the scope.
     """
 
     KIND: ClassVar[str] = "lora"
@@ -82,23 +86,49 @@ class Lora(Record, frozen=True, kw_only=True):
     trigger_word: str = ""
     description: str = ""
     enabled: bool = True
-    strength: float = 1.0
+    strength: float | None = None
     history: tuple[HistoryEntry, ...] = ()
+
+    @property
+    def strength_in_use(self) -> float:
+        """The strength that production uses: the chosen one, else that of the scope."""
+        if self.strength is not None:
+            return self.strength
+        return BASELINE_STRENGTH if self.scope == "baseline" else PROJECT_STRENGTH
+
+    def release(self, release_id: str) -> Release | None:
+        """Return the release of that id, or None."""
+        return next((one for one in self.releases if one.id == release_id), None)
 
 
 class GatePolicy(Part, frozen=True, kw_only=True):
     """What the gate asks for before a release may become active.
 
-    ``min_effect`` is a mean absolute difference in 0..1; ``max_age_days`` 0 means that
-    evidence does not age.
+    What no policy can switch off is not in it: digests that agree, a complete grid, cells that
+    are images, and nothing withdrawn.
+
+    Attributes:
+        id: Its id, which is the file name; several that were joined stand with ``+``.
+        summary: Who it is for, in one line.
+        reasons: Why each number is what it is.
+        approvals: How many different people must have approved.
+        reviewer_is_not_trainer: Whether the word of who trained the release does not count.
+        reviews_committed_by_reviewer: Whether Git must say that each reviewer committed the
+            own review.
+        min_effect: Smallest mean absolute difference between base and LoRA, in 0..1.
+        all_cells_seen: Whether a reviewer must have seen every cell.
+        rights_known: Whether the training right of every image must be stated as allowed;
+            without it, "unknown" is judged by the project's own rule.
+        max_age_days: Longest time between the grid and the promotion; 0 means any.
     """
 
     id: str
     summary: str
+    reasons: dict[str, str] = {}
     approvals: int = 1
     reviewer_is_not_trainer: bool = True
+    reviews_committed_by_reviewer: bool = False
     min_effect: float = 0.02
     all_cells_seen: bool = True
-    one_render_session: bool = True
-    rights_required: bool = True
+    rights_known: bool = False
     max_age_days: int = 0

@@ -1,0 +1,201 @@
+"""Conditions about people: whose approvals count, and whose objections stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lora_pipeline.evaluation.records import Review, ReviewBinding
+from lora_pipeline.evaluation.reviews import review_digest
+from lora_pipeline.releases.decision import Condition
+from lora_pipeline.releases.facts import GivenReview, ReleaseEvidence, Unproven
+from lora_pipeline.releases.people import is_no_person
+from lora_pipeline.releases.records import GatePolicy
+
+_WORDS = {
+    "weights_sha256": "other weights",
+    "tensor_sha256": "other weights",
+    "manifest_hash": "another manifest",
+    "suite_digest": "another suite",
+    "result_digest": "another grid",
+}
+
+
+@dataclass(frozen=True)
+class Approvals:
+    """Which approvals count.
+
+    Attributes:
+        counted: One review for each person whose approval counts.
+        doubts: Why other approvals do not, one sentence each.
+        unproven: True when one could not be judged here.
+    """
+
+    counted: tuple[Review, ...]
+    doubts: tuple[str, ...]
+    unproven: bool = False
+
+
+def reviews_intact(evidence: ReleaseEvidence, _: GatePolicy) -> Condition:
+    """No review of the release was edited after it was given."""
+    for given in evidence.reviews:
+        review = given.review
+        if review_digest(review) != review.digest:
+            return Condition(
+                "reviews",
+                "reviews intact",
+                "fail",
+                f"the review of {review.reviewer} was edited ({review.id})",
+            )
+        if given.rewritten:
+            return Condition(
+                "reviews",
+                "reviews intact",
+                "fail",
+                f"the Git history holds another review of {review.reviewer} under {review.id}",
+            )
+    count = len(evidence.reviews)
+    reason = "none given yet" if not count else f"{count} as given"
+    return Condition("reviews", "reviews intact", "pass", reason)
+
+
+def approvals_enough(evidence: ReleaseEvidence, policy: GatePolicy) -> Condition:
+    """As many different people approved this very grid as the policy asks for."""
+    found = counted_approvals(evidence, policy)
+    count, needed = len(found.counted), policy.approvals
+    approved = ", ".join(review.reviewer for review in found.counted)
+    parts = [f"{approved} approved"] if approved else []
+    parts += found.doubts
+    reason = f"{count} of {needed}" + (f": {'; '.join(parts)}" if parts else "")
+    if count >= needed:
+        return Condition("approvals", "approvals", "pass", reason, count, needed)
+    status = "not_proven" if found.unproven else "fail"
+    return Condition("approvals", "approvals", status, reason, count, needed)  # type: ignore[arg-type]
+
+
+def objections_answered(evidence: ReleaseEvidence, _: GatePolicy) -> Condition:
+    """Nobody's last word on these weights is no, whichever grid it was about."""
+    against = [
+        review for review in _last_words(evidence, any_grid=True) if review.verdict != "approved"
+    ]
+    if not against:
+        return Condition("objections", "objections", "pass", "none open")
+    words = "; ".join(
+        f"{review.reviewer} {_said(review)}" + (f" ({review.comment})" if review.comment else "")
+        for review in against
+    )
+    return Condition("objections", "objections", "fail", words, len(against), 0)
+
+
+def counted_approvals(evidence: ReleaseEvidence, policy: GatePolicy) -> Approvals:
+    """Return which approvals of the judged evaluation count, and why others do not."""
+    counted: list[Review] = []
+    doubts: list[str] = []
+    unproven = False
+    given_by = {given.review.id: given for given in evidence.reviews}
+    for review in _last_words(evidence, any_grid=False):
+        if review.verdict != "approved":
+            continue
+        doubt = _doubt(evidence, policy, given_by[review.id])
+        if doubt is None:
+            counted.append(review)
+        else:
+            doubts.append(doubt.reason if isinstance(doubt, Unproven) else doubt)
+            unproven = unproven or isinstance(doubt, Unproven)
+    doubts += _approvals_of_other_grids(evidence)
+    return Approvals(tuple(counted), tuple(doubts), unproven)
+
+
+def _last_words(evidence: ReleaseEvidence, *, any_grid: bool) -> list[Review]:
+    """Return the latest review of each person, in the order in which they were given."""
+    wanted = evidence.evaluation.id if evidence.evaluation else None
+    latest: dict[str, Review] = {}
+    for given in sorted(evidence.reviews, key=lambda one: (one.review.created_at, one.review.id)):
+        review = given.review
+        if any_grid or review.evaluation_id == wanted:
+            latest[evidence.person(review.reviewer)] = review
+    return sorted(latest.values(), key=lambda one: (one.created_at, one.id))
+
+
+def _approvals_of_other_grids(evidence: ReleaseEvidence) -> list[str]:
+    judged = evidence.evaluation.id if evidence.evaluation else ""
+    spoke = {evidence.person(review.reviewer) for review in _last_words(evidence, any_grid=False)}
+    return [
+        f"{review.reviewer} approved another grid ({review.evaluation_id})"
+        for review in _last_words(evidence, any_grid=True)
+        if review.verdict == "approved"
+        and review.evaluation_id != judged
+        and evidence.person(review.reviewer) not in spoke
+    ]
+
+
+def _doubt(
+    evidence: ReleaseEvidence, policy: GatePolicy, given: GivenReview
+) -> str | Unproven | None:
+    review = given.review
+    who = review.reviewer
+    if is_no_person(who):
+        return f"{who} is no person"
+    if review_digest(review) != review.digest or given.rewritten:
+        return f"the review of {who} was edited"
+    other = _other_binding(evidence, review.binding)
+    if other:
+        return f"{who} approved {other}"
+    unseen = _unseen(evidence, policy, review)
+    if unseen:
+        return f"{who} {unseen}"
+    return _own_work(evidence, policy, review) or _not_committed(evidence, policy, given)
+
+
+def _other_binding(evidence: ReleaseEvidence, binding: ReviewBinding) -> str:
+    release, evaluation = evidence.release, evidence.evaluation
+    present = ReviewBinding(
+        weights_sha256=release.weights.sha256 if release.weights else "",
+        tensor_sha256=release.weights.tensor_sha256 if release.weights else "",
+        manifest_hash=str(release.training.get("manifestHash", "")),
+        suite_digest=evaluation.suite_digest if evaluation else "",
+        result_digest=evaluation.result_digest if evaluation else "",
+    )
+    for name, words in _WORDS.items():
+        if getattr(binding, name) != getattr(present, name):
+            return words
+    return ""
+
+
+def _unseen(evidence: ReleaseEvidence, policy: GatePolicy, review: Review) -> str:
+    total = len(evidence.evaluation.cells) if evidence.evaluation else 0
+    if review.cells_total != total:
+        return f"saw a grid of {review.cells_total} cells, it has {total}"
+    if policy.all_cells_seen and review.cells_seen < total:
+        return f"saw {review.cells_seen} of {total} cells"
+    return ""
+
+
+def _own_work(
+    evidence: ReleaseEvidence, policy: GatePolicy, review: Review
+) -> str | Unproven | None:
+    if not policy.reviewer_is_not_trainer:
+        return None
+    name = evidence.release.id
+    if not evidence.trainers:
+        return Unproven(f"nobody is recorded as who made {name}, so nobody is known to be another")
+    did = evidence.trainers.get(evidence.person(review.reviewer))
+    return f"{review.reviewer} {did} {name} and cannot approve it" if did else None
+
+
+def _not_committed(
+    evidence: ReleaseEvidence, policy: GatePolicy, given: GivenReview
+) -> str | Unproven | None:
+    if not policy.reviews_committed_by_reviewer:
+        return None
+    who, by = given.review.reviewer, given.committed_by
+    if isinstance(by, Unproven):
+        return by
+    if not by:
+        return f"the review of {who} is not committed yet"
+    if evidence.person(by) != evidence.person(who):
+        return f"the review of {who} was committed by {by}"
+    return None
+
+
+def _said(review: Review) -> str:
+    return "rejected it" if review.verdict == "rejected" else "asks for more work"

@@ -1,0 +1,144 @@
+"""Everything that the gate may look at, gathered beforehand; no clock and no disk in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lora_pipeline.datasets.records import Manifest
+from lora_pipeline.evaluation.records import Evaluation, Review
+from lora_pipeline.releases.people import person_of
+from lora_pipeline.releases.records import Lora, Release
+from lora_pipeline.training.records import Run
+
+
+@dataclass(frozen=True)
+class Unproven:
+    """Something that could not be checked here.
+
+    Attributes:
+        reason: What stood in the way, as people read it.
+        elsewhere: True when the bytes are merely on another machine: a build machine without
+            the weights has not found anything wrong.
+    """
+
+    reason: str
+    elsewhere: bool = False
+
+
+@dataclass(frozen=True)
+class TrainedManifest:
+    """The manifest that a release was trained on.
+
+    Attributes:
+        manifest: It, found by its content hash.
+        where: Where it was found, such as ``the Git history``; empty for the present file.
+    """
+
+    manifest: Manifest
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class ManifestLost:
+    """The manifest that a release was trained on is not there.
+
+    Attributes:
+        reason: What is there instead.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class RightsFacts:
+    """What the catalog says today about the images of the manifest.
+
+    Attributes:
+        refused: Images that may not be trained on, as ``asset: reason``.
+        unstated: Assets whose training right nobody stated.
+        unknown: Assets that the catalog does not hold.
+    """
+
+    refused: tuple[str, ...] = ()
+    unstated: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What became of the cells' images on this machine, by cell id.
+
+    Attributes:
+        missing: Not in the store.
+        altered: In the store, with other bytes than their name says.
+        mismeasured: What was measured again and came out differently, as ``cell: what``.
+    """
+
+    missing: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
+    mismeasured: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GivenReview:
+    """A review as it stands, and what Git knows of it.
+
+    Attributes:
+        review: The record.
+        committed_by: Who committed it; empty when nobody has yet.
+        rewritten: True when the history holds another content for its file.
+    """
+
+    review: Review
+    committed_by: str | Unproven = ""
+    rewritten: bool = False
+
+
+@dataclass(frozen=True)
+class ReleaseEvidence:
+    """All evidence about one release.
+
+    Attributes:
+        lora: The LoRA as it stands.
+        release: The release that is asked about.
+        now: The time that freshness is counted to.
+        run: The run that trained it, when its record is there.
+        evaluation: The evaluation that is judged, when there is one.
+        reviews: Every review of the release, whatever evaluation it is about.
+        weights_sha256: Digest of the bytes that the weights reference leads to.
+        manifest: The manifest that was trained on.
+        checkpoint_digest: Digest that the record of the base model holds today.
+        suite_digest: Digest of the suite's definition today.
+        images: What became of the cells' images.
+        rights: What the catalog says about the manifest's images.
+        people: Other addresses of the same person, as Git's mailmap has them.
+    """
+
+    lora: Lora
+    release: Release
+    now: str
+    weights_sha256: str | Unproven
+    manifest: TrainedManifest | ManifestLost | Unproven
+    checkpoint_digest: str | Unproven
+    suite_digest: str | Unproven
+    rights: RightsFacts | Unproven
+    images: ImageFacts | Unproven
+    run: Run | None = None
+    evaluation: Evaluation | None = None
+    reviews: tuple[GivenReview, ...] = ()
+    people: Mapping[str, str] = field(default_factory=dict)
+
+    def person(self, identity: str) -> str:
+        """Return who is behind an address."""
+        return person_of(self.people.get(identity, identity))
+
+    @property
+    def trainers(self) -> dict[str, str]:
+        """Who made the release, each with what they did; one's own work is not approved."""
+        made: dict[str, str] = {}
+        if self.release.created_by:
+            made[self.person(self.release.created_by)] = "made"
+        if self.run and self.run.requested_by:
+            made[self.person(self.run.requested_by)] = "trained"
+        return made

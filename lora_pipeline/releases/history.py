@@ -1,0 +1,68 @@
+"""What became active when: entries chained by digests, from which the pointer follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from lora_pipeline.foundation.canonical import digest_of
+from lora_pipeline.releases.records import HistoryEntry, Lora
+
+
+def entry_digest(entry: HistoryEntry) -> str:
+    """Return the digest over all the other fields of an entry."""
+    return digest_of(msgspec.structs.replace(entry, digest="").to_dict())
+
+
+def extended(history: Sequence[HistoryEntry], entry: HistoryEntry) -> tuple[HistoryEntry, ...]:
+    """Return the history with ``entry`` at its end, chained to the entry before it."""
+    previous = history[-1].digest if history else ""
+    chained = msgspec.structs.replace(entry, previous=previous, digest="")
+    return (*history, msgspec.structs.replace(chained, digest=entry_digest(chained)))
+
+
+def broken_link(history: Sequence[HistoryEntry]) -> str | None:
+    """Return where the chain does not hold, in words, or None when it does."""
+    previous = ""
+    for number, entry in enumerate(history, start=1):
+        if entry_digest(entry) != entry.digest:
+            return f"entry {number} ({entry.event} {entry.release_id}) was edited".replace(
+                "  ", " "
+            )
+        if entry.previous != previous:
+            return f"entry {number} does not follow the one before it"
+        previous = entry.digest
+    return None
+
+
+def active_after(history: Sequence[HistoryEntry]) -> str:
+    """Return the release that is active when the whole history has happened, or empty."""
+    active = ""
+    for entry in history:
+        if entry.event in ("promoted", "rolled_back"):
+            active = entry.release_id
+        elif entry.event == "deprecated" and entry.release_id == active:
+            active = ""
+    return active
+
+
+def last_activation(lora: Lora) -> HistoryEntry | None:
+    """Return the entry that made the present active release active, or None."""
+    for entry in reversed(lora.history):
+        if entry.event in ("promoted", "rolled_back"):
+            return entry if entry.release_id == lora.active_release_id else None
+    return None
+
+
+def was_promoted(history: Sequence[HistoryEntry], release_id: str) -> bool:
+    """Return whether a release was ever made active."""
+    return any(
+        entry.event in ("promoted", "rolled_back") and entry.release_id == release_id
+        for entry in history
+    )
+
+
+def begins_with(history: Sequence[HistoryEntry], earlier: Sequence[HistoryEntry]) -> bool:
+    """Return whether ``history`` only added to ``earlier``."""
+    return [one.digest for one in history[: len(earlier)]] == [one.digest for one in earlier]
