@@ -10,16 +10,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import hashlib
 import os
 import re
-import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from lora_pipeline.foundation.errors import FileMissingError, UnsafePathError
+from lora_pipeline.foundation.errors import (
+    DigestMismatchError,
+    FileMissingError,
+    UnsafePathError,
+)
 
 TEMPORARY_PREFIX = ".lora-tmp-"
 _NO_FSYNC = frozenset({errno.ENOTSUP, errno.ENOTTY, errno.EINVAL})
@@ -39,17 +44,35 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: As the file system says (disk full, read-only, …); nothing is left over.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folders = sorted(_make_folder(path.parent))
     descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             yield stream
             stream.flush()
             fsync_descriptor(stream.fileno())
-        _install(Path(temporary), path)
+        install(Path(temporary), path)
+        _each(fsync_folder, folders)
     except BaseException:
         _discard(Path(temporary))
         raise
+
+
+@dataclass(frozen=True)
+class Write:
+    """One file to be written: from bytes, or as a copy of another file.
+
+    Attributes:
+        target: Where it goes; folders that are missing are made.
+        data: Its bytes, or None when it is a copy.
+        source: The file to copy.
+        sha256: What the copy must be, when that is known: 64 hexadecimal digits.
+    """
+
+    target: Path
+    data: bytes | None = None
+    source: Path | None = None
+    sha256: str = ""
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -60,8 +83,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         OSError: As the file system says (disk full, read-only, …); nothing is left over.
     """
-    with open_atomic(path) as stream:
-        stream.write(data)
+    write_all([Write(path, data=data)])
 
 
 def copy_atomic(source: Path, target: Path) -> None:
@@ -71,13 +93,36 @@ def copy_atomic(source: Path, target: Path) -> None:
         FileMissingError: When the source cannot be read.
         OSError: As the file system says.
     """
-    with open_atomic(target) as stream:
-        try:
-            reader = source.open("rb")
-        except OSError as error:
-            raise FileMissingError(f"cannot read {source}: {error.strerror}") from error
-        with reader:
-            shutil.copyfileobj(reader, stream, 1024 * 1024)
+    write_all([Write(target, source=source)])
+
+
+def write_all(writes: Sequence[Write]) -> None:
+    """Write several files, each whole or not there, in the order given.
+
+    All of them are complete and durable under temporary names before the first is put in its
+    place, and all but the last are durable there before the last one is: it may point at them.
+
+    Raises:
+        FileMissingError: When a source cannot be read.
+        DigestMismatchError: When a source is not what its ``sha256`` says.
+        OSError: As the file system says; no temporary file is left over.
+    """
+    folders: set[Path] = set()
+    temporaries: list[Path] = []
+    try:
+        for write in writes:
+            folders |= _make_folder(write.target.parent)
+            temporaries.append(_written_beside(write))
+        _each(_fsync_path, temporaries)
+        for position, write in enumerate(writes):
+            if position == len(writes) - 1 and position > 0:
+                _each(fsync_folder, sorted(folders))
+            install(temporaries[position], write.target)
+        _each(fsync_folder, [writes[-1].target.parent] if len(writes) > 1 else sorted(folders))
+    except BaseException:
+        for temporary in temporaries:
+            _discard(temporary)
+        raise
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -165,9 +210,61 @@ def install(temporary: Path, path: Path) -> None:
     _replace(temporary, path)
 
 
-def _install(temporary: Path, path: Path) -> None:
-    install(temporary, path)
-    fsync_folder(path.parent)
+def _make_folder(folder: Path) -> set[Path]:
+    """Make a folder and return those whose entries must be forced to disk."""
+    changed, missing = {folder}, folder
+    while not missing.is_dir() and missing != missing.parent:
+        missing = missing.parent
+        changed.add(missing)
+    folder.mkdir(parents=True, exist_ok=True)
+    return changed
+
+
+def _written_beside(write: Write) -> Path:
+    descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=write.target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            if write.source is not None:
+                _copy_into(stream, write.source, write.sha256)
+            else:
+                stream.write(write.data or b"")
+    except BaseException:
+        _discard(Path(name))
+        raise
+    return Path(name)
+
+
+def _copy_into(stream: BinaryIO, source: Path, sha256: str) -> None:
+    digest = hashlib.sha256()
+    try:
+        reader = source.open("rb")
+    except OSError as error:
+        raise FileMissingError(f"cannot read {source}: {error.strerror}") from error
+    with reader:
+        while block := reader.read(1024 * 1024):
+            stream.write(block)
+            if sha256:
+                digest.update(block)
+    if sha256 and digest.hexdigest() != sha256:
+        raise DigestMismatchError(f"{source} changed while it was copied")
+
+
+def _fsync_path(path: Path) -> None:
+    with path.open("r+b") as stream:
+        fsync_descriptor(stream.fileno())
+
+
+def _each(function: Callable[[Path], None], paths: Sequence[Path]) -> None:
+    if len(paths) <= 2:
+        for path in paths:
+            function(path)
+        return
+    from concurrent.futures import ThreadPoolExecutor  # 10 ms that single writes need not pay
+
+    # Many at once cost the disk little more than one: it writes them in one go.
+    with ThreadPoolExecutor(max_workers=min(16, len(paths))) as pool:
+        for done in [pool.submit(function, path) for path in paths]:
+            done.result()
 
 
 def _replace(temporary: Path, path: Path) -> None:

@@ -33,17 +33,19 @@ class Changes:
     """
 
     workspace: Workspace
-    _copies: list[tuple[Path, Path]] = field(default_factory=list)
-    _blobs: list[tuple[Path, bytes]] = field(default_factory=list)
+    _files: list[files.Write] = field(default_factory=list)
     _records: list[_RecordWrite] = field(default_factory=list)
 
-    def copy_file(self, source: Path, target: Path) -> None:
-        """Copy a file into the workspace before any record is written."""
-        self._copies.append((source, target))
+    def copy_file(self, source: Path, target: Path, *, sha256: str = "") -> None:
+        """Copy a file into the workspace before any record is written.
+
+        With ``sha256`` applying fails when the file is another one by then.
+        """
+        self._files.append(files.Write(target, source=source, sha256=sha256))
 
     def write_file(self, target: Path, data: bytes) -> None:
         """Write a file that is no record, before any record is written."""
-        self._blobs.append((target, data))
+        self._files.append(files.Write(target, data=data))
 
     def create(self, record: Record, scope: Scope, record_id: str) -> None:
         """Add a new record; applying fails when it exists by then.
@@ -69,8 +71,7 @@ class Changes:
     @property
     def paths(self) -> list[str]:
         """What is (or would be) written, relative to the workspace, in order."""
-        every = [target for _, target in self._copies]
-        every += [target for target, _ in self._blobs]
+        every = [write.target for write in self._files]
         every += [write.path for write in self._records]
         return [self.workspace.relative(path) for path in every]
 
@@ -81,6 +82,8 @@ class Changes:
             LockedError: When another writer holds the workspace.
             RecordConflictError, RecordExistsError: When a record is not what the change is
                 based on; nothing was written.
+            FileMissingError, DigestMismatchError: When a file to copy is gone, or another one
+                by now; no record was written.
         """
         if self.workspace.dry_run or not self.paths:
             return self.paths
@@ -89,10 +92,6 @@ class Changes:
         ):
             for write in self._records:
                 check_base(write.path, write.based_on)
-            for source, target in self._copies:
-                files.copy_atomic(source, target)
-            for target, data in self._blobs:
-                files.write_atomic(target, data)
-            for write in self._records:
-                files.write_atomic(write.path, write.data)
+            files.write_all(self._files)
+            files.write_all([files.Write(write.path, data=write.data) for write in self._records])
         return self.paths
