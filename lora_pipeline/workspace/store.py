@@ -43,7 +43,7 @@ class ObjectStore:
         """
         sha256 = sha256_of_file(source)
         target = self.path(sha256)
-        if not target.is_file():
+        if not _is_whole(target, sha256):
             files.copy_atomic(source, target)
             if sha256_of_file(target) != sha256:
                 target.unlink()
@@ -54,7 +54,7 @@ class ObjectStore:
         """Store bytes and return their SHA-256."""
         sha256 = hashlib.sha256(data).hexdigest()
         target = self.path(sha256)
-        if not target.is_file():
+        if not _is_whole(target, sha256):
             files.write_atomic(target, data)
         return sha256
 
@@ -74,6 +74,11 @@ class ObjectStore:
     def all(self) -> list[str]:
         """Return the digests of all objects, sorted."""
         return sorted(p.name for p in self.root.glob("??/*") if len(p.name) == 64)
+
+
+def _is_whole(path: Path, sha256: str) -> bool:
+    # A damaged object is replaced by whoever brings its bytes again.
+    return path.is_file() and sha256_of_file(path) == sha256
 
 
 def open_store(workspace: Workspace) -> ObjectStore:
