@@ -7,7 +7,9 @@ point at an index and a folder that are not ours.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lora_pipeline.foundation.errors import ProgramNotFoundError, RepositoryError
@@ -108,9 +110,115 @@ def blobs_ever_at(folder: Path, path: Path) -> list[str] | None:
     return list(dict.fromkeys(blob for blob in blobs if set(blob) != {"0"}))
 
 
+@dataclass(frozen=True)
+class Past:
+    """What the history of the present branch holds for one path.
+
+    Attributes:
+        blobs: The distinct contents (blob ids), newest first.
+        first_author: E-mail address of who committed it first.
+    """
+
+    blobs: tuple[str, ...]
+    first_author: str
+
+
+def past_of(
+    folder: Path, pathspecs: Sequence[str], *, mainline: bool = False
+) -> dict[str, Past] | None:
+    """Return what history holds for every path that matches, also for paths that are gone.
+
+    Args:
+        folder: Any folder of the work tree.
+        pathspecs: Git pathspecs from the top of the work tree.
+        mainline: Whether to see only what arrived on the present branch, not the steps of the
+            branches that were merged into it.
+
+    Returns:
+        By path from the top of the work tree; None when Git cannot say (no repository, no
+        commit).
+    """
+    root = repository_root(folder)
+    if root is None or head(root) is None:
+        return None
+    # -m: what a merge commit itself changed would otherwise stay unseen.
+    options = ["--format=%x00%ae", "--raw", "--no-abbrev", "--no-renames", "--topo-order", "-m"]
+    done = _git(
+        root, "log", *options, *(["--first-parent"] if mainline else []), "-z", "--", *pathspecs
+    )
+    if done.status != 0:
+        return None
+    return _parse_past(done.stdout.split("\0"))
+
+
+def blob_bytes(folder: Path, blob: str) -> bytes:
+    """Return a content by its blob id.
+
+    Raises:
+        RepositoryError: When the repository does not hold it.
+    """
+    return _checked(folder, "cat-file", "blob", blob).stdout.encode()
+
+
+def blob_id(data: bytes, *, like: str) -> str:
+    """Return the id that Git gives a content, by the hash that ``like`` was made with.
+
+    CRLF is taken for LF, as a Windows checkout may have it.
+    """
+    plain = data.replace(b"\r\n", b"\n")
+    algorithm = "sha256" if len(like) == 64 else "sha1"
+    content = b"blob %d\0" % len(plain) + plain
+    return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
+
+
+def is_shallow(folder: Path) -> bool:
+    """Return whether the repository lacks the older part of its history."""
+    try:
+        return _git(folder, "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
+    except ProgramNotFoundError:
+        return False
+
+
+def mailmap(folder: Path, addresses: Iterable[str]) -> dict[str, str]:
+    """Return the address that ``.mailmap`` gives for each of ``addresses`` that it changes."""
+    asked = sorted(set(addresses))
+    root = repository_root(folder)
+    if not asked or root is None or not (root / ".mailmap").is_file():
+        return {}
+    done = _git(root, "check-mailmap", *(f"<{address}>" for address in asked))
+    if done.status != 0:
+        return {}
+    found = [line.rpartition("<")[2].rstrip(">") for line in done.stdout.splitlines()]
+    return {old: new for old, new in zip(asked, found, strict=True) if old != new}
+
+
 def ignored(folder: Path, path: Path) -> bool:
     """Return whether Git ignores ``path``."""
     return _git(folder, "check-ignore", "--quiet", "--", str(path)).status == 0
+
+
+def _parse_past(words: Sequence[str]) -> dict[str, Past]:
+    """Read what ``git log --raw -z`` printed: an author, then a state and a path for each change.
+
+    Each commit begins with an empty word and the author's address.
+    """
+    blobs: dict[str, list[str]] = {}
+    authors: dict[str, str] = {}
+    author = ""
+    pending: str | None = None
+    for word in words:
+        text = word.strip("\n")
+        if pending is not None:
+            blobs.setdefault(text, [])
+            if set(pending) != {"0"} and pending not in blobs[text]:
+                blobs[text].append(pending)
+            authors[text] = author  # older commits come later, the first author last
+            pending = None
+        elif text.startswith(":"):
+            pending = text.split()[3]
+        elif text:
+            author = text
+    return {path: Past(tuple(found), authors[path]) for path, found in blobs.items()}
 
 
 def _checked(folder: Path, *arguments: str) -> Completed:
