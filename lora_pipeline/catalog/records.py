@@ -66,7 +66,7 @@ class Styles(Record, frozen=True, kw_only=True):
     id: str
     created_at: str
     updated_at: str
-    styles: tuple[CatalogWord, ...] = ()
+    styles: tuple[CatalogWord, ...]
 
 
 class Scenarios(Record, frozen=True, kw_only=True):
@@ -77,7 +77,7 @@ class Scenarios(Record, frozen=True, kw_only=True):
     id: str
     created_at: str
     updated_at: str
-    scenarios: tuple[CatalogWord, ...] = ()
+    scenarios: tuple[CatalogWord, ...]
 
 
 class Palette(Part, frozen=True, kw_only=True):
@@ -98,7 +98,7 @@ class Palettes(Record, frozen=True, kw_only=True):
     id: str
     created_at: str
     updated_at: str
-    palettes: tuple[Palette, ...] = ()
+    palettes: tuple[Palette, ...]
 
 
 class Tag(Part, frozen=True, kw_only=True):
@@ -117,7 +117,7 @@ class TagGroup(Part, frozen=True, kw_only=True):
     id: str
     label: str
     exclusive: bool
-    tags: tuple[Tag, ...] = ()
+    tags: tuple[Tag, ...]
 
 
 class Tags(Record, frozen=True, kw_only=True):
@@ -128,7 +128,7 @@ class Tags(Record, frozen=True, kw_only=True):
     id: str
     created_at: str
     updated_at: str
-    groups: tuple[TagGroup, ...] = ()
+    groups: tuple[TagGroup, ...]
 
 
 class ImageCounts(Part, frozen=True, kw_only=True):
@@ -163,7 +163,7 @@ class AssetTypes(Record, frozen=True, kw_only=True):
     id: str
     created_at: str
     updated_at: str
-    asset_types: tuple[AssetType, ...] = ()
+    asset_types: tuple[AssetType, ...]
 
 
 class Weights(Part, frozen=True, kw_only=True):
@@ -255,7 +255,7 @@ class Spec(Record, frozen=True, kw_only=True):
     baseline_profile_id: str = ""
     tags: tuple[str, ...] = ()
     generation_params: dict[str, Any] = {}
-    status: Literal["draft", "ready", "deprecated"] = "ready"
+    status: Literal["draft", "ready", "deprecated"] = "draft"
     tier: int = 0
     lora_policy: dict[str, Any] = {}
     style_consistency: dict[str, Any] = {}
