@@ -78,6 +78,8 @@ SETTINGS = (
             local_only=True),
     Setting("renderers.default", "diffusers", "Renderer used when --renderer is left out",
             "LORA_RENDERER"),
+    Setting("renderers.timeoutSeconds", 1800.0,
+            "Longest time for one cell or for loading the models, in seconds"),
     Setting("gate.policy", "standard", "Gate policy where the project names none"),
     Setting("comfyui.baseUrl", None, "Address of a ComfyUI server", local_only=True),
     Setting("comfyui.pythonBin", None, "Python of ComfyUI", local_only=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -21,12 +21,14 @@ class RenderSource:
         architecture: ``sd15``, ``sdxl``, ``flux1``, …
         weights_path: The LoRA's safetensors file.
         weights_sha256: Digest of that file; it was checked before.
+        companions: Further model files by name, as the checkpoint's record has them.
     """
 
     checkpoint_path: Path
     architecture: str
     weights_path: Path
     weights_sha256: str
+    companions: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,19 @@ class RenderProblem:
 class RenderSession(Protocol):
     """A renderer that has the models loaded."""
 
-    identity: RendererIdentity
+    @property
+    def identity(self) -> RendererIdentity:
+        """What draws, and on what."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether another cell can be drawn in this session."""
 
     def render(self, cell: CellRequest, target: Path) -> None:
-        """Draw one cell as a PNG at ``target``.
+        """Draw one cell as a PNG at ``target``, which does not exist yet.
 
         Raises:
-            RendererError: When no image came; the session stays usable where it can.
+            RendererError: When no image came; ``alive`` says whether to go on.
         """
 
 
@@ -81,9 +89,17 @@ class Renderer(Protocol):
         """Return why it cannot run on this machine, or None when it can."""
 
     def open(
-        self, source: RenderSource, settings: Settings, log: Path
+        self, source: RenderSource, settings: Settings, folder: Path
     ) -> AbstractContextManager[RenderSession]:
         """Return a session with base and LoRA loaded; leaving it frees them.
+
+        The renderer proves beforehand that the LoRA's tensors are in use, and that strength 0
+        draws the base to the pixel.
+
+        Args:
+            source: What to load.
+            settings: The machine's settings.
+            folder: Private folder for the session's files and its log, ``renderer.log``.
 
         Raises:
             RendererError: When the models cannot be loaded or the LoRA does not apply.
