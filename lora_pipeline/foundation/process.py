@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,24 +20,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue, SimpleQueue
-from typing import IO
+from typing import IO, Any
 
+from lora_pipeline.foundation.child_environment import (
+    child_environment,
+    own_environment,
+    own_program,
+)
 from lora_pipeline.foundation.errors import ProgramNotFoundError, ProgramTimedOutError
 
-# What a child may see of our environment. Tokens and keys are not in it: a trainer that needs
-# one gets it by name.
-_INHERITED = (
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR",
-    "TEMP", "TMP", "SYSTEMROOT", "COMSPEC", "PATHEXT", "USERPROFILE", "APPDATA",
-    "LOCALAPPDATA", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES",
-    "CUDA_HOME", "NVIDIA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "PYTORCH_CUDA_ALLOC_CONF",
-    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "HF_HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-)  # fmt: skip
+__all__ = [
+    "Completed", "Conversation", "OutputLine", "Supervised", "child_environment",
+    "own_environment", "own_program", "run",
+]  # fmt: skip
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 _MAX_WAITING_LINES = 4096
+_LOOK_EVERY_S = 1.0
+_PIPE_HOLDS = 4096  # bytes; the least that POSIX lets a pipe take without blocking
+_KILL = signal.SIGTERM if os.name == "nt" else signal.SIGKILL
 _GUARD = Path(__file__).with_name("process_guard.py")
-_PACKAGE = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -46,36 +48,19 @@ class Completed:
     Attributes:
         argv: What was run.
         status: Exit status; negative is the signal that ended it.
-        stdout: All of its standard output.
+        output: All of its standard output, byte for byte.
         stderr: All of its standard error.
     """
 
     argv: tuple[str, ...]
     status: int
-    stdout: str
+    output: bytes
     stderr: str
 
-
-def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment for a child: the allow-list, UTF-8, and ``extra``."""
-    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    environment |= {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8"}
-    return environment | dict(extra or {})
-
-
-def own_program(module: str, *arguments: str) -> list[str]:
-    """Return the command line that runs a module of this package in a child.
-
-    ``-P`` keeps the current folder out of the module search: it may be a workspace, and what
-    stands in a workspace is data, never code.
-    """
-    return [sys.executable, "-P", "-m", module, *arguments]
-
-
-def own_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment for ``own_program``: the child finds this very package."""
-    roots = [str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return child_environment({"PYTHONPATH": os.pathsep.join(roots)} | dict(extra or {}))
+    @property
+    def stdout(self) -> str:
+        """All of its standard output as text; what is no UTF-8 is replaced."""
+        return self.output.decode("utf-8", "replace")
 
 
 def run(
@@ -85,32 +70,46 @@ def run(
     environment: Mapping[str, str] | None = None,
     timeout_s: float = 60.0,
     stdin: bytes = b"",
+    keeps_terminal: bool = False,
 ) -> Completed:
     """Run a program to its end and return what it said.
+
+    Args:
+        argv: Program and arguments.
+        cwd: Folder to run in.
+        environment: The child's whole environment; ``child_environment()`` when left out.
+        timeout_s: After this time the program and all that it started are stopped.
+        stdin: Given to it as its standard input.
+        keeps_terminal: True for a program that may ask the person at the terminal (Git for
+            the passphrase of a signing key). Such a one is stopped alone, not as a group.
 
     Raises:
         ProgramNotFoundError: When it is not there or may not be run.
         ProgramTimedOutError: When it did not end within ``timeout_s``.
     """
-    try:
-        done = subprocess.run(
-            list(argv),
-            cwd=cwd,
-            env=dict(environment) if environment is not None else child_environment(),
-            input=stdin,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-        )
-    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
-        raise ProgramNotFoundError(f"cannot run {argv[0]}: {error.strerror}") from error
-    except subprocess.TimeoutExpired as error:
-        raise ProgramTimedOutError(f"{argv[0]} did not end within {timeout_s:g} s") from error
+    with _started(
+        argv,
+        cwd=cwd,
+        env=dict(environment) if environment is not None else child_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=not keeps_terminal,
+    ) as process:
+        try:
+            output, errors = process.communicate(stdin, timeout=timeout_s)
+        except BaseException as error:
+            _kill(process, group=not keeps_terminal)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise ProgramTimedOutError(
+                    f"{argv[0]} did not end within {timeout_s:g} s"
+                ) from error
+            raise
     return Completed(
         argv=tuple(argv),
-        status=done.returncode,
-        stdout=done.stdout.decode("utf-8", "replace"),
-        stderr=done.stderr.decode("utf-8", "replace"),
+        status=process.returncode,
+        output=output,
+        stderr=errors.decode("utf-8", "replace"),
     )
 
 
@@ -138,13 +137,14 @@ class Supervised:
     """
 
     def __init__(self, argv: Sequence[str], *, cwd: Path, environment: Mapping[str, str]) -> None:
-        program = Path(argv[0])
-        if program.is_absolute() and not os.access(program, os.X_OK):
-            raise ProgramNotFoundError(f"cannot run {argv[0]}")
         self.argv = tuple(argv)
+        in_place = Path(argv[0]).name != argv[0]
+        # Looked for here, because the guard could only say it in the log.
+        if not shutil.which(cwd / argv[0] if in_place else argv[0], path=environment.get("PATH")):
+            raise ProgramNotFoundError(f"cannot run {argv[0]}: no such program")
         # Bounded, so that a program that floods its output is slowed instead of filling memory.
         self._lines: Queue[OutputLine | None] = Queue(maxsize=_MAX_WAITING_LINES)
-        self._process = subprocess.Popen(
+        self._process = _started(
             [sys.executable, "-I", "-S", str(_GUARD), *argv],
             cwd=cwd,
             env=dict(environment),
@@ -172,47 +172,77 @@ class Supervised:
         return self._process.pid
 
     def lines(self, *, idle_timeout_s: float | None = None) -> Iterator[OutputLine]:
-        """Yield every line until the program closes its output.
+        """Yield every line until the program ends or closes its output.
+
+        What it started and left running is stopped then, so that it cannot hold the output
+        open for ever.
 
         Raises:
             ProgramTimedOutError: When nothing is printed for ``idle_timeout_s``.
         """
-        open_streams = len(self._readers)
+        open_streams, last = len(self._readers), time.monotonic()
         while open_streams:
             try:
-                line = self._lines.get(timeout=idle_timeout_s)
+                line = self._lines.get(timeout=_LOOK_EVERY_S)
             except Empty as error:
-                raise ProgramTimedOutError(
-                    f"{Path(self.argv[0]).name} printed nothing for {idle_timeout_s:g} s"
-                ) from error
+                if self._ended():
+                    self._signal(_KILL)
+                elif idle_timeout_s is not None and time.monotonic() - last > idle_timeout_s:
+                    raise ProgramTimedOutError(
+                        f"{Path(self.argv[0]).name} printed nothing for {idle_timeout_s:g} s"
+                    ) from error
+                continue
+            last = time.monotonic()
             if line is None:
                 open_streams -= 1
             else:
                 yield line
 
     def wait(self) -> int:
-        """Wait for the end and return the exit status; negative is a signal."""
+        """Wait for the end and return the exit status; negative is a signal.
+
+        What the program started and left running is stopped with it.
+        """
+        if self._process.returncode is None and hasattr(os, "waitid"):
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            self._signal(_KILL)
         return self._process.wait()
 
     def stop(self, *, grace_s: float = 10.0) -> None:
         """Stop the whole group: politely first, then for certain."""
-        if self._process.poll() is None:
+        if self._alive():
             self._signal(signal.SIGTERM)
-            deadline = time.monotonic() + grace_s
-            while self._process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.05)
-            self._signal(signal.SIGKILL if os.name != "nt" else signal.SIGTERM)
-        self._process.wait()
+            if not self._ends_within(grace_s):
+                self._signal(_KILL)
+        self.wait()
         if self._process.stdin:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
-        deadline = time.monotonic() + 5
-        while any(reader.is_alive() for reader in self._readers) and time.monotonic() < deadline:
+        self._ends_within(5.0)
+
+    def _ends_within(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self._alive():
+            if time.monotonic() > deadline:
+                return False
             with contextlib.suppress(Empty):  # a reader may wait for room in the queue
                 self._lines.get(timeout=0.05)
+        return True
 
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
+    def _alive(self) -> bool:
+        # A reader lives as long as some process of the group holds its pipe open.
+        return not self._ended() or any(reader.is_alive() for reader in self._readers)
+
+    def _ended(self) -> bool:
+        # Looks without reaping: as long as the guard is not reaped, the number of its group
+        # cannot go to a stranger, and a signal to the group is safe.
+        if self._process.returncode is None and hasattr(os, "waitid"):
+            flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            return os.waitid(os.P_PID, self.pid, flags) is not None
+        return self._process.poll() is not None
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             if os.name == "nt":
                 self._process.terminate()
             else:
@@ -226,13 +256,15 @@ class Supervised:
 
     def _pump(self, name: str, stream: IO[bytes]) -> None:
         rest = b""
-        with stream:
-            while chunk := os.read(stream.fileno(), 65536):
-                *whole, rest = re.split(rb"[\r\n]", rest + chunk)
-                self._emit(name, whole)
-                rest = rest[-65536:]
-            self._emit(name, [rest])
-        self._lines.put(None)
+        try:
+            with stream:
+                while chunk := os.read(stream.fileno(), 65536):
+                    *whole, rest = re.split(rb"[\r\n]", rest + chunk)
+                    self._emit(name, whole)
+                    rest = rest[-65536:]
+                self._emit(name, [rest])
+        finally:
+            self._lines.put(None)  # without it the reader of our lines would wait for ever
 
     def _emit(self, name: str, parts: Sequence[bytes]) -> None:
         for part in parts:
@@ -260,8 +292,8 @@ class Conversation:
             target: int | IO[bytes] = subprocess.DEVNULL
             if log is not None:
                 target = stack.enter_context(log.open("ab"))
-            self._process = subprocess.Popen(
-                list(argv),
+            self._process = _started(
+                argv,
                 env=dict(environment),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -277,13 +309,12 @@ class Conversation:
         Raises:
             ProgramTimedOutError: When no reply came in time; the child is stopped.
         """
-        stdin = self._process.stdin
-        assert stdin is not None  # noqa: S101 - Popen was given PIPE
-        try:
-            stdin.write(line + b"\n")
-            stdin.flush()
-        except (BrokenPipeError, ValueError, OSError):
-            return None
+        # A child that does not read would block us once the pipe is full, so a thread writes
+        # what may not fit; the reply, its absence or the end of the child ends the wait.
+        if len(line) < _PIPE_HOLDS:
+            self._write(line)
+        else:
+            threading.Thread(target=self._write, args=(line,), daemon=True).start()
         return self.next_reply(timeout_s=timeout_s)
 
     def next_reply(self, *, timeout_s: float) -> bytes | None:
@@ -293,12 +324,15 @@ class Conversation:
             ProgramTimedOutError: When none came in time; the child is stopped.
         """
         try:
-            return self._replies.get(timeout=timeout_s)
+            reply = self._replies.get(timeout=timeout_s)
         except Empty as error:
             self.stop()
             raise ProgramTimedOutError(
                 f"{Path(self.argv[0]).name} gave no answer within {timeout_s:g} s"
             ) from error
+        if reply is None:
+            self._replies.put(None)  # it stays ended for whoever asks next
+        return reply
 
     def status(self) -> int | None:
         """Return the exit status, or None while the child runs."""
@@ -306,21 +340,48 @@ class Conversation:
 
     def stop(self) -> None:
         """Stop the child at once and wait for its end."""
+        if self._process.poll() is None:
+            _kill(self._process, group=True)
+        self._process.wait()
+        # Only now: a thread that writes to the child would hold the pipe until the child ends.
         if self._process.stdin:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
-        if self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                if os.name == "nt":
-                    self._process.kill()
-                else:
-                    os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+
+    def _write(self, line: bytes) -> None:
+        stdin = self._process.stdin
+        assert stdin is not None  # noqa: S101 - Popen was given PIPE
+        # When the child is gone, the end of its output says so.
+        with contextlib.suppress(OSError, ValueError):
+            stdin.write(line + b"\n")
+            stdin.flush()
 
     def _pump(self) -> None:
         stdout = self._process.stdout
         assert stdout is not None  # noqa: S101 - Popen was given PIPE
-        with stdout:
-            for line in stdout:
-                self._replies.put(line)
-        self._replies.put(None)
+        try:
+            with stdout:
+                for line in stdout:
+                    self._replies.put(line)
+        finally:
+            self._replies.put(None)
+
+
+def _started(argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(list(argv), **options)
+    except OSError as error:
+        folder = options.get("cwd")
+        if folder is not None and not Path(folder).is_dir():
+            raise ProgramNotFoundError(
+                f"cannot run {argv[0]} in {folder}: no such folder"
+            ) from error
+        raise ProgramNotFoundError(f"cannot run {argv[0]}: {error.strerror}") from error
+
+
+def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if group and os.name != "nt":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()

@@ -24,10 +24,13 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         sys.stderr.write(f"cannot run {argv[0]}: {error.strerror}\n")
         return 127
-    threading.Thread(target=_watch_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: None)  # the group got it too; wait for the child
+    orphaned = threading.Event()
+    threading.Thread(target=_watch_parent, args=(child, orphaned), daemon=True).start()
     status = child.wait()
+    if orphaned.is_set():
+        _kill_group()  # the child may have left children that do not listen to a polite signal
     if status < 0 and os.name != "nt":
         if -status != signal.SIGKILL:
             signal.signal(-status, signal.SIG_DFL)
@@ -35,14 +38,21 @@ def main(argv: list[str]) -> int:
     return status
 
 
-def _watch_parent() -> None:
+def _watch_parent(child: subprocess.Popen[bytes], orphaned: threading.Event) -> None:
     while os.read(0, 4096):
         pass
+    orphaned.set()
     if os.name == "nt":
+        child.terminate()
         os._exit(1)
     os.killpg(0, signal.SIGTERM)
     time.sleep(_GRACE_S)
-    os.killpg(0, signal.SIGKILL)
+    _kill_group()
+
+
+def _kill_group() -> None:
+    if os.name != "nt":
+        os.killpg(0, signal.SIGKILL)  # ends this process as well
 
 
 if __name__ == "__main__":
