@@ -1,4 +1,4 @@
-"""Write docs/commands.md and the command list of the README from the program itself.
+"""Write docs/commands.md, docs/records.md and the README's command list from the program itself.
 
 With ``--check`` nothing is written, and the exit code is 1 when a file is not up to date.
 """
@@ -8,21 +8,29 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from lora_pipeline.cli.main import COMMANDS, SECTIONS, root
+from lora_pipeline.foundation.schemas import load_schema, schema_names
 from lora_pipeline.operations.catalog import OPERATIONS
+from lora_pipeline.workspace.layout import FOLDERS, SINGLES
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "commands.md"
+RECORDS = ROOT / "docs" / "records.md"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- commands: made by make docs -->\n", "<!-- end of commands -->\n"
 
 
 def main() -> None:
     """Write, or check, both files."""
-    wanted = {REFERENCE: reference(), README: readme(README.read_text(encoding="utf-8"))}
+    wanted = {
+        REFERENCE: reference(),
+        RECORDS: records(),
+        README: readme(README.read_text(encoding="utf-8")),
+    }
     stale = [
         path
         for path, text in wanted.items()
@@ -50,13 +58,62 @@ def reference() -> str:
         if command is None:
             raise SystemExit(f"no command {name}")
         parts += [_section(path, one) for path, one in _walk(name, command)]
-    parts += ["## Operations\n", "What `lora call NAME '{…}'` takes; agents and web pages call the same.\n"]
+    parts += [
+        "## Operations\n",
+        "What `lora call NAME '{…}'` takes; agents and web pages call the same.\n",
+    ]
     parts += ["| operation | writes | agents | summary |", "|---|---|---|---|"]
     parts += [
         f"| `{one.name}` | {'yes' if one.effect == 'write' else ''} | {'yes' if one.agents else 'people only'} | {one.summary()} |"
         for one in OPERATIONS
     ]
     return "\n".join(parts) + "\n"
+
+
+def records() -> str:
+    """Return the page of all records, from their schemas."""
+    parts = [
+        "# Records\n",
+        "Made from `schemas/` by `make docs`. Fields marked * are required. Records stand below",
+        "`data/shared/` (scope `baseline`) or `data/projects/<projectId>/` (scope `project`).\n",
+    ]
+    for name in schema_names():
+        schema = load_schema(name)
+        kind = name.partition("/")[0]
+        if kind == "common":
+            continue
+        place = f"`{FOLDERS[kind]}/<id>.json`" if kind in FOLDERS else ""
+        place = f"`{SINGLES[kind]}`" if kind in SINGLES else place
+        parts += [
+            f"## {kind}\n",
+            " ".join(filter(None, [schema.get("description", ""), place])),
+            "",
+        ]
+        parts += ["| field | type | meaning |", "|---|---|---|", *_fields(schema, ""), ""]
+    return "\n".join(parts) + "\n"
+
+
+def _fields(schema: dict[str, Any], prefix: str) -> Iterator[str]:
+    required = schema.get("required", [])
+    for name, field in schema.get("properties", {}).items():
+        star = "*" if name in required else ""
+        words = field.get("description", "").replace("|", "\\|")
+        yield f"| `{prefix}{name}`{star} | {_type_of(field)} | {words} |"
+        if field.get("properties"):
+            yield from _fields(field, f"{prefix}{name}.")
+        elif field.get("items", {}).get("properties"):
+            yield from _fields(field["items"], f"{prefix}{name}[].")
+
+
+def _type_of(field: dict[str, Any]) -> str:
+    if "enum" in field:
+        return " · ".join(f"`{word}`" for word in field["enum"])
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "$ref" in field:
+        return str(field["$ref"].rpartition("/")[2])
+    kind = str(field.get("type", ""))
+    return f"list of {_type_of(field.get('items', {}))}" if kind == "array" else kind
 
 
 def readme(text: str) -> str:
@@ -89,7 +146,12 @@ def _walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Comman
 def _section(path: str, command: click.Command) -> str:
     context = click.Context(command, info_name=f"lora {path}")
     shared = {"workspace", "project", "as", "json", "quiet", "verbose", "dry-run", "commit", "help"}
-    lines = [f"## lora {path}\n", "```", command.get_usage(context).removeprefix("Usage: "), "```\n"]
+    lines = [
+        f"## lora {path}\n",
+        "```",
+        command.get_usage(context).removeprefix("Usage: "),
+        "```\n",
+    ]
     help_text = (command.help or "").replace("\b\n", "").strip()
     lines += [help_text, ""]
     rows = []
