@@ -1,0 +1,153 @@
+"""Whether LoRA weights fit a checkpoint: every module that they adapt is there and of that size.
+
+A diffusers folder is compared module by module, from the headers of its files alone. Of a
+single file only the architecture is compared, because its names are another spelling.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lora_pipeline.foundation.errors import PipelineError
+from lora_pipeline.training.weights_architecture import component_of
+from lora_pipeline.training.weights_file import read_header
+from lora_pipeline.training.weights_keys import AdaptedModule
+
+Shape = tuple[int, ...]
+_FOLDERS = {
+    "denoiser": ("unet", "transformer"),
+    "text_encoder": ("text_encoder",),
+    "text_encoder_2": ("text_encoder_2",),
+    "text_encoder_3": ("text_encoder_3",),
+}
+_SGM = re.compile(r"^(input_blocks|output_blocks|middle_block)_(\d+)_(?:(\d+)_)?(.+)$")
+_ORIGINAL = re.compile(r"(?:^|[._])(?:double_blocks|single_blocks|joint_blocks|layers)[._]\d")
+_SGM_RESNET = {
+    "in_layers_2": "conv1", "out_layers_3": "conv2", "emb_layers_1": "time_emb_proj",
+    "skip_connection": "conv_shortcut",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How weights fit a checkpoint.
+
+    Attributes:
+        matched: How many modules are there and of that size.
+        missing: Modules that the checkpoint does not have.
+        wrong: Modules of another size, each with both sizes in words.
+        unread: How many modules are named in a spelling that cannot be compared.
+    """
+
+    matched: int
+    missing: tuple[str, ...]
+    wrong: tuple[str, ...]
+    unread: int
+
+    @property
+    def proven(self) -> bool:
+        """Whether every module was found and fits."""
+        return not (self.missing or self.wrong or self.unread)
+
+
+def fit_of(modules: Sequence[AdaptedModule], folder: Path) -> Fit | None:
+    """Compare modules with a diffusers folder; None when the folder cannot be compared."""
+    there = {part: _checkpoint_modules(folder, names) for part, names in _FOLDERS.items()}
+    if not there["denoiser"]:
+        return None
+    flat = {
+        part: {_flat(path): shape for path, shape in shapes.items()}
+        for part, shapes in there.items()
+    }
+    matched, unread = 0, 0
+    missing, wrong = [], []
+    for module in modules:
+        part, name = component_of(module.path)
+        shape = _look_up(name, flat[part])
+        if shape is None and _fused(part, name):
+            unread += 1
+        elif shape is None:
+            missing.append(module.path)
+        elif (problem := _size_problem(module, shape)) is not None:
+            wrong.append(problem)
+        else:
+            matched += 1
+    return Fit(matched, tuple(missing), tuple(wrong), unread)
+
+
+def _checkpoint_modules(folder: Path, names: Sequence[str]) -> dict[str, Shape]:
+    shapes: dict[str, Shape] = {}
+    for name in names:
+        for path in sorted((folder / name).glob("*.safetensors")):
+            try:
+                header = read_header(path)
+            except PipelineError:
+                continue  # a part that cannot be read proves nothing; its modules are missing
+            for tensor in header.tensors:
+                if tensor.name.endswith(".weight"):
+                    shapes[tensor.name.removesuffix(".weight")] = tensor.shape
+    return shapes
+
+
+def _flat(path: str) -> str:
+    # Text encoders are saved with and without this prefix, as versions of transformers change.
+    return path.removeprefix("text_model.").replace(".", "_")
+
+
+def _look_up(name: str, flat: Mapping[str, Shape]) -> Shape | None:
+    wanted = name.replace(".", "_").removeprefix("text_model_")
+    if wanted in flat:
+        return flat[wanted]
+    # diffusers once named attention after its processor, without the number of the output.
+    older = wanted.replace("_processor_to_", "_to_")
+    older = f"{older}_0" if older.endswith("to_out") else older
+    return flat.get(older) or flat.get(_from_sgm(wanted))
+
+
+def _fused(part: str, name: str) -> bool:
+    # The original spelling of FLUX and other transformers, where query, key and value are one.
+    return part == "denoiser" and bool(_ORIGINAL.search(name))
+
+
+def _size_problem(module: AdaptedModule, shape: Shape) -> str | None:
+    sizes = module.sizes
+    if sizes is None or len(shape) < 2:
+        return None
+    if (shape[1], shape[0]) == sizes:
+        return None
+    return (
+        f"{module.path} is for a module of {sizes[0]} inputs and {sizes[1]} outputs, "
+        f"the checkpoint's has {shape[1]} and {shape[0]}"
+    )
+
+
+def _from_sgm(name: str) -> str:
+    """Return the diffusers name of a module in the spelling of SDXL's own repository."""
+    match = _SGM.match(name)
+    if not match:
+        return name
+    block, first, second, rest = match.groups()
+    number, inner = int(first), int(second or 0)
+    if block == "middle_block":
+        kinds = ("mid_block_resnets_0", "mid_block_attentions_0", "mid_block_resnets_1")
+        # Here the first number is the place in the block, and what follows belongs to it.
+        return f"{kinds[min(number, 2)]}_{_sgm_inner(f'{second}_{rest}' if second else rest)}"
+    if block == "input_blocks":
+        level, place = divmod(number - 1, 3)
+        if rest == "op":
+            return f"down_blocks_{level}_downsamplers_0_conv"
+        side = "down_blocks"
+    else:
+        level, place = divmod(number, 3)
+        if rest == "conv":
+            return f"up_blocks_{level}_upsamplers_0_conv"
+        side = "up_blocks"
+    kind = "attentions" if inner == 1 else "resnets"
+    return f"{side}_{level}_{kind}_{place}_{_sgm_inner(rest)}"
+
+
+def _sgm_inner(rest: str) -> str:
+    return _SGM_RESNET.get(rest, rest)
