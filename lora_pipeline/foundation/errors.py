@@ -170,6 +170,12 @@ class WeightsRefusedError(IntegrityError):
     code = "weights_refused"
 
 
+class StorageError(PipelineError):
+    """The disk refused: full, read-only, forbidden, broken."""
+
+    code = "storage_failed"
+
+
 class LockedError(PipelineError):
     """Another process holds the workspace lock."""
 

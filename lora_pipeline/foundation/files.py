@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from typing import BinaryIO
 from lora_pipeline.foundation.errors import (
     DigestMismatchError,
     FileMissingError,
+    StorageError,
     UnsafePathError,
 )
 
@@ -31,8 +33,50 @@ _NO_FSYNC = frozenset({errno.ENOTSUP, errno.ENOTTY, errno.EINVAL})
 _CROSS_DEVICE_OR_NO_LINKS = frozenset(
     {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EACCES}
 )
-_NOT_PORTABLE = re.compile(r'[<>:"|?*\\\x00-\x1f]')
-_DEVICES = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)
+# Half surrogates stand for bytes of a file name that are no UTF-8.
+_NOT_PORTABLE = re.compile(r'[<>:"|?*\\\x00-\x1f\x7f\ud800-\udfff]')
+_DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE | re.DOTALL)
+_LONGEST_NAME = 255  # bytes of one part of a path, on every common file system
+_UMASK_LOCK = threading.Lock()
+_REFUSED = {
+    errno.ENOSPC: "free disk space, then run the command again",
+    errno.EDQUOT: "free disk space, then run the command again",
+    errno.EFBIG: "free disk space, then run the command again",
+    errno.EROFS: "make the folder writable, then run the command again",
+    errno.EACCES: "check who owns the folder and its permissions",
+    errno.EPERM: "check who owns the folder and its permissions",
+    errno.EIO: "check the disk; lora validate says what is damaged",
+    errno.ESTALE: "the network share went away; run the command again",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "close other programs, then run the command again",
+    errno.ENAMETOOLONG: "use a shorter path",
+    errno.ELOOP: "remove the symbolic link that points at itself",
+}
+
+
+def refusal_of(error: OSError) -> StorageError | None:
+    """Return what the disk refused, in words, or None when the error is of another kind."""
+    hint = _REFUSED.get(error.errno or 0)
+    if hint is None:
+        return None
+    where = f" ({os.fspath(error.filename)!s})" if error.filename is not None else ""
+    return StorageError(f"the disk refused: {error.strerror}{where}", hint=hint)
+
+
+@contextlib.contextmanager
+def disk_refusals() -> Iterator[None]:
+    """Turn what the disk refuses in the block into the error that every face can explain.
+
+    Raises:
+        StorageError: When the disk is full, read-only, forbidden or broken.
+    """
+    try:
+        yield
+    except OSError as error:
+        refusal = refusal_of(error)
+        if refusal is None:
+            raise
+        raise refusal from error
 
 
 @contextlib.contextmanager
@@ -132,6 +176,7 @@ def link_or_copy(source: Path, target: Path) -> None:
         FileMissingError: When the source cannot be read.
         FileExistsError: When the target is there already.
     """
+    _make_folder(target.parent)
     try:
         os.link(source, target)
     except FileNotFoundError as error:
@@ -139,6 +184,8 @@ def link_or_copy(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in _CROSS_DEVICE_OR_NO_LINKS:
             raise
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
         copy_atomic(source, target)
 
 
@@ -176,8 +223,11 @@ def safe_join(root: Path, relative: str) -> Path:
     if reason:
         raise UnsafePathError(f"path {relative!r} {reason}")
     joined = root / PurePosixPath(relative)
-    # Path.resolve is slow (50 microseconds); only existing links can lead outside.
-    if not joined.resolve().is_relative_to(root.resolve()):
+    try:
+        inside = joined.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError) as error:  # a loop of links, by the version of Python
+        raise UnsafePathError(f"path {relative!r} leads nowhere: a loop of links") from error
+    if not inside:
         raise UnsafePathError(f"path {relative!r} leads outside {root}")
     return joined
 
@@ -188,19 +238,25 @@ def unsafe_reason(relative: str) -> str | None:
         return "must be relative to its folder"
     if len(relative) > 1024:
         return "is longer than 1024 characters"
-    for part in relative.split("/"):
-        if part in ("", ".", ".."):
-            return "must not hold '.', '..' or empty parts"
-        if _NOT_PORTABLE.search(part):
-            return "holds a character that some systems forbid"
-        if _DEVICES.match(part) or part.endswith((" ", ".")):
-            return f"holds {part!r}, which Windows cannot store"
-    return None
+    reasons = (_reason_against(part) for part in relative.split("/"))
+    return next((reason for reason in reasons if reason), None)
 
 
 def stale_temporaries(folder: Path) -> list[Path]:
     """Return what interrupted writes left below ``folder``."""
     return sorted(folder.rglob(f"{TEMPORARY_PREFIX}*"))
+
+
+def _reason_against(part: str) -> str | None:
+    if part in ("", ".", ".."):
+        return "must not hold '.', '..' or empty parts"
+    if _NOT_PORTABLE.search(part):
+        return "holds a character that some systems forbid"
+    if len(part.encode()) > _LONGEST_NAME:
+        return f"holds a name longer than {_LONGEST_NAME} bytes"
+    if _DEVICES.fullmatch(part) or part.endswith((" ", ".")):
+        return f"holds {part!r}, which Windows cannot store"
+    return None
 
 
 def install(temporary: Path, path: Path) -> None:
@@ -285,8 +341,9 @@ def _discard(temporary: Path) -> None:
         temporary.unlink()
 
 
-@functools.cache  # reading it means setting it, which is not safe between threads
+@functools.cache
 def _umask() -> int:
-    value = os.umask(0o022)
-    os.umask(value)
+    with _UMASK_LOCK:  # reading it means setting it: two threads at once would change it
+        value = os.umask(0o077)
+        os.umask(value)
     return value
