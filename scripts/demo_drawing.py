@@ -267,12 +267,12 @@ class _Layers:
 def sticker_icon(shape: str, color: Rgb, at: Placement) -> Image.Image:
     """Draw the `sticker` style: hatched inside, a thick white die-cut outline, a dark contour."""
     inner = _fine_mask(shape, at)
-    outline = _grown(inner, 4.0)
+    outline = _grown(inner, 3.5)
     layers = _Layers()
-    layers.lay((52, 54, 66), _grown(outline, 1.5))
+    layers.lay((52, 54, 66), _grown(outline, 3.0))
     layers.lay((255, 255, 255), outline)
     layers.lay(color, inner)
-    hatching = ImageChops.multiply(_stripes(7.0, 3.0), _shrunk(inner, 0.5))
+    hatching = ImageChops.multiply(_stripes(8.0, 3.5), _shrunk(inner, 0.5))
     light = sum(color) > 600
     layers.lay(
         _mixed(color, (0, 0, 0), 0.45) if light else _mixed(color, (255, 255, 255), 0.6), hatching

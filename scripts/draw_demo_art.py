@@ -28,7 +28,7 @@ _PALETTES = {
     "neon": ("pink", "teal", "yellow", "purple", "green", "red", "blue", "orange"),
 }
 _SCENARIOS = {"sticker": "inventory", "neon": "hud"}
-_SIZES = {"normal": Placement(), "small": Placement(radius=14.0), "large": Placement(radius=25.0)}
+_SIZES = {"normal": Placement(), "small": Placement(radius=14.0), "large": Placement(radius=24.0)}
 
 
 @dataclass(frozen=True)
