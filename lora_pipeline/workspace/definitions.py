@@ -5,14 +5,14 @@ The workspace's own file (``config/<family>/<id>.yaml``) wins over the one that 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lora_pipeline.foundation import strict_yaml
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.errors import RecordInvalidError, RecordNotFoundError
-from lora_pipeline.foundation.ids import did_you_mean
+from lora_pipeline.foundation.ids import did_you_mean, require_slug
 from lora_pipeline.foundation.resources import resource
 from lora_pipeline.foundation.schemas import require_valid
 from lora_pipeline.workspace.root import Workspace
@@ -44,9 +44,11 @@ def read_definition(workspace: Workspace, family: str, definition_id: str) -> De
     """Return one definition.
 
     Raises:
+        ArgumentInvalidError: When the id is no slug.
         RecordNotFoundError: When there is none of that id; names a near one.
         RecordInvalidError: When the file is not valid.
     """
+    require_slug(definition_id, FAMILIES[family])
     for folder, shown in _folders(workspace, family):
         path = folder / f"{definition_id}.yaml"
         if path.is_file():
@@ -72,14 +74,9 @@ def parse_definition(family: str, definition_id: str, data: bytes, source: str) 
     """Return the definition that YAML bytes hold.
 
     Raises:
-        RecordInvalidError: When it is not YAML, gives a key twice, or breaks its schema.
+        RecordInvalidError: When it is not strict YAML, or breaks its schema.
     """
-    import yaml
-
-    try:
-        document = yaml.load(data, Loader=_unique_key_loader())  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise RecordInvalidError(f"{source} is not valid YAML: {error}") from error
+    document = strict_yaml.loads(data, source)
     if not isinstance(document, dict):
         raise RecordInvalidError(f"{source} must hold names and values")
     require_valid(document, f"{FAMILIES[family]}/v1", source)
@@ -93,24 +90,3 @@ def _folders(workspace: Workspace, family: str) -> list[tuple[Path, str]]:
         (workspace.root / "config" / family, f"config/{family}"),
         (resource("config", family), f"lora-pipeline/config/{family}"),
     ]
-
-
-def _unique_key_loader() -> Any:
-    import yaml
-
-    class UniqueKeyLoader(yaml.SafeLoader):
-        """A safe loader that refuses a key given twice, and reads no dates."""
-
-    def construct_mapping(loader: Any, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-        if len(set(keys)) != len(keys):
-            raise yaml.constructor.ConstructorError(
-                None, None, "a key stands twice in one mapping", node.start_mark
-            )
-        mapping: dict[Hashable, Any] = yaml.SafeLoader.construct_mapping(loader, node, deep)
-        return mapping
-
-    UniqueKeyLoader.add_constructor(
-        yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, construct_mapping
-    )
-    return UniqueKeyLoader

@@ -1,0 +1,100 @@
+"""Reading YAML that people write, without its surprises: what stands there is what is read.
+
+Scalars follow YAML 1.2, as editors do: ``1e-4`` is a number, ``no``, ``16:9`` and ``2026-03-01``
+are text. A key that stands twice, an alias (a few of them can stand for terabytes) and a tag
+that asks for code are refused with their place.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+from lora_pipeline.foundation.errors import MergeConflictError, RecordInvalidError
+from lora_pipeline.foundation.strict_json import has_conflict_markers
+
+MAX_BYTES = 4 * 1024 * 1024
+# Tag, form, and the characters that such a scalar may begin with ("" for an empty one).
+# Integers come before floats, whose form matches them too.
+_SCALARS = (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
+)
+
+
+def loads(data: bytes, name: str) -> Any:
+    """Return the value of YAML text; an empty text is None.
+
+    Args:
+        data: UTF-8 bytes.
+        name: What the text is, for messages.
+
+    Raises:
+        RecordInvalidError: When it is not such YAML; names line and column.
+        MergeConflictError: When it holds merge markers.
+    """
+    import yaml  # imported late: 15 ms
+
+    if len(data) > MAX_BYTES:
+        raise RecordInvalidError(f"{name} has {len(data)} bytes, at most {MAX_BYTES} are read")
+    if has_conflict_markers(data):
+        raise MergeConflictError(
+            f"{name} holds an unresolved merge", hint="resolve the <<<<<<< and >>>>>>> lines"
+        )
+    try:
+        return yaml.load(data, Loader=_loader())  # noqa: S506 - derives from the safe one
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise RecordInvalidError(f"{name} is not valid YAML: {error.problem}{where}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        words = " ".join(str(error).split())
+        raise RecordInvalidError(f"{name} is not valid YAML: {words}") from error
+    except RecursionError as error:
+        raise RecordInvalidError(f"{name} is nested too deeply") from error
+
+
+@functools.cache
+def _loader() -> Any:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """A safe loader with the scalars of YAML 1.2, unique keys and no aliases."""
+
+        yaml_implicit_resolvers: dict[str, Any] = {}
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            """Refuse aliases."""
+            if self.check_event(yaml.AliasEvent):
+                alias = self.peek_event()  # type: ignore[no-untyped-call]
+                raise _problem("aliases are not read", alias)
+            return super().compose_node(parent, index)
+
+        def construct_unique(self, node: Any) -> dict[str, Any]:
+            """Return a mapping whose keys are texts that stand once."""
+            mapping: dict[str, Any] = {}
+            for key_node, value_node in node.value:
+                key = self.construct_object(key_node, deep=True)
+                if not isinstance(key, str):
+                    raise _problem(f"key {key!r} is not text", key_node)
+                if key in mapping:
+                    raise _problem(f"key {key!r} stands twice", key_node)
+                mapping[key] = self.construct_object(value_node, deep=True)
+            return mapping
+
+        def construct_decimal(self, node: Any) -> int:
+            """Return a whole number; a leading zero does not make it octal."""
+            return int(self.construct_scalar(node), 10)
+
+    def _problem(words: str, where: Any) -> Exception:
+        return yaml.constructor.ConstructorError(None, None, words, where.start_mark)
+
+    for tag, form, first in _SCALARS:
+        pattern = re.compile(f"^(?:{form})\\Z")
+        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", pattern, first)
+    Loader.add_constructor("tag:yaml.org,2002:map", Loader.construct_unique)
+    Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_decimal)
+    return Loader
