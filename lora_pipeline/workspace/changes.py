@@ -13,7 +13,7 @@ from lora_pipeline.foundation import files
 from lora_pipeline.foundation.record import Record
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.lock import workspace_lock
-from lora_pipeline.workspace.records import Loaded, check_base, encode_record
+from lora_pipeline.workspace.records import Loaded, R, check_base, encode_record
 from lora_pipeline.workspace.root import Workspace
 
 
@@ -56,7 +56,7 @@ class Changes:
         path = self.workspace.records.path(record.KIND, scope, record_id)
         self._records.append(_RecordWrite(path, encode_record(record, path.name), None))
 
-    def update(self, loaded: Loaded[Record], record: Record) -> None:
+    def update(self, loaded: Loaded[R], record: R) -> None:
         """Replace a record that was read; applying fails when it changed since.
 
         A record whose bytes stay the same is not written.
