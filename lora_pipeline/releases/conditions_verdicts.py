@@ -53,6 +53,13 @@ def reviews_intact(evidence: ReleaseEvidence, _: GatePolicy) -> Condition:
                 "fail",
                 f"the Git history holds another review of {review.reviewer} under {review.id}",
             )
+    for review in evidence.removed_reviews:
+        return Condition(
+            "reviews",
+            "reviews intact",
+            "fail",
+            f"the review of {review.reviewer} was removed ({review.id})",
+        )
     count = len(evidence.reviews)
     reason = "none given yet" if not count else f"{count} as given"
     return Condition("reviews", "reviews intact", "pass", reason)

@@ -112,6 +112,7 @@ class ReleaseEvidence:
         suite_digest: Digest of the suite's definition today.
         images: What became of the cells' images.
         rights: What the catalog says about the manifest's images.
+        removed_reviews: Reviews of the release that Git knows and that are gone.
         people: Other addresses of the same person, as Git's mailmap has them.
     """
 
@@ -127,6 +128,7 @@ class ReleaseEvidence:
     run: Run | None = None
     evaluation: Evaluation | None = None
     reviews: tuple[GivenReview, ...] = ()
+    removed_reviews: tuple[Review, ...] = ()
     people: Mapping[str, str] = field(default_factory=dict)
 
     def person(self, identity: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from lora_pipeline.foundation.canonical import digest_of
-from lora_pipeline.releases.records import HistoryEntry, Lora
+from lora_pipeline.releases.records import HistoryEntry, Lora, ReleaseStatus
 
 
 def entry_digest(entry: HistoryEntry) -> str:
@@ -55,14 +55,19 @@ def last_activation(lora: Lora) -> HistoryEntry | None:
     return None
 
 
-def was_promoted(history: Sequence[HistoryEntry], release_id: str) -> bool:
-    """Return whether a release was ever made active."""
-    return any(
-        entry.event in ("promoted", "rolled_back") and entry.release_id == release_id
-        for entry in history
-    )
-
-
 def begins_with(history: Sequence[HistoryEntry], earlier: Sequence[HistoryEntry]) -> bool:
     """Return whether ``history`` only added to ``earlier``."""
     return [one.digest for one in history[: len(earlier)]] == [one.digest for one in earlier]
+
+
+def status_after(history: Sequence[HistoryEntry], release_id: str) -> ReleaseStatus:
+    """Return the status that a release has when the whole history has happened."""
+    status: ReleaseStatus = "candidate"
+    for entry in history:
+        if entry.release_id != release_id:
+            continue
+        if entry.event in ("promoted", "rolled_back"):
+            status = "approved"
+        elif entry.event == "deprecated":
+            status = "deprecated"
+    return status

@@ -1,0 +1,220 @@
+"""Compute the gate anew for what is active: a pointer is worth what its evidence is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lora_pipeline.foundation.canonical import short
+from lora_pipeline.foundation.errors import PipelineError
+from lora_pipeline.foundation.findings import Finding, Severity
+from lora_pipeline.releases.decision import Condition
+from lora_pipeline.releases.evidence import EvidenceReader
+from lora_pipeline.releases.facts import ReleaseEvidence, Unproven
+from lora_pipeline.releases.gate import decide
+from lora_pipeline.releases.history import (
+    active_after,
+    begins_with,
+    broken_link,
+    last_activation,
+    status_after,
+)
+from lora_pipeline.releases.policies import policy_for
+from lora_pipeline.releases.records import Evidence, HistoryEntry, Lora, Release
+from lora_pipeline.workspace.records import Loaded
+
+
+@dataclass(frozen=True)
+class Strictness:
+    """What must be on this machine; else it is said to be not proven.
+
+    Attributes:
+        weights: Whether the weights must be here.
+        images: Whether the images of the grid must be here.
+    """
+
+    weights: bool = False
+    images: bool = False
+
+
+def audit_lora(
+    reader: EvidenceReader, loaded: Loaded[Lora], strictness: Strictness | None = None
+) -> list[Finding]:
+    """Return what is wrong with a LoRA's history, statuses and active release.
+
+    Nothing is written, and nothing that stands in the record is believed: the chain, the
+    pointer, the statuses and the gate are computed anew.
+    """
+    auditor = _Auditor(reader, loaded, strictness or Strictness())
+    return [*auditor.history(), *auditor.statuses(), *auditor.active()]
+
+
+@dataclass(frozen=True)
+class _Auditor:
+    reader: EvidenceReader
+    loaded: Loaded[Lora]
+    strictness: Strictness
+
+    @property
+    def lora(self) -> Lora:
+        return self.loaded.record
+
+    def history(self) -> Iterator[Finding]:
+        broken = broken_link(self.lora.history)
+        if broken:
+            yield self._error(
+                "history_broken",
+                f"the history of {self.lora.id} was changed by hand: {broken}",
+                "git log -p on the file shows who; restore it from there",
+            )
+        for earlier in self.reader.past.earlier_histories(self.loaded.path):
+            if not begins_with(self.lora.history, earlier):
+                yield self._error(
+                    "history_rewritten",
+                    f"Git holds a history of {self.lora.id} with {len(earlier)} entries that the "
+                    "present one does not go on from",
+                    "restore the entries; a history only grows",
+                )
+                return
+
+    def statuses(self) -> Iterator[Finding]:
+        for release in self.lora.releases:
+            expected = status_after(self.lora.history, release.id)
+            allowed = {expected, "deprecated"} if expected == "candidate" else {expected}
+            if release.status not in allowed:
+                yield self._error(
+                    "status_unproven",
+                    f"{release.id} is called {release.status}, its history makes it a {expected}"
+                    if expected == "candidate"
+                    else f"{release.id} is called {release.status}, its history says {expected}",
+                    f"lora promote {self.lora.id} {release.id}"
+                    if release.status == "approved"
+                    else f"set its status to {expected}",
+                )
+
+    def active(self) -> Iterator[Finding]:
+        pointer, expected = self.lora.active_release_id, active_after(self.lora.history)
+        if pointer != expected:
+            yield self._forged(pointer, expected)
+        if not pointer:
+            return
+        release = self.lora.release(pointer)
+        if release is None:
+            yield self._error(
+                "active_release_unknown",
+                f"{pointer} is active, and {self.lora.id} has no such release",
+                f"lora rollback {self.lora.id}",
+            )
+            return
+        if release.status == "deprecated":
+            yield self._error(
+                "active_release_deprecated",
+                f"{pointer} is active and deprecated",
+                f"lora rollback {self.lora.id}",
+            )
+        yield from self._gate(release, last_activation(self.lora))
+
+    def _forged(self, pointer: str, expected: str) -> Finding:
+        if not pointer:
+            words = f"nothing is active, the history says {expected}"
+        elif not expected and not self.lora.history:
+            words = f"{pointer} is active, and no promotion is on record"
+        else:
+            words = f"{pointer} is active, the history says {expected or 'nothing is'}"
+        return self._error(
+            "active_release_forged",
+            words,
+            f"set activeReleaseId back, or lora promote {self.lora.id} {pointer or expected}",
+        )
+
+    def _gate(self, release: Release, entry: HistoryEntry | None) -> Iterator[Finding]:
+        bound = entry.evidence if entry else None
+        try:
+            evidence = self.reader.gather(
+                self.loaded,
+                release,
+                evaluation_id=bound.evaluation_id if bound else "",
+                # A decision that was in time stays in time.
+                now=entry.at if entry else "",
+            )
+            force = policy_for(
+                self.reader.workspace, self.reader.records, self.loaded.scope, self.lora
+            )
+            decision = decide(evidence, force.policy)
+        except PipelineError as error:
+            yield self._error(
+                "active_release_unproven", f"{release.id} cannot be judged: {error.message}", ""
+            )
+            return
+        for condition in decision.refusing:
+            yield self._refused(release, condition, evidence)
+        if bound:
+            yield from self._changed(release, bound, evidence)
+            if bound.policy_digest != decision.policy_digest:
+                passes = "which it passes too" if decision.passed else "which it does not pass"
+                yield Finding(
+                    "policy_changed",
+                    "warning",
+                    self._where,
+                    f"{release.id} was promoted under {bound.policy_id} "
+                    f"{short(bound.policy_digest)}; today {force.source} holds, {passes}",
+                    f"lora promote {self.lora.id} {release.id} renews the evidence",
+                )
+
+    def _refused(
+        self, release: Release, condition: Condition, evidence: ReleaseEvidence
+    ) -> Finding:
+        severity: Severity = "error"
+        if condition.status == "not_proven" and self._elsewhere(condition, evidence):
+            severity = "not_proven"
+        return Finding(
+            "active_release_unproven",
+            severity,
+            self._where,
+            f"{release.id} is active, {condition.title}: {condition.reason}",
+            f"lora promote {self.lora.id} {release.id} --dry-run shows the whole decision"
+            if severity == "error"
+            else "run lora validate on a machine that has the store",
+        )
+
+    def _elsewhere(self, condition: Condition, evidence: ReleaseEvidence) -> bool:
+        if condition.id == "weights":
+            found = evidence.weights_sha256
+            return isinstance(found, Unproven) and found.elsewhere and not self.strictness.weights
+        return condition.id == "images" and not self.strictness.images
+
+    def _changed(
+        self, release: Release, bound: Evidence, evidence: ReleaseEvidence
+    ) -> Iterator[Finding]:
+        evaluation, weights = evidence.evaluation, release.weights
+        given = {item.review.digest for item in evidence.reviews}
+        pairs = (
+            ("weights", bound.weights_sha256, weights.sha256 if weights else ""),
+            ("manifest", bound.manifest_hash, str(release.training.get("manifestHash", ""))),
+            ("suite", bound.suite_digest, evaluation.suite_digest if evaluation else ""),
+            ("grid", bound.result_digest, evaluation.result_digest if evaluation else ""),
+            ("base", bound.checkpoint_digest, evaluation.checkpoint_digest if evaluation else ""),
+        )
+        for what, then, now in pairs:
+            if then != now:
+                yield self._error(
+                    "evidence_changed",
+                    f"{release.id} was promoted with {what} {short(then)}, the records now say "
+                    f"{short(now) or 'nothing'}",
+                    "git log -p on the record shows who changed it",
+                )
+        for digest in bound.review_digests:
+            if digest not in given:
+                yield self._error(
+                    "evidence_changed",
+                    f"{release.id} was promoted on a review {short(digest)} that is not there as "
+                    "it was",
+                    "restore the review from Git; a verdict is never changed",
+                )
+
+    @property
+    def _where(self) -> str:
+        return self.reader.workspace.relative(self.loaded.path)
+
+    def _error(self, code: str, message: str, fix: str) -> Finding:
+        return Finding(code, "error", self._where, message, fix)

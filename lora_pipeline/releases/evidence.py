@@ -1,0 +1,239 @@
+"""Gather everything that the gate may look at, from records, disk and Git; nothing is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from lora_pipeline.catalog.records import Checkpoint
+from lora_pipeline.catalog.weight_files import weights_path
+from lora_pipeline.datasets.manifest import hash_of_manifest
+from lora_pipeline.datasets.records import Manifest
+from lora_pipeline.evaluation.records import Evaluation, Review
+from lora_pipeline.evaluation.suites import read_suite
+from lora_pipeline.foundation.canonical import short
+from lora_pipeline.foundation.digests import sha256_of_file
+from lora_pipeline.foundation.errors import (
+    FileMissingError,
+    PipelineError,
+    RecordInvalidError,
+    RecordNotFoundError,
+    SettingsError,
+)
+from lora_pipeline.foundation.record import Record
+from lora_pipeline.releases.facts import (
+    GivenReview,
+    ManifestLost,
+    ReleaseEvidence,
+    TrainedManifest,
+    Unproven,
+)
+from lora_pipeline.releases.image_facts import image_facts
+from lora_pipeline.releases.record_past import RecordPast
+from lora_pipeline.releases.records import Lora, Release
+from lora_pipeline.releases.rights_facts import rights_facts
+from lora_pipeline.training.records import Run
+from lora_pipeline.workspace import git
+from lora_pipeline.workspace.layout import Scope
+from lora_pipeline.workspace.records import Loaded, RecordStore
+from lora_pipeline.workspace.root import Workspace
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass
+class EvidenceReader:
+    """Gathers evidence; what several releases share is read once.
+
+    Attributes:
+        workspace: Where the evidence lies.
+        records: The records, for a caller that has read them already.
+        measure_images: Whether to decode and measure every image anew; else their digests
+            are checked, which is much faster.
+    """
+
+    workspace: Workspace
+    records: RecordStore
+    measure_images: bool = False
+    past: RecordPast = field(init=False)
+    _digests: dict[Path, str] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        """Prepare to ask Git."""
+        self.past = RecordPast(self.workspace)
+
+    def gather(
+        self, lora: Loaded[Lora], release: Release, *, evaluation_id: str = "", now: str = ""
+    ) -> ReleaseEvidence:
+        """Return all evidence about a release.
+
+        Args:
+            lora: The LoRA.
+            release: One of its releases.
+            evaluation_id: The evaluation to judge; else the newest that is complete.
+            now: The time that freshness is counted to; else the present.
+
+        Raises:
+            RecordError: When a record that belongs to the release is not valid.
+        """
+        evaluation = self._evaluation(lora, release, evaluation_id)
+        manifest = self._manifest(lora, release)
+        run = self._run(lora, release)
+        reviews = self._reviews(lora, release)
+        return ReleaseEvidence(
+            lora=lora.record,
+            release=release,
+            now=now or self.workspace.now(),
+            weights_sha256=self._weights(release),
+            manifest=manifest,
+            checkpoint_digest=self._checkpoint(lora),
+            suite_digest=self._suite(evaluation),
+            rights=rights_facts(self.records, manifest),
+            images=image_facts(self.workspace, evaluation, measure=self.measure_images),
+            run=run,
+            evaluation=evaluation,
+            reviews=reviews,
+            removed_reviews=self._removed(lora, release),
+            people=git.mailmap(self.workspace.root, _addresses(release, run, reviews)),
+        )
+
+    def _weights(self, release: Release) -> str | Unproven:
+        if release.weights is None:
+            return Unproven(f"{release.id} names no weights")
+        name = f"weights of {release.id}"
+        try:
+            path = weights_path(
+                self.workspace, release.weights, name=name, check_digest=False
+            ).resolve()
+            if path not in self._digests:
+                self._digests[path] = sha256_of_file(path)
+            return self._digests[path]
+        except (FileMissingError, SettingsError):
+            return Unproven(f"{name} are not on this machine", elsewhere=True)
+        except PipelineError as error:
+            return Unproven(error.message)
+
+    def _run(self, lora: Loaded[Lora], release: Release) -> Run | None:
+        run_id = str(release.training.get("runId", ""))
+        return self._found(Run, self._near(lora.scope), run_id)
+
+    def _manifest(
+        self, lora: Loaded[Lora], release: Release
+    ) -> TrainedManifest | ManifestLost | Unproven:
+        dataset_id = str(release.training.get("datasetId", ""))
+        wanted = str(release.training.get("manifestHash", ""))
+        if not dataset_id or not wanted:
+            return ManifestLost(f"nobody recorded which manifest {release.id} was trained on")
+        scopes = self._near(lora.scope)
+        present = self._found(Manifest, scopes, dataset_id)
+        if present and _hash(present) == wanted == present.content_hash:
+            return TrainedManifest(present)
+        for scope in scopes:
+            path = self.records.path(Manifest.KIND, scope, dataset_id)
+            for earlier in self.past.earlier_manifests(path):
+                if _hash(earlier) == wanted:
+                    return TrainedManifest(earlier, "the Git history")
+        return self._lost(release, dataset_id, wanted, present)
+
+    def _lost(
+        self, release: Release, dataset_id: str, wanted: str, present: Manifest | None
+    ) -> ManifestLost | Unproven:
+        if present is None:
+            what = f"manifest {dataset_id} is not there"
+        elif present.content_hash == wanted:
+            what = f"manifest {dataset_id} was edited: its content is not what its hash says"
+        else:
+            what = f"{dataset_id} is {short(_hash(present) or 'without hash')} now"
+        words = f"{what}; {release.id} was trained on {short(wanted)}"
+        if self.past.shallow:
+            return Unproven(f"{words}, and this clone lacks the older history")
+        return ManifestLost(words)
+
+    def _checkpoint(self, lora: Loaded[Lora]) -> str | Unproven:
+        checkpoint_id = lora.record.checkpoint_id
+        found = self._found(Checkpoint, self.workspace.visible(lora.scope), checkpoint_id)
+        if found is None:
+            return Unproven(f"checkpoint {checkpoint_id} has no record")
+        return found.digest or Unproven(f"checkpoint {checkpoint_id} has no digest on record")
+
+    def _suite(self, evaluation: Evaluation | None) -> str | Unproven:
+        if evaluation is None:
+            return Unproven("no evaluation")
+        try:
+            return read_suite(self.workspace, evaluation.suite_id).digest
+        except RecordNotFoundError:
+            return ""
+        except PipelineError as error:
+            return Unproven(error.message)
+
+    def _evaluation(
+        self, lora: Loaded[Lora], release: Release, evaluation_id: str
+    ) -> Evaluation | None:
+        if evaluation_id:
+            return self._found(Evaluation, [lora.scope], evaluation_id)
+        own = [
+            loaded.record
+            for loaded in self.records.all(Evaluation, lora.scope)
+            if (loaded.record.lora_id, loaded.record.release_id) == (lora.record.id, release.id)
+        ]
+        # An unfinished grid does not take the place of a complete one.
+        own.sort(key=lambda one: (one.status == "complete", one.created_at, one.id))
+        return own[-1] if own else None
+
+    def _reviews(self, lora: Loaded[Lora], release: Release) -> tuple[GivenReview, ...]:
+        return tuple(
+            GivenReview(
+                review=loaded.record,
+                committed_by=self._committer(loaded.path),
+                rewritten=self.past.rewritten(loaded.path),
+            )
+            for loaded in self.records.all(Review, lora.scope)
+            if (loaded.record.lora_id, loaded.record.release_id) == (lora.record.id, release.id)
+        )
+
+    def _removed(self, lora: Loaded[Lora], release: Release) -> tuple[Review, ...]:
+        # A LoRA that was deleted took its reviews along; another of the same id has other weights.
+        weights = release.weights.sha256 if release.weights else ""
+        return tuple(
+            review
+            for scope, review in self.past.removed_reviews
+            if scope == lora.scope
+            and (review.lora_id, review.release_id) == (lora.record.id, release.id)
+            and review.binding.weights_sha256 == weights
+        )
+
+    def _committer(self, path: Path) -> str | Unproven:
+        if not self.past.known:
+            return Unproven("without a Git repository nobody knows who brought a review")
+        author = self.past.first_author(path)
+        if author and self.past.shallow:
+            return Unproven("this clone lacks the older history, which says who brought a review")
+        return author
+
+    def _near(self, scope: Scope) -> list[Scope]:
+        """Return every scope, the LoRA's own first: a shared LoRA may be of a project's art."""
+        visible = self.workspace.visible(scope)
+        return visible + [other for other in self.records.scopes() if other not in visible]
+
+    def _found(self, kind: type[R], scopes: list[Scope], record_id: str) -> R | None:
+        for scope in scopes:
+            if record_id and self.records.exists(kind, scope, record_id):
+                return self.records.read(kind, scope, record_id).record
+        return None
+
+
+def _hash(manifest: Manifest) -> str:
+    try:
+        return hash_of_manifest(manifest)
+    except RecordInvalidError:
+        return ""
+
+
+def _addresses(release: Release, run: Run | None, reviews: tuple[GivenReview, ...]) -> list[str]:
+    found = {release.created_by, run.requested_by if run else ""}
+    for given in reviews:
+        found |= {given.review.reviewer}
+        if isinstance(given.committed_by, str):
+            found |= {given.committed_by}
+    return sorted(found - {""})

@@ -1,0 +1,129 @@
+"""What Git knows of records that must never be rewritten: reviews, manifests, histories."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from lora_pipeline.datasets.records import Manifest
+from lora_pipeline.evaluation.records import Review
+from lora_pipeline.foundation.errors import RecordError, RepositoryError
+from lora_pipeline.foundation.record import Record
+from lora_pipeline.releases.records import HistoryEntry, Lora
+from lora_pipeline.workspace import git
+from lora_pipeline.workspace.layout import Scope, place_of
+from lora_pipeline.workspace.records import parse_record
+from lora_pipeline.workspace.root import Workspace
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class RecordPast:
+    """The past of a workspace's records, read from Git once and kept.
+
+    Attributes:
+        workspace: Whose records.
+    """
+
+    workspace: Workspace
+
+    @functools.cached_property
+    def root(self) -> Path | None:
+        """The top of the repository, or None outside of one."""
+        return git.repository_root(self.workspace.root)
+
+    @functools.cached_property
+    def known(self) -> bool:
+        """Whether Git can say anything at all."""
+        return self._reviews is not None
+
+    @functools.cached_property
+    def shallow(self) -> bool:
+        """Whether the older part of the history is missing here."""
+        return self.root is not None and git.is_shallow(self.root)
+
+    def first_author(self, path: Path) -> str:
+        """Return who committed a review first, or empty when nobody did."""
+        past = (self._reviews or {}).get(self._name(path))
+        return past.first_author if past else ""
+
+    def rewritten(self, path: Path) -> bool:
+        """Return whether history holds another content for a review than its file now."""
+        past = (self._reviews or {}).get(self._name(path))
+        if past is None or not past.blobs:
+            return False
+        now = git.blob_id(path.read_bytes(), like=past.blobs[0])
+        return any(blob != now for blob in past.blobs)
+
+    @functools.cached_property
+    def removed_reviews(self) -> list[tuple[Scope, Review]]:
+        """Reviews that were committed once and are no longer there, with their scope."""
+        gone = [
+            (self._path(name), past)
+            for name, past in (self._reviews or {}).items()
+            if not self._path(name).is_file()
+        ]
+        return [
+            (place.scope, review)
+            for path, past in gone
+            if (place := place_of(self._below_data(path)))
+            for blob in past.blobs[:1]
+            if (review := self._parsed(Review, blob)) is not None
+        ]
+
+    def earlier_manifests(self, path: Path) -> list[Manifest]:
+        """Return every manifest that history holds for a file, newest first."""
+        past = (self._manifests or {}).get(self._name(path))
+        found = [self._parsed(Manifest, blob) for blob in (past.blobs if past else ())]
+        return [manifest for manifest in found if manifest is not None]
+
+    def earlier_histories(self, path: Path) -> list[tuple[HistoryEntry, ...]]:
+        """Return every history that the present branch ever held in a LoRA's file."""
+        past = (self._loras or {}).get(self._name(path))
+        found = [self._parsed(Lora, blob) for blob in (past.blobs if past else ())]
+        return [lora.history for lora in found if lora is not None]
+
+    @functools.cached_property
+    def _reviews(self) -> dict[str, git.Past] | None:
+        return self._past("reviews", mainline=False)
+
+    @functools.cached_property
+    def _manifests(self) -> dict[str, git.Past] | None:
+        return self._past("datasets", mainline=False)
+
+    @functools.cached_property
+    def _loras(self) -> dict[str, git.Past] | None:
+        # On a branch that was merged, a promotion may have been dropped for a better one.
+        return self._past("loras", mainline=True)
+
+    def _past(self, folder: str, *, mainline: bool) -> dict[str, git.Past] | None:
+        data_root = self.workspace.data_root.resolve()
+        if self.root is None or not data_root.is_relative_to(self.root.resolve()):
+            return None
+        top = self._name(data_root)
+        specs = [
+            f":(top,glob){top}/shared/{folder}/*.json",
+            f":(top,glob){top}/projects/*/{folder}/*.json",
+        ]
+        return git.past_of(self.root, specs, mainline=mainline)
+
+    def _parsed(self, kind: type[R], blob: str) -> R | None:
+        assert self.root is not None  # noqa: S101 - blobs come from it
+        try:
+            document = parse_record(kind, git.blob_bytes(self.root, blob), blob)
+            return kind.from_dict(document)
+        except (RecordError, RepositoryError):
+            return None
+
+    def _name(self, path: Path) -> str:
+        root = self.root or self.workspace.root
+        return path.resolve().relative_to(root.resolve()).as_posix()
+
+    def _below_data(self, path: Path) -> str:
+        return path.resolve().relative_to(self.workspace.data_root.resolve()).as_posix()
+
+    def _path(self, name: str) -> Path:
+        return (self.root or self.workspace.root) / name
