@@ -35,6 +35,7 @@ class Changes:
     workspace: Workspace
     _files: list[files.Write] = field(default_factory=list)
     _records: list[_RecordWrite] = field(default_factory=list)
+    _removals: list[tuple[Path, str | None]] = field(default_factory=list)
 
     def copy_file(self, source: Path, target: Path, *, sha256: str = "") -> None:
         """Copy a file into the workspace before any record is written.
@@ -68,11 +69,24 @@ class Changes:
         if data != loaded.path.read_bytes():
             self._records.append(_RecordWrite(loaded.path, data, loaded.digest))
 
+    def remove(self, loaded: Loaded[Record]) -> None:
+        """Remove a record that was read; applying fails when it changed since.
+
+        Removals come after all writes, in the order given. The record that says what belongs
+        together is to be named last: until it is gone, running again completes the rest.
+        """
+        self._removals.append((loaded.path, loaded.digest))
+
+    def remove_file(self, path: Path) -> None:
+        """Remove a file that is no record, together with the records."""
+        self._removals.append((path, None))
+
     @property
     def paths(self) -> list[str]:
-        """What is (or would be) written, relative to the workspace, in order."""
+        """What is (or would be) written or removed, relative to the workspace, in order."""
         every = [write.target for write in self._files]
         every += [write.path for write in self._records]
+        every += [path for path, _ in self._removals]
         return [self.workspace.relative(path) for path in every]
 
     def apply(self) -> list[str]:
@@ -92,6 +106,12 @@ class Changes:
         ):
             for write in self._records:
                 check_base(write.path, write.based_on)
+            for path, based_on in self._removals:
+                if based_on is not None:
+                    check_base(path, based_on)
             files.write_all(self._files)
             files.write_all([files.Write(write.path, data=write.data) for write in self._records])
+            for path, _ in self._removals:
+                path.unlink(missing_ok=True)
+                files.fsync_folder(path.parent)
         return self.paths

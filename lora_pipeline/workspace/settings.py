@@ -31,6 +31,7 @@ class Setting:
         summary: What it is for, with units.
         variable: Environment variable, or None.
         local_only: True when the value belongs to a machine and may not be in Git.
+        shared_only: True when the value holds for everybody and may only be in Git.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Setting:
     summary: str
     variable: str | None = None
     local_only: bool = False
+    shared_only: bool = False
 
 
 SETTINGS = (
@@ -80,7 +82,8 @@ SETTINGS = (
             "LORA_RENDERER"),
     Setting("renderers.timeoutSeconds", 1800.0,
             "Longest time for one cell or for loading the models, in seconds"),
-    Setting("gate.policy", "standard", "Gate policy where the project names none"),
+    Setting("gate.policy", "standard", "Gate policy where the project names none",
+            shared_only=True),
     Setting("comfyui.baseUrl", None, "Address of a ComfyUI server", local_only=True),
     Setting("comfyui.pythonBin", None, "Python of ComfyUI", local_only=True),
     Setting("comfyui.torchIndexUrl", None, "Package index for ComfyUI's torch", local_only=True),
@@ -149,6 +152,11 @@ def read_settings(root: Path, environment: Mapping[str, str] | None = None) -> S
         if _BY_KEY[key].local_only:
             raise SettingsError(
                 f"{PIPELINE_FILE}: {key} belongs to one machine", hint=f"move it to {LOCAL_FILE}"
+            )
+    for key in local:
+        if _BY_KEY[key].shared_only:
+            raise SettingsError(
+                f"{LOCAL_FILE}: {key} holds for everybody", hint=f"move it to {PIPELINE_FILE}"
             )
     return Settings(
         {setting.key: _resolve(setting, environment, local, shared) for setting in SETTINGS}
