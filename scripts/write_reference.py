@@ -49,8 +49,9 @@ def reference() -> str:
     """Return the reference of every command and every operation."""
     parts = [
         "# Commands\n",
-        "Made from the program by `make docs`. Every command also takes `--workspace`, `--project`,",
-        "`--as`, `--json`, `--quiet` and `--verbose`; every writing command `--dry-run` and `--commit`.\n",
+        "Made from the program by `make docs`. Every command also takes `--workspace`,",
+        "`--project`, `--as`, `--json`, `--quiet` and `--verbose`; every writing command also",
+        "`--dry-run` and `--commit`.\n",
     ]
     context = click.Context(root, info_name="lora")
     for name in COMMANDS:
@@ -63,10 +64,10 @@ def reference() -> str:
         "What `lora call NAME '{…}'` takes; agents and web pages call the same.\n",
     ]
     parts += ["| operation | writes | agents | summary |", "|---|---|---|---|"]
-    parts += [
-        f"| `{one.name}` | {'yes' if one.effect == 'write' else ''} | {'yes' if one.agents else 'people only'} | {one.summary()} |"
-        for one in OPERATIONS
-    ]
+    for one in OPERATIONS:
+        writes = "yes" if one.effect == "write" else ""
+        agents = "yes" if one.agents else "people only"
+        parts.append(f"| `{one.name}` | {writes} | {agents} | {one.summary()} |")
     return "\n".join(parts) + "\n"
 
 
