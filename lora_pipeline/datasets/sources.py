@@ -1,0 +1,104 @@
+"""The records that a dataset is built from: assets with their specs, rights and words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import UNSET
+
+from lora_pipeline.catalog.catalogs import read_vocabulary
+from lora_pipeline.catalog.records import Asset, Project, Spec
+from lora_pipeline.catalog.rights import license_of, may_train
+from lora_pipeline.datasets.captions import Tokens
+from lora_pipeline.datasets.picks import Candidate, Reason
+from lora_pipeline.datasets.records import Selection
+from lora_pipeline.foundation.errors import RecordNotFoundError
+from lora_pipeline.foundation.ids import did_you_mean
+from lora_pipeline.workspace.layout import Scope
+from lora_pipeline.workspace.root import Workspace
+
+
+def source_projects(workspace: Workspace, scope: Scope, selection: Selection) -> list[str]:
+    """Return the projects whose assets a manifest of ``scope`` is built from.
+
+    Raises:
+        RecordNotFoundError: When the rule names a project that does not exist.
+    """
+    if scope.project_id:
+        return [scope.project_id]
+    known = workspace.records.project_ids()
+    named = () if selection.projects is UNSET else selection.projects
+    for project_id in named:
+        if project_id not in known:
+            near = did_you_mean(project_id, known)
+            raise RecordNotFoundError(
+                f"no project {project_id!r}", hint=f"did you mean {near}?" if near else None
+            )
+    return sorted(named) or known
+
+
+def read_candidates(workspace: Workspace, project_ids: list[str]) -> list[Candidate]:
+    """Return every asset of the projects, each record read once.
+
+    Raises:
+        RecordError: At the first record that is not valid.
+    """
+    return [one for project_id in project_ids for one in _candidates(workspace, Scope(project_id))]
+
+
+def _candidates(workspace: Workspace, scope: Scope) -> Iterator[Candidate]:
+    rights = workspace.records.read(Project, scope, "project").record.rights
+    specs = {loaded.record_id: loaded.record for loaded in workspace.records.all(Spec, scope)}
+    for loaded in workspace.records.all(Asset, scope):
+        asset = loaded.record
+        objection = may_train(asset, rights)
+        yield Candidate(
+            asset=asset,
+            spec=specs.get(asset.spec_id),
+            barred=Reason(objection.code, objection.text, objection.summary) if objection else None,
+            license=license_of(asset),
+        )
+
+
+class Words:
+    """The prompt tokens in force for a project and a checkpoint, each catalog read once."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._known: dict[tuple[str, str], Tokens] = {}
+
+    def tokens(self, project_id: str, checkpoint_id: str) -> Tokens:
+        """Return the tokens: the checkpoint's, else the project's, else the shared ones.
+
+        Raises:
+            RecordError: When a catalog is not valid.
+        """
+        key = (project_id, checkpoint_id)
+        if key not in self._known:
+            self._known[key] = self._read(project_id, checkpoint_id)
+        return self._known[key]
+
+    def _read(self, project_id: str, checkpoint_id: str) -> Tokens:
+        base = read_vocabulary(self._workspace, Scope(project_id))
+        own = read_vocabulary(self._workspace, Scope(project_id), checkpoint_id)
+        # A checkpoint's word without tokens changes the word, and leaves its tokens as they are.
+        return Tokens(
+            styles={
+                word.id: word.prompt_tokens
+                for words in (base.styles, own.styles)
+                for word in words.values()
+                if word.prompt_tokens
+            },
+            scenarios={
+                word.id: word.prompt_tokens
+                for words in (base.scenarios, own.scenarios)
+                for word in words.values()
+                if word.prompt_tokens
+            },
+            tags={
+                tag.id: tag.prompt_token
+                for tags in (base.tags, own.tags)
+                for tag in tags.values()
+                if tag.prompt_token
+            },
+        )

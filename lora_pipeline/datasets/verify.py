@@ -1,0 +1,111 @@
+"""Whether a manifest is true: every image is read anew, and the content hash computed anew."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from lora_pipeline.datasets.image_files import Proof, image_files, prove_or_explain
+from lora_pipeline.datasets.manifest import hash_of_manifest
+from lora_pipeline.datasets.records import Item, Manifest
+from lora_pipeline.engine.pool import map_ordered
+from lora_pipeline.foundation.errors import PipelineError, RecordInvalidError, SettingsError
+from lora_pipeline.foundation.findings import Finding, has_errors
+from lora_pipeline.workspace.root import Workspace
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What reading everything anew came to.
+
+    Attributes:
+        images: Number of images that were looked at.
+        by_pointer: How many of them are proven by a Git LFS pointer alone.
+        content_hash: The hash that the manifest should state, or empty without digests.
+        findings: What differs, or could not be proven.
+    """
+
+    images: int
+    by_pointer: int
+    content_hash: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing differs."""
+        return not has_errors(list(self.findings))
+
+
+def verify_manifest(workspace: Workspace, manifest: Manifest, where: str) -> Verification:
+    """Return whether a manifest is true.
+
+    Args:
+        workspace: Where its images are looked for.
+        manifest: The manifest.
+        where: Its file, for findings.
+    """
+    finder = image_files(workspace)
+    proofs = list(
+        map_ordered(
+            lambda item: prove_or_explain(finder, item.path),
+            manifest.items,
+            events=workspace.events,
+            topic="verify",
+            unit="images",
+        )
+    )
+    expected, findings = _content(manifest, where)
+    findings += _repeated(manifest, where)
+    for item, proof in zip(manifest.items, proofs, strict=True):
+        finding = _judge(item, proof)
+        if finding is not None:
+            findings.append(finding)
+    pointers = sum(1 for proof in proofs if isinstance(proof, Proof) and proof.pointer)
+    return Verification(len(proofs), pointers, expected, tuple(findings))
+
+
+def _content(manifest: Manifest, where: str) -> tuple[str, list[Finding]]:
+    rebuild = f"lora dataset build {manifest.id}"
+    try:
+        expected = hash_of_manifest(manifest)
+    except RecordInvalidError as error:
+        return "", [Finding("content_unproven", "not_proven", where, error.message, rebuild)]
+    if not manifest.content_hash:
+        message = "the manifest states no contentHash"
+        return expected, [Finding("content_unproven", "not_proven", where, message, rebuild)]
+    if manifest.content_hash != expected:
+        message = f"contentHash should be {expected}; the manifest was changed by hand"
+        return expected, [Finding("content_differs", "error", where, message, rebuild)]
+    return expected, []
+
+
+def _repeated(manifest: Manifest, where: str) -> list[Finding]:
+    counts = Counter(item.asset_id for item in manifest.items)
+    return [
+        Finding("item_repeated", "error", where, f"asset {asset_id} stands in it {count} times")
+        for asset_id, count in counts.items()
+        if count > 1
+    ]
+
+
+def _judge(item: Item, proof: Proof | PipelineError) -> Finding | None:
+    if isinstance(proof, SettingsError):
+        return Finding("image_unproven", "not_proven", item.path, proof.message, proof.hint or "")
+    if isinstance(proof, PipelineError):
+        return Finding(proof.code, "error", item.path, proof.message, "restore the file")
+    if len(item.sha256) != 64:
+        message = "the manifest states no SHA-256 of it"
+        return Finding("image_unproven", "not_proven", item.path, message)
+    if proof.agrees(sha256=item.sha256, xxh3=item.xxh3, size=item.bytes):
+        return None
+    return Finding(
+        "image_differs", "error", item.path, _difference(item, proof), "restore the file"
+    )
+
+
+def _difference(item: Item, proof: Proof) -> str:
+    if proof.sha256 != item.sha256:
+        return f"sha256 is {proof.sha256[:12]}…, the manifest says {item.sha256[:12]}…"
+    if item.bytes and proof.bytes != item.bytes:
+        return f"it has {proof.bytes} bytes, the manifest says {item.bytes}"
+    return f"xxh3 is {proof.xxh3[:12]}…, the manifest says {item.xxh3[:12]}…"
