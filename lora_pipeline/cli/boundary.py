@@ -10,8 +10,6 @@ import contextlib
 import os
 import re
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,6 +62,9 @@ def _show_usage(error: click.ClickException, *, wants_json: bool) -> None:
 
 
 def _report_bug(error: Exception, *, wants_json: bool) -> int:
+    import tempfile  # imported late: start-up is part of the product
+    import traceback
+
     text = "".join(traceback.format_exception(error))
     arguments = " ".join(sys.argv)
     report = f"lora {__version__}, Python {sys.version.split()[0]}\n{arguments}\n\n{text}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -64,6 +63,8 @@ def plain(text: str) -> str:
 
 def print_json(document: dict[str, Any]) -> None:
     """Print the one JSON document of a call."""
+    import json  # imported late: start-up is part of the product
+
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
