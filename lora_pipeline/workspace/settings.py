@@ -72,6 +72,8 @@ SETTINGS = (
             "KOHYA_SS_HOME", local_only=True),
     Setting("trainers.kohya_ss.python", None, "Python of the trainer's environment",
             "LORA_KOHYA_PYTHON", local_only=True),
+    Setting("trainers.kohya_ss.device", "auto", "auto or cpu", "LORA_KOHYA_DEVICE",
+            local_only=True),
     Setting("trainers.kohya_ss.accelerateConfig", None, "YAML file for accelerate launch",
             local_only=True),
     Setting("trainers.kohya_ss.tokenizerCache", None, "Folder of tokenizers for offline runs",
