@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lora_pipeline.foundation import files
+from lora_pipeline.foundation.canonical import digest_of_bytes
 from lora_pipeline.foundation.record import Record
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.lock import workspace_lock
@@ -66,7 +67,7 @@ class Changes:
             RecordInvalidError: When it breaks its schema.
         """
         data = encode_record(record, loaded.path.name)
-        if data != loaded.path.read_bytes():
+        if digest_of_bytes(data) != loaded.digest:
             self._records.append(_RecordWrite(loaded.path, data, loaded.digest))
 
     def remove(self, loaded: Loaded[Record]) -> None:
@@ -87,7 +88,7 @@ class Changes:
         every = [write.target for write in self._files]
         every += [write.path for write in self._records]
         every += [path for path, _ in self._removals]
-        return [self.workspace.relative(path) for path in every]
+        return list(dict.fromkeys(self.workspace.relative(path) for path in every))
 
     def apply(self) -> list[str]:
         """Write everything and return the paths; in a dry run only return them.
@@ -98,12 +99,13 @@ class Changes:
                 based on; nothing was written.
             FileMissingError, DigestMismatchError: When a file to copy is gone, or another one
                 by now; no record was written.
+            StorageError: When the disk refuses. What was written before stays; the command,
+                run again, completes it.
         """
         if self.workspace.dry_run or not self.paths:
             return self.paths
-        with workspace_lock(
-            self.workspace.runtime, timeout_s=self.workspace.settings.number("lock.timeoutSeconds")
-        ):
+        timeout_s = self.workspace.settings.number("lock.timeoutSeconds")
+        with workspace_lock(self.workspace.runtime, timeout_s=timeout_s), files.disk_refusals():
             for write in self._records:
                 check_base(write.path, write.based_on)
             for path, based_on in self._removals:

@@ -1,19 +1,30 @@
 """The only module that calls Git.
 
-Everything Git is told stands after ``--`` or ``--end-of-options``, so that no path or
-revision can be read as an option. ``GIT_*`` variables are dropped: inside a Git hook they
-point at an index and a folder that are not ours.
+Everything Git is told stands after ``--`` or ``--end-of-options`` or in a list on standard
+input, so that no path or revision can be read as an option. ``GIT_*`` variables are dropped:
+inside a Git hook they point at an index and a folder that are not ours. The hooks of the
+repository run: they are the studio's own rules.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lora_pipeline.foundation.errors import ProgramNotFoundError, RepositoryError
 from lora_pipeline.foundation.process import Completed, child_environment, run
+
+# A list of paths on standard input: of any length, and none of them a pattern.
+_LITERAL = "--literal-pathspecs"
+_LISTED = ("--pathspec-from-file=-", "--pathspec-file-nul")
+# What a commit may need to be signed.
+_SIGNING = (
+    "SSH_AUTH_SOCK", "SSH_AGENT_PID", "GNUPGHOME", "GPG_TTY", "XDG_CONFIG_HOME",
+    "XDG_RUNTIME_DIR", "DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS",
+)  # fmt: skip
 
 
 def repository_root(folder: Path) -> Path | None:
@@ -22,7 +33,8 @@ def repository_root(folder: Path) -> Path | None:
         done = _git(folder, "rev-parse", "--show-toplevel")
     except ProgramNotFoundError:
         return None
-    return Path(done.stdout.strip()) if done.status == 0 and done.stdout.strip() else None
+    top = done.stdout.removesuffix("\n")
+    return Path(top) if done.status == 0 and top else None
 
 
 def configured_email(folder: Path) -> str | None:
@@ -55,17 +67,22 @@ def configure(folder: Path, key: str, value: str) -> None:
 def commit(folder: Path, paths: Sequence[Path], message: str) -> str | None:
     """Commit exactly ``paths`` and return the new commit, or None when nothing changed.
 
-    What else is staged stays staged and is not committed.
+    What else is staged stays staged and is not committed. Paths that Git ignores are left out.
 
     Raises:
         RepositoryError: When Git says no (no identity, a hook that refuses, …).
     """
-    names = [str(path) for path in paths]
-    _checked(folder, "add", "--all", "--", *names)
-    changed = _git(folder, "diff", "--cached", "--quiet", "--", *names)
-    if changed.status == 0:
+    names = _committable(folder, paths)
+    if not names:
         return None
-    _checked(folder, "commit", "--quiet", "--message", message, "--only", "--", *names)
+    listed = _nul_separated(names)
+    _checked(folder, _LITERAL, "add", "--all", *_LISTED, stdin=listed)
+    only = ("--only", *_LISTED)
+    trial = _git(folder, _LITERAL, "commit", "--dry-run", "--porcelain", *only, stdin=listed)
+    if trial.status == 1:
+        return None  # nothing of it changed
+    words = f"--message={message.replace(chr(0), '')}"
+    _checked(folder, _LITERAL, "commit", "--quiet", words, *only, stdin=listed, asks=True)
     return _checked(folder, "rev-parse", "HEAD").stdout.strip()
 
 
@@ -87,27 +104,13 @@ def file_at(folder: Path, revision: str, path: Path) -> bytes | None:
     root = repository_root(folder)
     if root is None:
         raise RepositoryError(f"{folder} is not in a Git repository", hint="git init")
-    if _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", revision).status != 0:
+    asked = f"{revision}^{{commit}}"
+    found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", asked)
+    if found.status != 0:
         raise RepositoryError(f"no revision {revision!r}")
     name = path.resolve().relative_to(root.resolve()).as_posix()
-    done = _git(root, "cat-file", "blob", f"{revision}:{name}")
-    return done.stdout.encode() if done.status == 0 else None
-
-
-def blobs_ever_at(folder: Path, path: Path) -> list[str] | None:
-    """Return the distinct contents (blob ids) that history holds for ``path``, newest first.
-
-    None means that Git cannot say: no repository, or no commit.
-    """
-    root = repository_root(folder)
-    if root is None or head(root) is None:
-        return None
-    name = path.resolve().relative_to(root.resolve()).as_posix()
-    done = _git(root, "log", "--format=", "--raw", "--no-abbrev", "--no-renames", "--", name)
-    if done.status != 0:
-        return None
-    blobs = [line.split()[3] for line in done.stdout.splitlines() if line.startswith(":")]
-    return list(dict.fromkeys(blob for blob in blobs if set(blob) != {"0"}))
+    done = _git(root, "cat-file", "blob", f"{found.stdout.strip()}:{name}")
+    return done.output if done.status == 0 else None
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def blob_bytes(folder: Path, blob: str) -> bytes:
     Raises:
         RepositoryError: When the repository does not hold it.
     """
-    return _checked(folder, "cat-file", "blob", blob).stdout.encode()
+    return _checked(folder, "cat-file", "blob", blob).output
 
 
 def blob_id(data: bytes, *, like: str) -> str:
@@ -193,8 +196,30 @@ def mailmap(folder: Path, addresses: Iterable[str]) -> dict[str, str]:
 
 
 def ignored(folder: Path, path: Path) -> bool:
-    """Return whether Git ignores ``path``."""
-    return _git(folder, "check-ignore", "--quiet", "--", str(path)).status == 0
+    """Return whether Git ignores ``path``; without Git nothing is ignored."""
+    try:
+        return _git(folder, "check-ignore", "--quiet", "--", str(path)).status == 0
+    except ProgramNotFoundError:
+        return False
+
+
+def _committable(folder: Path, paths: Sequence[Path]) -> list[str]:
+    """Return the paths that a commit can hold, relative to ``folder``.
+
+    Left out is what Git ignores, and what is gone without ever having been in Git.
+    """
+    names = [Path(os.path.relpath(path, folder)).as_posix() for path in paths]
+    ignores = _git(folder, "check-ignore", "-z", "--stdin", stdin=_nul_separated(names))
+    left_out = set(ignores.output.decode("utf-8", "surrogateescape").split("\0"))
+    gone = [name for name in names if not os.path.lexists(folder / name)]
+    if gone:
+        tracked = _checked(folder, "ls-files", "-z").output.decode("utf-8", "surrogateescape")
+        left_out |= set(gone) - set(tracked.split("\0"))
+    return [name for name in dict.fromkeys(names) if name not in left_out]
+
+
+def _nul_separated(names: Iterable[str]) -> bytes:
+    return "\0".join(names).encode("utf-8", "surrogateescape")
 
 
 def _parse_past(words: Sequence[str]) -> dict[str, Past]:
@@ -221,22 +246,41 @@ def _parse_past(words: Sequence[str]) -> dict[str, Past]:
     return {path: Past(tuple(found), authors[path]) for path, found in blobs.items()}
 
 
-def _checked(folder: Path, *arguments: str) -> Completed:
+def _checked(folder: Path, *arguments: str, stdin: bytes = b"", asks: bool = False) -> Completed:
     try:
-        done = _git(folder, *arguments)
+        done = _git(folder, *arguments, stdin=stdin, asks=asks)
     except ProgramNotFoundError as error:
         raise RepositoryError("git is not installed", hint="install git") from error
     if done.status != 0:
-        words = (done.stderr or done.stdout).strip().splitlines()
-        raise RepositoryError(f"git {arguments[0]} failed: {words[0] if words else 'no message'}")
+        said = done.stderr + done.stdout
+        command = next(word for word in arguments if not word.startswith("-"))
+        raise RepositoryError(f"git {command} failed: {_reason(said)}", hint=_hint(said))
     return done
 
 
-def _git(folder: Path, *arguments: str) -> Completed:
-    environment = child_environment({"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"})
+def _reason(said: str) -> str:
+    """Return the line that says why: warnings and advice often come before it."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    fatal = (line for line in lines if line.startswith(("fatal:", "error:")))
+    return next(fatal, lines[0] if lines else "no message")
+
+
+def _hint(said: str) -> str | None:
+    if "user.email" in said or "empty ident" in said:
+        return "git config user.email you@studio && git config user.name You"
+    if "dubious ownership" in said:
+        return "git config --global --add safe.directory with the path of the repository"
+    return None
+
+
+def _git(folder: Path, *arguments: str, stdin: bytes = b"", asks: bool = False) -> Completed:
+    signing = {name: os.environ[name] for name in _SIGNING if name in os.environ}
+    own = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
     return run(
         ["git", "-c", "core.quotePath=false", *arguments],
         cwd=folder,
-        environment=environment,
-        timeout_s=120,
+        environment=child_environment(signing | own),
+        timeout_s=600 if asks else 120,
+        stdin=stdin,
+        keeps_terminal=asks,
     )

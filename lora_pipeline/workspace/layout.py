@@ -87,9 +87,11 @@ def relative_path(kind: str, scope: Scope, record_id: str) -> str:
     checkpoint's catalog.
 
     Raises:
-        ArgumentInvalidError: When the kind is unknown.
+        ArgumentInvalidError: When the kind is unknown, or the id cannot be a file name.
     """
     if kind in FOLDERS:
+        if "/" in record_id:
+            raise ArgumentInvalidError(f"{record_id!r} is no id of a {kind}")
         return f"{scope.folder}/{FOLDERS[kind]}/{record_id}.json"
     if kind in SINGLES:
         checkpoint_id, _, _ = record_id.rpartition("/")

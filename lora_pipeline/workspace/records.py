@@ -21,10 +21,11 @@ from lora_pipeline.foundation.schemas import require_valid, schema_name_of
 from lora_pipeline.workspace.layout import FOLDERS, SHARED, SINGLES, Scope, relative_path
 
 R = TypeVar("R", bound=Record)
+R_co = TypeVar("R_co", bound=Record, covariant=True)
 
 
 @dataclass(frozen=True)
-class Loaded(Generic[R]):
+class Loaded(Generic[R_co]):
     """A record as it stands on disk.
 
     Attributes:
@@ -35,7 +36,7 @@ class Loaded(Generic[R]):
         digest: ``sha256:…`` of the file's bytes: what a change to it is based on.
     """
 
-    record: R
+    record: R_co
     scope: Scope
     record_id: str
     path: Path
@@ -92,7 +93,8 @@ class RecordStore:
         folder = self.data_root / scope.folder / FOLDERS[kind.KIND]
         if not folder.is_dir():
             return []
-        return sorted(path.stem for path in folder.glob("*.json"))
+        # Hidden files are not records: editors and macOS leave such beside them.
+        return sorted(p.stem for p in folder.glob("*.json") if not p.name.startswith("."))
 
     def all(self, kind: type[R], scope: Scope) -> Iterator[Loaded[R]]:
         """Yield every record of a kind in a scope, in the order of their ids.

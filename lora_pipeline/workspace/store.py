@@ -7,13 +7,16 @@ that names it cannot mean anything else. The store is a local folder.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.digests import require_sha256, sha256_of_file
-from lora_pipeline.foundation.errors import DigestMismatchError, FileMissingError
+from lora_pipeline.foundation.errors import FileMissingError, UnsafePathError
 from lora_pipeline.workspace.root import Workspace
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,13 @@ class ObjectStore:
     root: Path
 
     def path(self, sha256: str) -> Path:
-        """Return where an object stands, whether it is there or not."""
+        """Return where an object stands, whether it is there or not.
+
+        Raises:
+            UnsafePathError: When the digest is none: it could lead anywhere.
+        """
+        if not _SHA256.fullmatch(sha256):
+            raise UnsafePathError(f"{sha256!r} is no SHA-256")
         return self.root / sha256[:2] / sha256
 
     def has(self, sha256: str) -> bool:
@@ -40,22 +49,26 @@ class ObjectStore:
         Raises:
             FileMissingError: When it cannot be read.
             DigestMismatchError: When it changed while it was copied.
+            StorageError: When the disk refuses.
         """
         sha256 = sha256_of_file(source)
         target = self.path(sha256)
         if not _is_whole(target, sha256):
-            files.copy_atomic(source, target)
-            if sha256_of_file(target) != sha256:
-                target.unlink()
-                raise DigestMismatchError(f"{source} changed while it was stored")
+            with files.disk_refusals():
+                files.write_all([files.Write(target, source=source, sha256=sha256)])
         return sha256
 
     def put_bytes(self, data: bytes) -> str:
-        """Store bytes and return their SHA-256."""
+        """Store bytes and return their SHA-256.
+
+        Raises:
+            StorageError: When the disk refuses.
+        """
         sha256 = hashlib.sha256(data).hexdigest()
         target = self.path(sha256)
         if not _is_whole(target, sha256):
-            files.write_atomic(target, data)
+            with files.disk_refusals():
+                files.write_atomic(target, data)
         return sha256
 
     def open_path(self, sha256: str) -> Path:
@@ -73,7 +86,7 @@ class ObjectStore:
 
     def all(self) -> list[str]:
         """Return the digests of all objects, sorted."""
-        return sorted(p.name for p in self.root.glob("??/*") if len(p.name) == 64)
+        return sorted(p.name for p in self.root.glob("??/*") if _SHA256.fullmatch(p.name))
 
 
 def _is_whole(path: Path, sha256: str) -> bool:
