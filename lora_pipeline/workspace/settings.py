@@ -7,14 +7,17 @@ of a command is stronger than all of them and is handled by that command.
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_pipeline.foundation import strict_json
-from lora_pipeline.foundation.errors import SettingsError
+from lora_pipeline.foundation import strict_json, strict_yaml
+from lora_pipeline.foundation.errors import RecordError, SettingsError
+from lora_pipeline.foundation.files import unsafe_reason
 from lora_pipeline.foundation.ids import did_you_mean
 
 PIPELINE_FILE = "config/pipeline.yaml"
@@ -90,7 +93,11 @@ SETTINGS = (
     Setting("comfyui.pythonBin", None, "Python of ComfyUI", local_only=True),
     Setting("comfyui.torchIndexUrl", None, "Package index for ComfyUI's torch", local_only=True),
 )  # fmt: skip
+_TYPE_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
+_SECRET_VALUE = re.compile(
+    r"\b(hf_|r8_|ghp_|github_pat_|sk-|AKIA)[A-Za-z0-9_-]{8,}|[a-z+]+://[^/\s:@]+:[^/\s@]+@"
+)
 _SECRET_WORDS = ("token", "apikey", "api_key", "secret", "password")
 
 
@@ -176,7 +183,7 @@ def _resolve(
         return SettingValue(setting, _parse(setting, environment[setting.variable], source), source)
     for values, source in ((local, LOCAL_FILE), (shared, PIPELINE_FILE)):
         if setting.key in values:
-            return SettingValue(setting, _check(setting, values[setting.key], source), source)
+            return SettingValue(setting, values[setting.key], source)
     return SettingValue(setting, setting.default, "default")
 
 
@@ -184,18 +191,31 @@ def _parse(setting: Setting, text: str, source: str) -> Any:
     try:
         if isinstance(setting.default, bool):
             return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
+        value: Any = text
         if isinstance(setting.default, int):
-            return int(text)
-        return float(text) if isinstance(setting.default, float) else text
+            value = int(text)
+        elif isinstance(setting.default, float):
+            value = float(text)
     except (ValueError, KeyError) as error:
         raise SettingsError(f"{source}: {text!r} is no value for {setting.key}") from error
+    return _require_sound(setting, value, source)
 
 
 def _check(setting: Setting, value: Any, source: str) -> Any:
     expected = str if setting.default is None else type(setting.default)
     accepted = (int, float) if expected is float else (expected,)
     if not isinstance(value, accepted) or (isinstance(value, bool) and expected is not bool):
-        raise SettingsError(f"{source}: {setting.key} must be {expected.__name__}, got {value!r}")
+        raise SettingsError(
+            f"{source}: {setting.key} must be {_TYPE_WORDS[expected]}, got {value!r}"
+        )
+    return _require_sound(setting, value, source)
+
+
+def _require_sound(setting: Setting, value: Any, source: str) -> Any:
+    if isinstance(value, (int, float)) and not 0 <= value < math.inf:
+        raise SettingsError(f"{source}: {setting.key} must not be negative, got {value!r}")
+    if setting.key == "dataRoot" and (reason := unsafe_reason(value)):
+        raise SettingsError(f"{source}: {setting.key} {value!r} {reason}")
     return value
 
 
@@ -203,38 +223,54 @@ def _flatten(document: Mapping[str, Any], source: str, prefix: str = "") -> dict
     flat: dict[str, Any] = {}
     for name, value in document.items():
         key = f"{prefix}{name}"
-        if any(word in str(name).lower() for word in _SECRET_WORDS):
-            raise SettingsError(
-                f"{source}: {key} looks like a secret, and secrets never stand in files",
-                hint="set it as an environment variable",
-            )
+        if "." in name:
+            raise SettingsError(f"{source}: write {key} as nested names, without dots")
         if isinstance(value, Mapping):
             flat |= _flatten(value, source, f"{key}.")
         elif key not in _BY_KEY:
-            near = did_you_mean(key, _BY_KEY)
-            raise SettingsError(
-                f"{source}: unknown setting {key}",
-                hint=f"did you mean {near}?" if near else "lora config explain lists all settings",
-            )
+            raise _unknown(key, source)
+        elif isinstance(value, str) and _SECRET_VALUE.search(value):
+            raise _secret(key, source)
         elif value is not None:
-            flat[key] = value
+            flat[key] = _check(_BY_KEY[key], value, source)
     return flat
+
+
+def _unknown(key: str, source: str) -> SettingsError:
+    if any(word in key.lower() for word in _SECRET_WORDS):
+        return _secret(key, source)
+    near = did_you_mean(key, _BY_KEY)
+    return SettingsError(
+        f"{source}: unknown setting {key}",
+        hint=f"did you mean {near}?" if near else "lora config explain lists all settings",
+    )
+
+
+def _secret(key: str, source: str) -> SettingsError:
+    return SettingsError(
+        f"{source}: {key} holds a secret, and secrets never stand in files",
+        hint="take it out, give it as an environment variable, and replace it where it was valid",
+    )
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
-    import yaml
-
     try:
-        document = yaml.safe_load(path.read_bytes()) or {}
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{PIPELINE_FILE} is not YAML: {error}") from error
-    return _require_mapping(document, PIPELINE_FILE)
+        document = strict_yaml.loads(strict_json.read_bytes(path), PIPELINE_FILE)
+    except RecordError as error:
+        raise SettingsError(error.message, hint=error.hint) from error
+    return _require_mapping({} if document is None else document, PIPELINE_FILE)
 
 
 def _read_local(path: Path) -> Mapping[str, Any]:
-    return _require_mapping(strict_json.load(path), LOCAL_FILE) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        document = strict_json.loads(strict_json.read_bytes(path), LOCAL_FILE)
+    except RecordError as error:
+        raise SettingsError(error.message, hint=error.hint) from error
+    return _require_mapping(document, LOCAL_FILE)
 
 
 def _require_mapping(document: Any, source: str) -> Mapping[str, Any]:
