@@ -212,6 +212,12 @@ class ExtraMissingError(PipelineError):
     code = "extra_missing"
 
 
+class ImportSourceError(PipelineError):
+    """A file that describes the images of an import cannot be used."""
+
+    code = "import_invalid"
+
+
 class SelectionEmptyError(PipelineError):
     """A filter left nothing over; the message names that filter."""
 

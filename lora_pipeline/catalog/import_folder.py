@@ -1,0 +1,157 @@
+"""What stands in a folder that is imported: images, and what is left aside with its reason."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lora_pipeline.foundation.errors import FileMissingError
+from lora_pipeline.foundation.image_sniff import EXTENSIONS, OTHER_IMAGE_EXTENSIONS
+
+CAPTION_EXTENSIONS = (".txt", ".caption")
+SIDE_CAR_EXTENSIONS = (*CAPTION_EXTENSIONS, ".json")
+METADATA_NAMES = ("assets.csv", "assets.json", "assets.jsonl", "metadata.csv", "metadata.jsonl")
+_SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", "icon\r"})
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """A file that its name calls an image.
+
+    Attributes:
+        name: POSIX path below the imported folder, in Unicode normal form C.
+        path: The file.
+    """
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class BadFile:
+    """A file that cannot be imported.
+
+    Attributes:
+        file: POSIX path below the imported folder, or the metadata file's line.
+        code: Stable slug.
+        reason: What is wrong, in one sentence.
+        hint: What to do, or empty.
+    """
+
+    file: str
+    code: str
+    reason: str
+    hint: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the JSON-ready form."""
+        return {"file": self.file, "code": self.code, "reason": self.reason, "hint": self.hint}
+
+
+@dataclass
+class FolderContents:
+    """What a folder holds.
+
+    Attributes:
+        folder: The folder.
+        images: In the order of their names.
+        bad: What was meant to be an image and cannot be one.
+        others: Names of files that are neither images nor describe one.
+    """
+
+    folder: Path
+    images: list[FoundImage] = field(default_factory=list)
+    bad: list[BadFile] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+
+def read_folder(source: Path) -> FolderContents:
+    """Return what stands in a folder and the folders below it; or the one file that is given.
+
+    Hidden files and folders are passed over. Links to files inside the folder are followed,
+    links that lead out of it and links to folders are not.
+
+    Raises:
+        FileMissingError: When there is no such folder, or it cannot be read.
+    """
+    if source.is_file():
+        single = FolderContents(source.parent)
+        _sort_in(single, source, source.name)
+        return single
+    if not source.is_dir():
+        raise FileMissingError(f"no folder {source}", hint="lora asset import FOLDER")
+    contents = FolderContents(source)
+    for path, name in _files_below(source, contents):
+        _sort_in(contents, path, name)
+    _set_aside_same_names(contents)
+    return contents
+
+
+def _files_below(folder: Path, contents: FolderContents) -> Iterator[tuple[Path, str]]:
+    def refuse(error: OSError) -> None:
+        raise FileMissingError(f"cannot read {error.filename}: {error.strerror}") from error
+
+    for here, folders, names in os.walk(folder, onerror=refuse):
+        relative = Path(here).relative_to(folder)
+        for name in sorted(folders):
+            if Path(here, name).is_symlink():
+                shown = _shown((relative / name).as_posix())
+                contents.bad.append(BadFile(shown, "unsafe_path", f"{shown} is a link to a folder"))
+        folders[:] = sorted(one for one in folders if not one.startswith((".", "__MACOSX")))
+        for name in sorted(names):
+            if not name.startswith(".") and name.lower() not in _SYSTEM_FILES:
+                yield Path(here, name), (relative / name).as_posix()
+
+
+def _sort_in(contents: FolderContents, path: Path, name: str) -> None:
+    extension, shown = path.suffix.lower(), _shown(name)
+    if extension not in EXTENSIONS and extension not in OTHER_IMAGE_EXTENSIONS:
+        if not _describes_images(path):
+            contents.others.append(shown)
+        return
+    problem = _name_problem(contents.folder, path, name)
+    if problem:
+        contents.bad.append(BadFile(shown, "unsafe_path", f"{shown} {problem}"))
+        return
+    contents.images.append(FoundImage(unicodedata.normalize("NFC", name), path))
+
+
+def _describes_images(path: Path) -> bool:
+    if path.name.lower() in METADATA_NAMES:
+        return True
+    if path.suffix.lower() not in SIDE_CAR_EXTENSIONS:
+        return False
+    return any(path.with_suffix(extension).is_file() for extension in _image_spellings())
+
+
+def _image_spellings() -> Iterator[str]:
+    for extension in EXTENSIONS:
+        yield extension
+        yield extension.upper()
+
+
+def _name_problem(folder: Path, path: Path, name: str) -> str | None:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return "has a name that is not UTF-8"
+    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+        return "is a link that leads out of the folder"
+    return None
+
+
+def _set_aside_same_names(contents: FolderContents) -> None:
+    seen: dict[str, FoundImage] = {}
+    for image in contents.images:
+        first = seen.setdefault(image.name, image)
+        if first is not image:
+            reason = f"{image.name} stands twice, in two spellings of Unicode"
+            contents.bad.append(BadFile(image.name, "unsafe_path", reason))
+    contents.images[:] = sorted(seen.values(), key=lambda image: image.name)
+
+
+def _shown(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
