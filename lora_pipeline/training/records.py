@@ -9,11 +9,12 @@ from lora_pipeline.foundation.record import Part, Record
 RunState = Literal["created", "queued", "training", "ready", "failed", "cancelled"]
 
 
-class Recipe(Part, frozen=True, kw_only=True):
+class Recipe(Part, frozen=True, kw_only=True, omit_defaults=False):
     """Trainer-neutral training settings.
 
     Sizes are in pixels; ``steps`` counts optimiser steps and wins over ``epochs``; ``alpha``
-    None means the same as ``rank`` (scale 1).
+    None means the same as ``rank`` (scale 1). Every setting is written, also where it is the
+    default: a record must not change its meaning when a later version changes a default.
     """
 
     resolution: int = 1024

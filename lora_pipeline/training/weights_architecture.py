@@ -7,7 +7,7 @@ does not hold the checkpoint's architecture is proof enough to refuse.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from lora_pipeline.training.weights_keys import AdaptedModule
 
@@ -96,7 +96,7 @@ def _any(pattern: re.Pattern[str], named: _Named) -> bool:
 
 
 def _by_sizes(
-    named: _Named, rules: Sequence[tuple[re.Pattern[str], dict[int, str]]]
+    named: _Named, rules: Sequence[tuple[re.Pattern[str], Mapping[int, str]]]
 ) -> tuple[str, ...]:
     for pattern, by_factor in rules:
         for name, module in named:
@@ -109,7 +109,7 @@ def _by_sizes(
 
 
 def _by_inputs(
-    named: _Named, pattern: re.Pattern[str], by_size: dict[int, tuple[str, ...]]
+    named: _Named, pattern: re.Pattern[str], by_size: Mapping[int, tuple[str, ...]]
 ) -> tuple[str, ...]:
     for name, module in named:
         if pattern.search(name) and module.sizes and module.sizes[0] in by_size:
