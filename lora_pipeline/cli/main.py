@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from dataclasses import dataclass
 
@@ -90,6 +91,18 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(module, lazy.attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; a name that is unknown is answered with the nearest one."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            from lora_pipeline.foundation.ids import did_you_mean
+
+            near = did_you_mean(name, COMMANDS)
+            ctx.fail(f"No such command {name!r}." + (f" Did you mean {near}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the help of all commands without importing one of them."""
         for section, commands in SECTIONS.items():
@@ -107,10 +120,14 @@ def root() -> None:
     assets -> dataset manifest -> training run -> release -> evaluation -> gate -> active
 
     Start with `lora demo`, or with `lora init` in an empty folder.
-    """
+    """  # noqa: D301 - click reads the backspace as "do not wrap"
 
 
 def main() -> None:
     """Run the command line and exit with its documented status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a character gets its number instead of our failure.
+            stream.reconfigure(errors="backslashreplace")
     session = Session()
     sys.exit(run_guarded(root, session, sys.argv[1:]))

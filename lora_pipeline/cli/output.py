@@ -61,43 +61,50 @@ def plain(text: str) -> str:
     )
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line; coloured only in a terminal that wants it."""
+    plain_terminal = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    click.echo(text, err=err, color=False if plain_terminal else None)
+
+
 def print_json(document: dict[str, Any]) -> None:
     """Print the one JSON document of a call."""
     import json  # imported late: start-up is part of the product
 
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    say(json.dumps(document, indent=2, ensure_ascii=not unicode))
 
 
 def print_report(report: Report, result: Result) -> None:
     """Print a report, then what was written, the warnings and the next commands."""
-    click.echo(plain(report.headline))
+    say(plain(report.headline))
     width = max([_LABEL_WIDTH, *(len(label) + 2 for label, _ in report.rows)])
     for label, text in report.rows:
         _row(label, text, width)
     for table in report.tables:
         _print_table(table)
     for line in report.lines:
-        click.echo(plain(line))
+        say(plain(line))
     if result.written:
         _row("would write" if result.dry_run else "wrote", _written(result.written), width)
     for warning in result.warnings:
         _row("warning", warning, width)
     if result.suggestions:
-        click.echo(f"{click.style('next', bold=True)}  " + plain("  ·  ".join(result.suggestions)))
+        say(f"{click.style('next', bold=True)}  " + plain("  ·  ".join(result.suggestions)))
 
 
 def print_error(error: PipelineError) -> None:
     """Print a failure on stderr: the thing and the rule, where it came from, what to do."""
     head = f"{click.style('error', fg='red', bold=True)}  {plain(error.message)}"
-    click.echo(f"{head}  [{error.code}]", err=True)
+    say(f"{head}  [{error.code}]", err=True)
     if error.source:
-        click.echo(f"  from   {plain(error.source)}", err=True)
+        say(f"  from   {plain(error.source)}", err=True)
     for violation in error.violations[1:9]:
-        click.echo(f"  also   {plain(str(violation))}", err=True)
+        say(f"  also   {plain(str(violation))}", err=True)
     if len(error.violations) > 9:
-        click.echo(f"  also   {len(error.violations) - 9} more", err=True)
+        say(f"  also   {len(error.violations) - 9} more", err=True)
     if error.hint:
-        click.echo(f"{click.style('next', bold=True)}   {plain(error.hint)}", err=True)
+        say(f"{click.style('next', bold=True)}   {plain(error.hint)}", err=True)
 
 
 def size_text(size: int) -> str:
@@ -118,9 +125,9 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 def _row(label: str, text: str, width: int) -> None:
     shown = click.style(label.ljust(width), fg=_COLOURS.get(label)) if label else " " * width
     first, *rest = plain(text).split("\n")
-    click.echo(f"  {shown}{first}")
+    say(f"  {shown}{first}")
     for line in rest:
-        click.echo(f"  {' ' * width}{line}")
+        say(f"  {' ' * width}{line}")
 
 
 def _written(paths: Sequence[str]) -> str:
@@ -137,12 +144,13 @@ def _print_table(table: Table) -> None:
 
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in table.columns:
-        drawn.add_column(column)
+        drawn.add_column(column, overflow="fold")  # an id that is cut cannot be pasted
     for row in table.rows:
         drawn.add_row(*(Text(plain(str(value))) for value in row))
     # Without a terminal a table is not cut at 80 columns: someone will grep it.
-    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "200"))
-    Console(width=width, highlight=False).print(drawn)
+    columns = os.environ.get("COLUMNS", "")
+    wide = int(columns) if columns.isascii() and columns.isdigit() and int(columns) else 200
+    Console(width=None if sys.stdout.isatty() else wide, highlight=False).print(drawn)
 
 
 def _escape(character: str) -> str:

@@ -6,9 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-import click
-
-from lora_pipeline.cli.output import plain
+from lora_pipeline.cli.output import plain, say
 from lora_pipeline.foundation.events import Event, EventSink, discard
 
 if TYPE_CHECKING:
@@ -42,7 +40,7 @@ class Lines:
             self._last = now
         line = _words(event)
         if line:
-            click.echo(f"  {line}", err=True)
+            say(f"  {line}", err=True)
 
 
 class Bars:
@@ -59,7 +57,8 @@ class Bars:
         if event.type == "progress":
             task = self._tasks.get(event.topic)
             if task is None:
-                task = self._tasks[event.topic] = progress.add_task(event.topic, total=event.total)
+                task = progress.add_task(event.topic, total=event.total, note="")
+                self._tasks[event.topic] = task
             progress.update(
                 task, completed=event.step or 0, total=event.total, note=plain(event.message)
             )
@@ -83,11 +82,11 @@ class Bars:
             )
 
             self._progress = Progress(
-                TextColumn("  {task.description}"),
+                TextColumn("  {task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
                 console=Console(stderr=True),
                 transient=True,
             )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 import click
 
-from lora_pipeline.cli.output import Report, print_json, print_report
+from lora_pipeline.cli.output import Report, plain, print_json, print_report, say
 from lora_pipeline.foundation.result import Result
 
 if TYPE_CHECKING:
@@ -84,14 +84,14 @@ class Session:
 
     def show(self, result: Result, text: Callable[[Result], Report]) -> None:
         """Print a result in the mode that was asked for and note the exit code."""
+        if not result.success:
+            self.exit_code = 1  # also when nobody reads what is printed now
         if self.json:
             print_json(result.to_dict())
         elif not self.quiet:
             print_report(text(result), result)
-        if not result.success:
-            self.exit_code = 1
-            if self.quiet and not self.json and result.refusal:
-                click.echo(result.refusal.message, err=True)
+        elif result.refusal:
+            say(plain(result.refusal.message), err=True)
 
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask before something that cannot be taken back.

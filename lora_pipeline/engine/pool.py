@@ -15,7 +15,9 @@ U = TypeVar("U")
 
 def default_workers() -> int:
     """Return how many items are worked on at once when nobody says: one a core, at most 8."""
-    return max(1, min(8, os.cpu_count() or 1))
+    allowed = getattr(os, "sched_getaffinity", None)  # fewer than there are, in a container
+    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
+    return max(1, min(8, cores))
 
 
 def map_ordered(
@@ -40,14 +42,19 @@ def map_ordered(
         pending: list[Future[U]] = []
         upcoming = iter(items)
         done = 0
-        for item in upcoming:
-            pending.append(pool.submit(function, item))
-            if len(pending) >= 2 * count:
+        try:
+            for item in upcoming:
+                pending.append(pool.submit(function, item))
+                if len(pending) >= 2 * count:
+                    done += 1
+                    yield _take(pending, events, topic, unit, done, len(items))
+            while pending:
                 done += 1
                 yield _take(pending, events, topic, unit, done, len(items))
-        while pending:
-            done += 1
-            yield _take(pending, events, topic, unit, done, len(items))
+        finally:
+            # After an error, or when the caller wants no more: start nothing new.
+            for future in pending:
+                future.cancel()
 
 
 def _take(
