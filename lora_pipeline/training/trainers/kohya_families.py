@@ -143,15 +143,8 @@ FAMILIES: Mapping[str, Family] = {
         swaps_blocks=True,
     ),
 }
-_ALSO_CALLED = {"sd1": "sd15", "sd14": "sd15", "sd2": "sd21", "sd20": "sd21", "sd35": "sd3",
-                "lumina": "lumina2"}  # fmt: skip
-
-
-def family_of(architecture: str) -> Family | None:
-    """Return how sd-scripts trains an architecture, or None when it does not."""
-    return FAMILIES.get(_ALSO_CALLED.get(architecture, architecture))
-
-
-def architectures() -> tuple[str, ...]:
-    """Return every architecture's name that is understood."""
-    return (*FAMILIES, *_ALSO_CALLED)
+# Other names that people use; one architecture has one name in records.
+ALSO_CALLED: Mapping[str, str] = {
+    "sd1": "sd15", "sd14": "sd15", "sd2": "sd21", "sd20": "sd21", "sd35": "sd3",
+    "lumina": "lumina2", "flux": "flux1",
+}  # fmt: skip

@@ -23,7 +23,7 @@ from lora_pipeline.training.trainers.interface import (
     Problem,
     TrainingProgress,
 )
-from lora_pipeline.training.trainers.kohya_families import Family, architectures, family_of
+from lora_pipeline.training.trainers.kohya_families import ALSO_CALLED, FAMILIES, Family
 from lora_pipeline.training.trainers.kohya_home import (
     Home,
     checkout_version,
@@ -50,7 +50,7 @@ class KohyaTrainer:
 
     name = "kohya_ss"
     summary = "kohya-ss/sd-scripts in an environment of its own"
-    architectures = architectures()
+    architectures = tuple(FAMILIES)
     starts_program = True
 
     def health(self, settings: Settings) -> Problem | None:
@@ -161,12 +161,15 @@ def split_extra_arguments(arguments: Sequence[str]) -> tuple[tuple[str, ...], tu
 
 def _family(request: TrainingRequest) -> Family:
     architecture = request.checkpoint.architecture
-    family = family_of(architecture)
+    family = FAMILIES.get(architecture)
     if family is None:
+        also = ALSO_CALLED.get(architecture)
         raise RecipeInvalidError(
             f"kohya_ss does not train {architecture or 'a checkpoint without architecture'}; "
-            f"it trains {', '.join(KohyaTrainer.architectures)}",
-            hint="lora train --trainer diffusers, or --trainer manual for weights made elsewhere",
+            f"it trains {', '.join(FAMILIES)}",
+            hint=f"say architecture {also} in the checkpoint"
+            if also
+            else "lora train --trainer diffusers, or --trainer manual for weights made elsewhere",
         )
     return family
 

@@ -1,0 +1,131 @@
+"""The zip files that mflux-train leaves, and the LoRA inside them.
+
+mflux writes each zip in place, so one that was cut off is possible: only a zip whose every
+member passes its check sum counts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from lora_pipeline.foundation import files, strict_json
+from lora_pipeline.foundation.errors import PipelineError, WeightsRefusedError
+
+_NAME = re.compile(r"^(\d{7,})_checkpoint\.zip$")
+_MEMBER = re.compile(r"^[A-Za-z0-9_.-]+\.safetensors$")
+_LARGEST_INDEX = 1024 * 1024
+LARGEST_ADAPTER = 8 * 1024**3
+# RuntimeError is what zipfile raises for an encrypted member.
+_UNREADABLE = (
+    zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError,
+)  # fmt: skip
+_UP = re.compile(r"\.lora_B(?:\.\w+)?\.weight$|\.lora_B$|\.lora_up\.weight$")
+
+
+def checkpoint_zips(run_folder: Path, folder: str) -> list[tuple[int, Path]]:
+    """Return the zips of a run with their steps, first to last, those cut off left out.
+
+    mflux appends a time to the folder's name when it is there already; the latest folder that
+    holds zips is the run's.
+    """
+    roots = [
+        path
+        for path in run_folder.glob(f"{folder}*")
+        if re.fullmatch(rf"{re.escape(folder)}(_\d{{8}}_\d{{6}})?", path.name)
+    ]
+    for root in sorted(roots, reverse=True):
+        found = sorted(_sound(root / "checkpoints"))
+        if found:
+            return found
+    return []
+
+
+def extract_adapter(path: Path, target: Path, *, scale: float) -> Path:
+    """Write the LoRA of a checkpoint to ``target`` and return it.
+
+    It gets the time of the zip, so that its age is that of the training.
+
+    Args:
+        path: The zip.
+        target: The file to write.
+        scale: Put into the weights: mflux exports none, whatever it trained with.
+
+    Raises:
+        WeightsRefusedError: When the zip holds no LoRA, or its index names none safely.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = _adapter_name(archive, path.name)
+            data = archive.read(name)
+    except _UNREADABLE as error:
+        raise WeightsRefusedError(f"{path.name} cannot be read: {error}") from error
+    files.write_atomic(target, data if scale == 1 else _scaled(data, scale, path.name))
+    times = path.stat()
+    os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
+    return target
+
+
+def _sound(folder: Path) -> Iterator[tuple[int, Path]]:
+    for path in folder.glob("*.zip"):
+        match = _NAME.match(path.name)
+        if match is None or path.is_symlink():
+            continue
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is None:
+                    yield int(match.group(1)), path
+        except _UNREADABLE:
+            continue
+
+
+def _adapter_name(archive: zipfile.ZipFile, zip_name: str) -> str:
+    index = _member(archive, "checkpoint.json", _LARGEST_INDEX, zip_name)
+    try:
+        document = strict_json.loads(archive.read(index), f"{zip_name}: checkpoint.json")
+    except PipelineError as error:
+        raise WeightsRefusedError(error.message) from error
+    listed = document.get("files") if isinstance(document, dict) else None
+    name = listed.get("lora_adapter") if isinstance(listed, dict) else None
+    if not isinstance(name, str) or not _MEMBER.match(name):
+        raise WeightsRefusedError(f"{zip_name}: checkpoint.json names no LoRA file")
+    return _member(archive, name, LARGEST_ADAPTER, zip_name)
+
+
+def _member(archive: zipfile.ZipFile, name: str, largest: int, zip_name: str) -> str:
+    try:
+        size = archive.getinfo(name).file_size
+    except KeyError as error:
+        raise WeightsRefusedError(f"{zip_name} holds no {name}") from error
+    if size > largest:
+        raise WeightsRefusedError(f"{zip_name}: {name} has {size} bytes, at most {largest}")
+    return name
+
+
+def _scaled(data: bytes, scale: float, zip_name: str) -> bytes:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load, save
+
+    try:
+        tensors = load(data)
+        changed = {
+            name: tensor * tensor.dtype.type(scale) if _UP.search(name) else tensor
+            for name, tensor in tensors.items()
+        }
+        scaled: bytes = save(
+            changed, metadata={**_metadata(data), "lora_pipeline.scale": repr(scale)}
+        )
+        return scaled
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise WeightsRefusedError(f"{zip_name}: its LoRA cannot be read: {error}") from error
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    length = int.from_bytes(data[:8], "little")
+    header = strict_json.loads(data[8 : 8 + length].rstrip(b" "), "the LoRA's header")
+    kept = header.get("__metadata__") or {}
+    return {str(key): str(value) for key, value in kept.items()}
