@@ -44,6 +44,17 @@ def writing_options(command: F) -> F:
     return shared_options(command)
 
 
+def words(name: str, target: str, metavar: str, help_text: str) -> Callable[[F], F]:
+    """Add an option that takes words, several times or separated by commas."""
+    return click.option(
+        name, target, multiple=True, metavar=metavar, callback=_split, help=help_text
+    )
+
+
+def _split(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(word.strip() for value in values for word in value.split(",") if word.strip())
+
+
 def _stored(
     name: str,
     attribute: str,
