@@ -120,7 +120,7 @@ def root() -> None:
     assets -> dataset manifest -> training run -> release -> evaluation -> gate -> active
 
     Start with `lora demo`, or with `lora init` in an empty folder.
-    """  # noqa: D301 - click reads the backspace as "do not wrap"
+    """
 
 
 def main() -> None:
