@@ -145,11 +145,13 @@ def _without_duplicates(
 
 
 def _duplicate_key(one: _Captioned) -> tuple[str, ...]:
-    # Content decides which of several is kept, so that a workspace that imported the same
-    # files in another order keeps the same; only between equals the id decides.
+    # Content decides which of several is kept, the better described one first, so that a
+    # workspace that imported the same files in another order keeps the same. Only between
+    # equals the id decides.
     pick = one.proven.pick
     return (
         one.proven.identity.sha256,
+        f"{10_000 - len(pick.tags):05}",
         one.caption.text,
         "\n".join(pick.tags),
         pick.license,

@@ -1,0 +1,249 @@
+"""What the commands of ``lora dataset`` say to people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from lora_pipeline.cli.output import Report, Table, counted, size_text
+from lora_pipeline.foundation.canonical import short
+from lora_pipeline.foundation.result import Result
+
+
+def built(result: Result) -> Report:
+    """Say what ``dataset build`` did."""
+    data = result.data
+    headline = f"{data['datasetId']} · {counted(data['images'], 'image')}"
+    if data["matching"] != data["images"]:
+        headline += f" from {data['matching']} matching assets"
+    if data["heldOut"]:
+        headline += f" · {data['heldOut']} held out"
+    rows = []
+    if data["leftOut"]:
+        told = "" if "explained" in data else "   (--explain lists them)"
+        rows.append(("left out", " · ".join(map(_reason, data["leftOut"])) + told))
+    if data["ruleChanges"]:
+        rows.append(("rule", "\n".join(map(_rule_change, data["ruleChanges"]))))
+    if data["sinceHead"]:
+        rows.append(("since HEAD", _since(data["sinceHead"])))
+    rows.append(("content", short(data["contentHash"])))
+    if not data["changed"]:
+        rows.append(("unchanged", data["path"]))
+    reasons = sorted(data.get("explained", []), key=lambda one: not one["matches"])
+    table = Table(
+        ("asset", "shows", "left out because"),
+        [(one["assetId"], one["title"], one["reason"]) for one in reasons],
+    )
+    return Report(headline, rows, [table] if reasons else [])
+
+
+def _reason(one: dict[str, Any]) -> str:
+    if one["code"] == "duplicate":
+        return counted(one["images"], one["summary"])
+    return f"{one['images']} {one['summary']}"
+
+
+def _rule_change(one: dict[str, Any]) -> str:
+    return f"{_name(one['name'])}: {_value(one['before'])} → {_value(one['after'])}"
+
+
+def _name(setting: str) -> str:
+    # captionRule.triggerWord is "trigger word"
+    return re.sub(r"([A-Z])", r" \1", setting.partition(".")[2]).lower()
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(value) or "any"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "nothing" if value in (None, "") else str(value)
+
+
+def _since(since: dict[str, Any]) -> str:
+    if since["sameContent"] and not since["came"] + since["went"] + since["changed"]:
+        return "nothing changed"
+    return str(since["summary"])
+
+
+def listed(result: Result) -> Report:
+    """Say the list of manifests."""
+    rows = [
+        (
+            one["datasetId"],
+            one["projectId"] or "shared",
+            one["images"],
+            one["heldOut"] or "",
+            one["triggerWord"],
+            one["updatedAt"][:10],
+            short(one["contentHash"]) if one["contentHash"] else "no content hash",
+        )
+        for one in result.data["datasets"]
+    ]
+    columns = ("dataset", "project", "images", "held out", "trigger", "changed", "content")
+    headline = counted(len(rows), "dataset") if rows else "no dataset yet"
+    return Report(headline, tables=[Table(columns, rows)] if rows else [])
+
+
+def shown(limit: int | None) -> Callable[[Result], Report]:
+    """Return what shows a manifest with at most ``limit`` images; None shows all."""
+
+    def text(result: Result) -> Report:
+        data = result.data
+        items = data["items"][:limit]
+        rows = [
+            (one["assetId"], one["caption"], f"{one['width']}×{one['height']}",  # noqa: RUF001
+             one["license"], "held out" if one["split"] == "held_out" else "")
+            for one in items
+        ]  # fmt: skip
+        more = len(data["items"]) - len(items)
+        return Report(
+            f"{data['datasetId']} · {counted(data['images'], 'image')}"
+            + (f" · {data['heldOut']} held out" if data["heldOut"] else ""),
+            [
+                ("selects", _selection_words(data["selection"])),
+                ("captions", _caption_words(data["captionRule"])),
+                ("staged", f"sRGB PNG, transparency on {data['normalization']['background']}"),
+                ("licences", _licences(data["provenanceSummary"])),
+                ("content", data["contentHash"] or "no content hash; build it again"),
+                ("file", data["path"]),
+            ],
+            [Table(("asset", "caption", "pixels", "licence", ""), rows)],
+            [f"… and {more} more (--all)"] if more else [],
+        )
+
+    return text
+
+
+def _selection_words(selection: dict[str, Any]) -> str:
+    parts = [selection["status"], *selection["assetTypes"], *selection["styles"]]
+    parts += selection["scenarios"]
+    if selection["tags"]:
+        joined = " or " if selection["tagMode"] == "any" else " and "
+        parts.append(joined.join(selection["tags"]))
+    parts += [f"not {tag}" for tag in selection["notTags"]]
+    parts += [f"checkpoint {one}" for one in selection["checkpoints"]]
+    if selection["minRating"]:
+        parts.append(f"rated {selection['minRating']} or more")
+    return " · ".join(parts)
+
+
+def _caption_words(rule: dict[str, Any]) -> str:
+    parts = [rule["triggerWord"], rule["prefix"], rule["strategy"]]
+    parts += ["tokens" if rule["includePromptTokens"] else "", rule["suffix"]]
+    return " · ".join(part for part in parts if part)
+
+
+def _licences(summary: dict[str, Any]) -> str:
+    counts = summary.get("licenses", [])
+    return " · ".join(f"{one['images']} {one['license'] or 'without a licence'}" for one in counts)
+
+
+def explained(result: Result) -> Report:
+    """Say why an asset's caption is what it is, or why it is not in."""
+    found = result.data["explained"]
+    if not found["included"]:
+        title = f" ({found['title']})" if found["title"] else ""
+        return Report(
+            f"{found['assetId']}{title} is not in {result.data['datasetId']}",
+            [("because", found["reason"])],
+        )
+    rows = [("caption", found["caption"])]
+    if found["captionNow"] != found["caption"]:
+        rows.append(("now", f"{found['captionNow'] or 'no caption'}   (build again to take it)"))
+    words = [
+        (one["text"], one["source"], "" if one["used"] else "left out: said before")
+        for one in found["words"]
+    ]
+    return Report(
+        f"{found['assetId']} in {result.data['datasetId']}",
+        rows,
+        [Table(("word", "from", ""), words)],
+    )
+
+
+def counts(result: Result) -> Report:
+    """Say the counts of a manifest."""
+    data = result.data
+    tables = [
+        Table((title, "images"), [(one["value"] or "none", one["images"]) for one in data[key]])
+        for title, key in (("tag", "tags"), ("pixels", "sizes"), ("licence", "licenses"))
+    ]
+    return Report(
+        f"{data['datasetId']} · {counted(data['images'], 'image')} · {size_text(data['bytes'])}",
+        [("split", " · ".join(f"{one['images']} {one['value']}" for one in data["splits"]))],
+        tables,
+    )
+
+
+_SIGNS = {"came": "+", "went": "−", "changed": "~"}  # noqa: RUF001 - a minus sign
+
+
+def compared(result: Result) -> Report:
+    """Say what changed between two manifests."""
+    data = result.data
+    against = data["gitRevision"]
+    headline = (
+        f"{data['after']} since {against}" if against else f"{data['before']} → {data['after']}"
+    )
+    same = data["sameContent"] and not data["changes"]
+    headline += " · nothing changed" if same else f" · {data['summary']}"
+    rows = [("rule", " · ".join(map(_name, data["rules"])))] if data["rules"] else []
+    changes = [(_SIGNS[one["kind"]], one["assetId"], _change(one)) for one in data["changes"]]
+    return Report(headline, rows, [Table(("", "asset", "what"), changes)] if changes else [])
+
+
+def _change(one: dict[str, Any]) -> str:
+    if one["kind"] != "changed":
+        item = one["after"] or one["before"]
+        return str(item["caption"])
+    before, after = one["before"], one["after"]
+    parts = []
+    for aspect in one["aspects"]:
+        if aspect == "caption":
+            words = [f"+{word}" for word in one["wordsAdded"]]
+            words += [f"−{word}" for word in one["wordsRemoved"]]  # noqa: RUF001
+            parts.append("caption " + (" ".join(words) or "in another order"))
+        elif aspect == "image":
+            parts.append(f"image {before['sha256'][:8]} → {after['sha256'][:8]}")
+        else:
+            parts.append(f"{aspect} {_value(before[aspect])} → {_value(after[aspect])}")
+    return " · ".join(parts)
+
+
+def verified(result: Result) -> Report:
+    """Say what reading everything anew came to."""
+    data = result.data
+    severities = [one["severity"] for one in data["findings"]]
+    if "error" in severities:
+        verdict = counted(severities.count("error"), "thing differs", "things differ")
+    elif "not_proven" in severities:
+        verdict = "not proven"
+    else:
+        verdict = "holds"
+    pointers = data["provenByPointer"]
+    rows = [("images", f"{data['images']} read anew" + _by_pointer(pointers))]
+    rows.append(("content", short(data["contentHash"]) if data["contentHash"] else "none"))
+    labels = {"error": "fail", "not_proven": "not proven"}
+    rows += [
+        (labels.get(one["severity"], one["severity"]), f"{one['where']}: {one['message']}")
+        for one in data["findings"]
+    ]
+    return Report(f"{data['datasetId']} · {verdict}", rows)
+
+
+def _by_pointer(count: int) -> str:
+    return f", {count} of them proven by their Git LFS pointer" if count else ""
+
+
+def staged(result: Result) -> Report:
+    """Say where the staging is."""
+    data = result.data
+    headline = f"{data['datasetId']} · {counted(data['images'], 'image')} to train on"
+    if data["heldOut"]:
+        headline += f" · {data['heldOut']} held out, not in the folder"
+    rows = [] if result.written else [("there", f"{data['folder']}   (every file verified)")]
+    return Report(headline, rows)

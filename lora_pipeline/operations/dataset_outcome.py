@@ -1,0 +1,216 @@
+"""What ``dataset build`` came to, as every face tells it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lora_pipeline.catalog.vocabulary import Vocabulary
+from lora_pipeline.datasets.build import Draft
+from lora_pipeline.datasets.captions import Caption
+from lora_pipeline.datasets.diff import Difference, compare
+from lora_pipeline.datasets.records import Manifest
+from lora_pipeline.datasets.rules import DatasetRule, changed_settings, stored_rule
+from lora_pipeline.datasets.selection import LeftOut
+from lora_pipeline.foundation.errors import RecordError, RepositoryError
+from lora_pipeline.foundation.result import Result
+from lora_pipeline.releases.records import Lora
+from lora_pipeline.workspace import git
+from lora_pipeline.workspace.layout import SHARED, Scope
+from lora_pipeline.workspace.records import parse_record
+from lora_pipeline.workspace.root import Workspace
+
+_EXPLAINED = 5  # assets named in a warning
+
+
+@dataclass(frozen=True)
+class Built:
+    """A manifest that was built, and all that is told of it.
+
+    Attributes:
+        manifest: The manifest.
+        draft: What it was made from.
+        rule: The rule that made it.
+        scope: Where it stands.
+        before: The manifest that stood there, or None.
+        head: The manifest as the last commit has it, or None.
+        written: What was, or would be, written; empty when nothing changed.
+    """
+
+    manifest: Manifest
+    draft: Draft
+    rule: DatasetRule
+    scope: Scope
+    before: Manifest | None
+    head: Manifest | None
+    written: tuple[str, ...]
+
+
+def build_result(
+    workspace: Workspace, built: Built, vocabulary: Vocabulary, *, explain: bool
+) -> Result:
+    """Return the result of a build."""
+    manifest, draft = built.manifest, built.draft
+    since = compare(built.head, manifest) if built.head else None
+    data: dict[str, Any] = {
+        "datasetId": manifest.id,
+        "scope": manifest.scope,
+        "projectId": manifest.project_id or None,
+        "path": workspace.relative(workspace.records.path(Manifest.KIND, built.scope, manifest.id)),
+        "contentHash": manifest.content_hash,
+        "images": len(manifest.items),
+        "heldOut": sum(1 for item in manifest.items if item.split == "held_out"),
+        "considered": draft.considered,
+        "matching": draft.matching,
+        "leftOut": _counted(draft.barred),
+        "notMatching": _counted(one for one in draft.left_out if not one.matches),
+        "changed": bool(built.written),
+        "ruleChanges": _rule_changes(built),
+        "sinceHead": _summary(since),
+        "findings": [finding.to_dict() for finding in draft.findings],
+    }
+    if explain:
+        data["explained"] = [_explained(one) for one in draft.left_out]
+    return Result(
+        data=data,
+        reasoning=_reasoning(built),
+        warnings=_warnings(built, vocabulary),
+        suggestions=_suggestions(workspace, built),
+        written=built.written,
+        dry_run=workspace.dry_run,
+    )
+
+
+def manifest_at(
+    workspace: Workspace, scope: Scope, dataset_id: str, revision: str, *, strict: bool = True
+) -> Manifest | None:
+    """Return a manifest as it was at a revision, or None when it was not there.
+
+    Args:
+        workspace: The workspace.
+        scope: Where the manifest stands.
+        dataset_id: Its id.
+        revision: Any name that Git has for a commit.
+        strict: False when a workspace without Git, or an old manifest that is not valid any
+            more, is no reason to stop.
+
+    Raises:
+        RepositoryError: When there is no repository or no such revision.
+        RecordError: When what stood there is not valid.
+    """
+    path = workspace.records.path(Manifest.KIND, scope, dataset_id)
+    try:
+        data = git.file_at(workspace.root, revision, path)
+        if data is None:
+            return None
+        return Manifest.from_dict(parse_record(Manifest, data, f"{path.name} at {revision}"))
+    except (RepositoryError, RecordError):
+        if strict:
+            raise
+        return None
+
+
+def trace(caption: Caption) -> list[dict[str, Any]]:
+    """Return where each word of a caption comes from, and which ones were left out."""
+    words = [{"text": one.text, "source": one.source, "used": True} for one in caption.words]
+    words += [{"text": one.text, "source": one.source, "used": False} for one in caption.repeated]
+    return words
+
+
+def with_place(workspace: Workspace, scope: Scope, command: str) -> str:
+    """Return a command with the options that it needs to find a manifest of that scope."""
+    if scope == SHARED:
+        return f"{command} --scope baseline"
+    if len(workspace.records.project_ids()) > 1 and scope.project_id != workspace.settings.text(
+        "project"
+    ):
+        return f"{command} --project {scope.project_id}"
+    return command
+
+
+def _counted(left_out: Iterable[LeftOut]) -> list[dict[str, Any]]:
+    counts = Counter((one.reason.code, one.reason.summary) for one in left_out)
+    return [
+        {"code": code, "summary": summary, "images": count}
+        for (code, summary), count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    ]
+
+
+def _explained(one: LeftOut) -> dict[str, Any]:
+    return {
+        "assetId": one.asset_id,
+        "title": one.title,
+        "code": one.reason.code,
+        "reason": one.reason.text,
+        "matches": one.matches,
+    }
+
+
+def _summary(difference: Difference | None) -> dict[str, Any] | None:
+    if difference is None:
+        return None
+    document = difference.to_dict()
+    del document["changes"]
+    return {**document, "summary": difference.summary()}
+
+
+def _rule_changes(built: Built) -> list[dict[str, Any]]:
+    if built.before is None:
+        return []
+    changed = changed_settings(stored_rule(built.before), built.rule)
+    return [
+        {"name": name, "before": before, "after": after}
+        for name, (before, after) in changed.items()
+    ]
+
+
+def _reasoning(built: Built) -> str:
+    name, images = built.manifest.id, len(built.manifest.items)
+    if not built.written:
+        return f"Dataset {name} is as it was: {images} images"
+    if built.before is None:
+        return f"Built dataset {name}: {images} images"
+    changes = compare(built.before, built.manifest).summary()
+    return f"Built dataset {name} again: {images} images, {changes.replace('  ', ', ')}"
+
+
+def _warnings(built: Built, vocabulary: Vocabulary) -> tuple[str, ...]:
+    manifest, warnings = built.manifest, []
+    for type_id in manifest.selection.asset_types:
+        counts = getattr(vocabulary.asset_types.get(type_id), "image_counts", None)
+        if counts is not None and len(manifest.items) < counts.minimum:
+            warnings.append(
+                f"{len(manifest.items)} images are few: {type_id} asks for {counts.minimum}, "
+                f"{counts.recommended_from} to {counts.recommended_to} are recommended"
+            )
+    warnings += [
+        f"no catalog has the tag {unknown}"
+        for unknown in vocabulary.unknown_tags(manifest.selection.not_tags)
+    ]
+    held_out = sum(1 for item in manifest.items if item.split == "held_out")
+    if manifest.split_rule.held_out and not held_out:
+        share = f"{manifest.split_rule.held_out:.0%}"
+        warnings.append(f"the held-out share of {share} chose none of these images")
+    if held_out == len(manifest.items):
+        warnings.append("every image is held out; there is nothing to train on")
+    findings = built.draft.findings
+    warnings += [f"{one.message} — {one.fix}" for one in findings[:_EXPLAINED]]
+    if len(findings) > _EXPLAINED:
+        warnings.append(f"… and {len(findings) - _EXPLAINED} more files; --explain lists them")
+    return tuple(warnings)
+
+
+def _suggestions(workspace: Workspace, built: Built) -> tuple[str, ...]:
+    name, scope = built.manifest.id, built.scope
+    loras = [
+        lora_id
+        for place in workspace.visible(scope)
+        for lora_id in workspace.records.ids(Lora, place)
+    ]
+    lora = loras[0] if len(loras) == 1 else "LORA"
+    return (
+        with_place(workspace, scope, f"lora dataset show {name}"),
+        with_place(workspace, scope, f"lora train --lora {lora} --dataset {name}"),
+    )

@@ -1,0 +1,261 @@
+"""Look at manifests: list them, show one, count what is in it, compare two."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from lora_pipeline.catalog.records import Asset, Spec
+from lora_pipeline.catalog.rights import license_of
+from lora_pipeline.datasets.captions import Caption, caption_of
+from lora_pipeline.datasets.diff import compare
+from lora_pipeline.datasets.lookup import find_manifest
+from lora_pipeline.datasets.picks import Candidate, pick_of
+from lora_pipeline.datasets.records import Item, Manifest
+from lora_pipeline.datasets.rules import stored_rule
+from lora_pipeline.datasets.selection import select
+from lora_pipeline.datasets.sources import Words, read_candidates, source_projects
+from lora_pipeline.foundation.errors import ArgumentInvalidError, RecordNotFoundError
+from lora_pipeline.foundation.result import Result
+from lora_pipeline.operations.dataset_outcome import manifest_at, trace, with_place
+from lora_pipeline.workspace.layout import SHARED, Scope
+from lora_pipeline.workspace.records import Loaded
+from lora_pipeline.workspace.root import Workspace
+
+ScopeName = Literal["project", "baseline"]
+
+
+def list_datasets(
+    workspace: Workspace, *, project: str | None = None, scope: ScopeName | None = None
+) -> Result:
+    """List the manifests of a project and the shared ones, or all there are."""
+    places = _places(workspace, project, scope)
+    rows = [_row(loaded) for place in places for loaded in workspace.records.all(Manifest, place)]
+    return Result(
+        data={"datasets": rows},
+        reasoning=f"{len(rows)} datasets in {', '.join(map(str, places))}",
+        suggestions=() if rows else ("lora dataset build --asset-type TYPE --tag GROUP:VALUE",),
+    )
+
+
+def show_dataset(
+    workspace: Workspace,
+    dataset_id: str,
+    *,
+    project: str | None = None,
+    scope: ScopeName = "project",
+    explain: str | None = None,
+) -> Result:
+    """Show a manifest: its rule, its images and its digest; or why an asset is in it or not.
+
+    Args:
+        workspace: The workspace.
+        dataset_id: Id or path of the manifest.
+        project: Project to look in.
+        scope: ``baseline`` for a shared manifest.
+        explain: Id of an asset: its caption word by word, or the reason that it is left out.
+
+    Raises:
+        RecordNotFoundError: When there is no such manifest or asset.
+    """
+    loaded = find_dataset(workspace, dataset_id, project=project, scope=scope)
+    manifest = loaded.record
+    data: dict[str, Any] = _row(loaded) | {
+        "path": workspace.relative(loaded.path),
+        "createdAt": manifest.created_at,
+        "selection": manifest.selection.to_dict(),
+        "captionRule": manifest.caption_rule.to_dict(),
+        "normalization": manifest.normalization.to_dict(),
+        "splitRule": manifest.split_rule.to_dict(),
+        "provenance": manifest.provenance.to_dict(),
+        "provenanceSummary": manifest.provenance_summary.to_dict(),
+        "items": [item.to_dict() for item in manifest.items],
+    }
+    reasoning = f"{manifest.id} holds {len(manifest.items)} images"
+    if explain:
+        data["explained"] = _explain(workspace, loaded, explain)
+        reasoning = f"{explain} in {manifest.id}"
+    return Result(
+        data=data,
+        reasoning=reasoning,
+        suggestions=(
+            with_place(workspace, loaded.scope, f"lora dataset stats {manifest.id}"),
+            with_place(workspace, loaded.scope, f"lora dataset verify {manifest.id}"),
+        ),
+    )
+
+
+def count_dataset(
+    workspace: Workspace,
+    dataset_id: str,
+    *,
+    project: str | None = None,
+    scope: ScopeName = "project",
+) -> Result:
+    """Count the images of a manifest by tag, size, licence and split.
+
+    Raises:
+        RecordNotFoundError: When there is no such manifest.
+    """
+    loaded = find_dataset(workspace, dataset_id, project=project, scope=scope)
+    items = loaded.record.items
+    data = {
+        **_row(loaded),
+        "bytes": sum(item.bytes for item in items),
+        "tags": _counts(tag for item in items for tag in item.tags),
+        "sizes": _counts(f"{item.width} × {item.height}" for item in items),  # noqa: RUF001
+        "licenses": _counts(item.license for item in items),
+        "splits": _counts(item.split for item in items),
+        "captionWords": _counts(word for item in items for word in item.caption.split(", ")),
+    }
+    return Result(data=data, reasoning=f"Counted the {len(items)} images of {loaded.record.id}")
+
+
+def diff_datasets(
+    workspace: Workspace,
+    dataset_id: str,
+    other_id: str | None = None,
+    *,
+    git_revision: str | None = None,
+    project: str | None = None,
+    scope: ScopeName = "project",
+) -> Result:
+    """Compare two manifests, or one with what it was at a commit.
+
+    Args:
+        workspace: The workspace.
+        dataset_id: Id or path of the manifest; the older one when two are named.
+        other_id: Id or path of the newer one.
+        git_revision: Compare the manifest with itself at this commit; HEAD when neither this
+            nor another manifest is named.
+        project: Project to look in.
+        scope: ``baseline`` for shared manifests.
+
+    Raises:
+        RecordNotFoundError: When a manifest does not exist, or did not at that commit.
+        RepositoryError: When there is no repository or no such commit.
+        ArgumentInvalidError: When both another manifest and a commit are named.
+    """
+    if other_id and git_revision:
+        raise ArgumentInvalidError("compare with another manifest or with a commit, not both")
+    loaded = find_dataset(workspace, dataset_id, project=project, scope=scope)
+    if other_id:
+        older, newer = loaded, find_dataset(workspace, other_id, project=project, scope=scope)
+        before, after, words = older.record, newer.record, f"{dataset_id} → {other_id}"
+    else:
+        revision = git_revision or "HEAD"
+        past = manifest_at(workspace, loaded.scope, loaded.record_id, revision)
+        if past is None:
+            raise RecordNotFoundError(
+                f"dataset {dataset_id!r} was not there at {revision}",
+                hint=f"git log --oneline -- {workspace.relative(loaded.path)}",
+            )
+        before, after, words = past, loaded.record, f"{dataset_id} since {revision}"
+    difference = compare(before, after)
+    return Result(
+        data={
+            "before": before.id,
+            "after": after.id,
+            "gitRevision": None if other_id else git_revision or "HEAD",
+            "contentHashBefore": before.content_hash,
+            "contentHashAfter": after.content_hash,
+            "summary": difference.summary(),
+            **difference.to_dict(),
+        },
+        reasoning=f"{words}: {difference.summary().replace('  ', ', ')}",
+    )
+
+
+def find_dataset(
+    workspace: Workspace, dataset_id: str, *, project: str | None, scope: ScopeName
+) -> Loaded[Manifest]:
+    """Return the manifest that an argument names.
+
+    Raises:
+        RecordNotFoundError: When there is none.
+    """
+    place = workspace.scope(project) if scope == "project" else SHARED
+    return find_manifest(workspace, place, dataset_id)
+
+
+def _places(workspace: Workspace, project: str | None, scope: ScopeName | None) -> list[Scope]:
+    if scope == "baseline":
+        return [SHARED]
+    if scope == "project" or project or workspace.project or workspace.settings.text("project"):
+        place = workspace.scope(project)
+        return [place] if scope == "project" else workspace.visible(place)
+    return workspace.records.scopes()
+
+
+def _row(loaded: Loaded[Manifest]) -> dict[str, Any]:
+    manifest = loaded.record
+    return {
+        "datasetId": manifest.id,
+        "scope": manifest.scope,
+        "projectId": manifest.project_id or None,
+        "images": len(manifest.items),
+        "heldOut": sum(1 for item in manifest.items if item.split == "held_out"),
+        "assetTypes": list(manifest.selection.asset_types),
+        "tags": list(manifest.selection.tags),
+        "triggerWord": manifest.caption_rule.trigger_word,
+        "contentHash": manifest.content_hash,
+        "updatedAt": manifest.updated_at,
+    }
+
+
+def _counts(words: Iterable[str]) -> list[dict[str, Any]]:
+    counts = Counter(words)
+    return [
+        {"value": value, "images": count}
+        for value, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    ]
+
+
+def _explain(workspace: Workspace, loaded: Loaded[Manifest], asset_id: str) -> dict[str, Any]:
+    manifest = loaded.record
+    item = next((one for one in manifest.items if one.asset_id == asset_id), None)
+    if item is None:
+        return {"assetId": asset_id, "included": False, **_why_not(workspace, loaded, asset_id)}
+    caption = _caption_now(workspace, loaded, item)
+    return {
+        "assetId": asset_id,
+        "included": True,
+        "caption": item.caption,
+        "captionNow": caption.text if caption else None,
+        "words": trace(caption) if caption else [],
+        "item": item.to_dict(),
+    }
+
+
+def _caption_now(workspace: Workspace, loaded: Loaded[Manifest], item: Item) -> Caption | None:
+    rule = stored_rule(loaded.record)
+    for project_id in source_projects(workspace, loaded.scope, rule.selection):
+        place = Scope(project_id)
+        if not workspace.records.exists(Asset, place, item.asset_id):
+            continue
+        asset = workspace.records.read(Asset, place, item.asset_id).record
+        spec = workspace.records.read(Spec, place, asset.spec_id).record
+        pick = pick_of(Candidate(asset, spec, license=license_of(asset)), rule.selection)
+        if pick is None:
+            return None
+        checkpoint = rule.captions.checkpoint_id or spec.checkpoint_id
+        tokens = Words(workspace).tokens(project_id, checkpoint)
+        return caption_of(pick, rule.captions, tokens)
+    return None
+
+
+def _why_not(workspace: Workspace, loaded: Loaded[Manifest], asset_id: str) -> dict[str, Any]:
+    rule = stored_rule(loaded.record)
+    candidates = read_candidates(
+        workspace, source_projects(workspace, loaded.scope, rule.selection)
+    )
+    selected = select(candidates, rule.selection)
+    for one in selected.left_out:
+        if one.asset_id == asset_id:
+            return {"title": one.title, "code": one.reason.code, "reason": one.reason.text}
+    if any(pick.asset.id == asset_id for pick in selected.picks):
+        again = with_place(workspace, loaded.scope, f"lora dataset build {loaded.record_id}")
+        text = f"it matches now; {again} --explain says whether it comes in"
+        return {"title": "", "code": "not_built", "reason": text}
+    raise RecordNotFoundError(f"no asset {asset_id!r} in {loaded.scope}", hint="lora asset list")
