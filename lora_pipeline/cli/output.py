@@ -87,7 +87,7 @@ def print_report(report: Report, result: Result) -> None:
     for line in report.lines:
         say(plain(line))
     if result.written:
-        _row("would write" if result.dry_run else "wrote", _written(result.written), width)
+        _row(wrote, _written(result.written), width)
     for warning in result.warnings:
         _row("warning", warning, width)
     if result.suggestions:
