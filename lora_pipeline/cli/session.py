@@ -77,8 +77,20 @@ class Session:
             close = getattr(workspace.events, "close", None)
             if close:
                 close()
+        return self.finish(workspace, result, text)
+
+    def finish(
+        self, workspace: Workspace, result: Result, text: Callable[[Result], Report]
+    ) -> Result:
+        """Commit what was written when that was asked for, and print the result.
+
+        Raises:
+            RepositoryError: When Git does not commit; what was written stays.
+        """
         if self.commit and not self.dry_run and result.written:
-            result = self._commit(workspace, result)
+            from lora_pipeline.operations.commit import commit_written
+
+            result = commit_written(workspace, result)
         self.show(result, text)
         return result
 
@@ -104,8 +116,3 @@ class Session:
         if not sys.stdin.isatty():
             raise click.UsageError(f"{question} Add --yes to answer without a terminal.")
         click.confirm(question, abort=True)
-
-    def _commit(self, workspace: Workspace, result: Result) -> Result:
-        from lora_pipeline.operations.commit import commit_written
-
-        return commit_written(workspace, result)
