@@ -71,3 +71,24 @@ def status_after(history: Sequence[HistoryEntry], release_id: str) -> ReleaseSta
         elif entry.event == "deprecated":
             status = "deprecated"
     return status
+
+
+def previously_active(lora: Lora) -> str:
+    """Return the release that was active last before the present one and is still approved."""
+    usable = {release.id for release in lora.releases if release.status == "approved"}
+    for entry in reversed(lora.history):
+        if (
+            entry.event in ("promoted", "rolled_back")
+            and entry.release_id != lora.active_release_id
+            and entry.release_id in usable
+        ):
+            return entry.release_id
+    return ""
+
+
+def evidence_of(history: Sequence[HistoryEntry], release_id: str) -> HistoryEntry | None:
+    """Return the last entry that made a release active, or None when none did."""
+    for entry in reversed(history):
+        if entry.event in ("promoted", "rolled_back") and entry.release_id == release_id:
+            return entry
+    return None

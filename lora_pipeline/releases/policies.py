@@ -19,8 +19,6 @@ from lora_pipeline.workspace.records import RecordStore
 from lora_pipeline.workspace.root import Workspace
 
 FAMILY = "gates"
-# In a project's ``gate``: the policy of asset types that are not named.
-EVERY_OTHER = "*"
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def policy_for(
     named: dict[str, str] = {}
     if scope.project_id and records.exists(Project, scope, "project"):
         named = records.read(Project, scope, "project").record.gate
-    default = named.get(EVERY_OTHER) or workspace.settings.require_text("gate.policy")
+    default = workspace.settings.require_text("gate.policy")
     ids = sorted({named.get(asset_type, default) for asset_type in lora.asset_types})
     definitions = [read_definition(workspace, FAMILY, policy_id) for policy_id in ids]
     return PolicyInForce(

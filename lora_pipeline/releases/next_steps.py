@@ -1,0 +1,30 @@
+"""What to do after a refusal: the commands that mend what refuses, in the order of the work."""
+
+from __future__ import annotations
+
+from lora_pipeline.releases.decision import Decision
+from lora_pipeline.releases.records import Lora, Release
+
+MAX_STEPS = 3
+
+
+def steps_after_refusal(lora: Lora, release: Release, decision: Decision) -> tuple[str, ...]:
+    """Return the next commands, the most urgent first."""
+    refusing = {condition.id for condition in decision.refusing}
+    name = f"{lora.id} {release.id}"
+    steps: list[str] = []
+    if refusing & {"release", "manifest", "rights", "training"}:
+        steps.append(f"lora train --lora {lora.id} --dataset {_dataset(release)}")
+    if "weights" in refusing:
+        steps.append(f"lora release verify {name}")
+    # A new grid needs a new review: one is of no use without the other.
+    if refusing & {"grid", "result", "suite", "images", "cells", "effect", "base_model"}:
+        steps.append(f"lora eval grid {name}")
+    elif refusing & {"approvals", "reviews", "objections"}:
+        steps.append(f"lora eval show {name}")
+        steps.append(f"lora eval approve {name} --as SOMEONE_ELSE")
+    return tuple(steps[:MAX_STEPS])
+
+
+def _dataset(release: Release) -> str:
+    return str(release.training.get("datasetId") or "ID")
