@@ -21,13 +21,12 @@ def plan_cells(
     """Return every cell of a grid, in the order in which it is rendered and shown.
 
     Prompts stand in the suite's order, then seeds, then strengths from low to high; the base
-    (strength 0) is always the first of a prompt and seed.
+    (strength 0) is always the first of a prompt and seed. Without a trigger word there is
+    nothing to leave out, so ``no_trigger`` prompts are not asked.
     """
     return tuple(
         _planned(suite, prompt, seed, strength, trigger_word, weights_sha256, checkpoint_digest)
-        for prompt in suite.prompts
-        for seed in seeds_of(suite, prompt)
-        for strength in _columns(suite)
+        for prompt, seed, strength in _positions(suite, with_trigger=bool(trigger_word))
     )
 
 
@@ -109,13 +108,16 @@ def problems_of_grid(evaluation: Evaluation) -> list[str]:
 def _inconsistencies(evaluation: Evaluation, suite: Suite) -> Iterator[str]:
     if suite_digest(suite) != evaluation.suite_digest:
         yield "its suite was changed after it was rendered"
-    planned = [
-        (prompt.id, seed, strength)
-        for prompt in suite.prompts
-        for seed in seeds_of(suite, prompt)
-        for strength in _columns(suite)
+    found = [(cell.prompt_id, cell.seed, cell.strength) for cell in evaluation.cells]
+    # The record does not say whether the LoRA had a trigger word; both plans are whole.
+    plans = [
+        [
+            (prompt.id, seed, strength)
+            for prompt, seed, strength in _positions(suite, with_trigger=word)
+        ]
+        for word in (True, False)
     ]
-    if [(cell.prompt_id, cell.seed, cell.strength) for cell in evaluation.cells] != planned:
+    if found not in plans:
         yield "its cells are not those of its suite"
     for cell in evaluation.cells:
         expected = cell_id(
@@ -138,6 +140,14 @@ def _follows(cell: Cell, suite: Suite) -> bool:
         render.guidance,
         render.sampler,
     )
+
+
+def _positions(suite: Suite, *, with_trigger: bool) -> Iterator[tuple[SuitePrompt, int, float]]:
+    asked = [one for one in suite.prompts if with_trigger or one.kind != "no_trigger"]
+    for prompt in asked or suite.prompts:
+        for seed in seeds_of(suite, prompt):
+            for strength in _columns(suite):
+                yield prompt, seed, strength
 
 
 def _columns(suite: Suite) -> tuple[float, ...]:

@@ -1,0 +1,186 @@
+"""What evaluating came to, as every face says it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lora_pipeline.evaluation.effect import doubts
+from lora_pipeline.evaluation.finishing import sheet_path, sheet_png
+from lora_pipeline.evaluation.grid import missing_cells
+from lora_pipeline.evaluation.records import Cell, Evaluation
+from lora_pipeline.evaluation.rendering import GridReport
+from lora_pipeline.foundation.errors import ArgumentInvalidError, StateError
+from lora_pipeline.foundation.files import write_atomic
+from lora_pipeline.foundation.result import Refusal, Result
+from lora_pipeline.operations.evaluation_subject import Subject
+from lora_pipeline.workspace.records import Loaded
+from lora_pipeline.workspace.root import Workspace
+from lora_pipeline.workspace.store import open_store
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def evaluation_facts(record: Evaluation) -> dict[str, Any]:
+    """Return what every answer about an evaluation says."""
+    return {
+        "evaluationId": record.id,
+        "loraId": record.lora_id,
+        "releaseId": record.release_id,
+        "suiteId": record.suite_id,
+        "suiteDigest": record.suite_digest,
+        "checkpointId": record.checkpoint_id,
+        "status": record.status,
+        "cellsTotal": len(record.cells),
+        "cellsDone": len(record.cells) - len(missing_cells(record)),
+        "renderer": record.renderer.to_dict() if record.renderer else None,
+        "metrics": record.metrics.to_dict() if record.metrics else None,
+        "resultDigest": record.result_digest,
+    }
+
+
+def rendered_result(
+    workspace: Workspace,
+    subject: Subject,
+    loaded: Loaded[Evaluation],
+    report: GridReport,
+    *,
+    again: str,
+    png: str,
+) -> Result:
+    """Say what rendering came to; holes make it a refusal.
+
+    Args:
+        workspace: The workspace.
+        subject: What was rendered.
+        loaded: The evaluation as it now stands.
+        report: What was done.
+        again: The command that renders the rest.
+        png: Where the sheet was written as PNG, or empty.
+    """
+    record, words = loaded.record, subject.target.words
+    missing = missing_cells(record)
+    failed = [cell for cell in missing if cell.status == "failed"]
+    done = len(record.cells) - len(missing)
+    refusal = None
+    if failed or report.stopped:
+        reason = report.stopped or f"{len(failed)} failed: {failed[0].error}"
+        refusal = Refusal(
+            "grid_incomplete", f"{done} of {len(record.cells)} cells have an image, {reason}", again
+        )
+    return Result(
+        data={
+            **evaluation_facts(record),
+            "sheet": sheet_shown(workspace, loaded),
+            "png": png,
+            "rendered": report.rendered,
+            "reused": report.reused,
+            "kept": report.kept,
+            "failed": [cell.to_dict() for cell in failed],
+            "stopped": report.stopped,
+        },
+        reasoning=f"Rendered {done} of {len(record.cells)} cells of {words} with suite "
+        f"{record.suite_id}",
+        warnings=tuple(
+            ([f"drawn anew: {report.restarted}"] if report.restarted else [])
+            + (doubts(record.metrics) if record.metrics else [])
+        ),
+        suggestions=(again,) if missing else (f"lora eval review {words}",),
+        written=tuple(workspace.relative(path) for path in (loaded.path, sheet_path(loaded))),
+        refusal=refusal,
+    )
+
+
+def complete_result(
+    workspace: Workspace, subject: Subject, loaded: Loaded[Evaluation], *, png: str
+) -> Result:
+    """Say that there is nothing to render."""
+    words = subject.target.words
+    return Result(
+        data={
+            **evaluation_facts(loaded.record),
+            "sheet": sheet_shown(workspace, loaded),
+            "png": png,
+            "rendered": 0,
+            "reused": 0,
+            "kept": len(loaded.record.cells),
+            "failed": [],
+            "stopped": "",
+        },
+        reasoning=f"The grid of {words} is complete",
+        suggestions=(f"lora eval review {words}", f"lora eval grid {words} --again"),
+        dry_run=workspace.dry_run,
+    )
+
+
+def planned_result(subject: Subject, record: Evaluation, lacking: Sequence[Cell]) -> Result:
+    """Say what would be rendered."""
+    return Result(
+        data={**evaluation_facts(record), "toRender": len(lacking)},
+        reasoning=f"{len(lacking)} of {len(record.cells)} cells of {subject.target.words} "
+        "would be rendered",
+        suggestions=(f"lora eval grid {subject.target.words}",),
+        dry_run=True,
+    )
+
+
+def too_many_result(
+    workspace: Workspace, subject: Subject, record: Evaluation, count: int
+) -> Result:
+    """Ask before hours of computing."""
+    words = subject.target.words
+    return Result(
+        data={**evaluation_facts(record), "toRender": count},
+        reasoning=f"{count:,} cells of {words} would be rendered",
+        suggestions=(f"lora eval grid {words} --yes", f"lora eval grid {words} --limit 50"),
+        dry_run=workspace.dry_run,
+        refusal=Refusal(
+            "confirmation_needed",
+            f"{count:,} cells are to be drawn; at 10 s a cell that is {count / 360:.1f} hours",
+            f"lora eval grid {words} --yes",
+        ),
+    )
+
+
+def lacking_cells(workspace: Workspace, record: Evaluation) -> list[Cell]:
+    """Return the cells whose image is still to be drawn, or is not in this store."""
+    store = open_store(workspace)
+    return [
+        cell for cell in record.cells if cell.status != "done" or not store.has(cell.image_sha256)
+    ]
+
+
+def sheet_shown(workspace: Workspace, loaded: Loaded[Evaluation]) -> str:
+    """Return where the contact sheet is, or empty."""
+    path = sheet_path(loaded)
+    return workspace.relative(path) if path.is_file() else ""
+
+
+def write_png(workspace: Workspace, record: Evaluation, trigger_word: str, png: str) -> None:
+    """Write the contact sheet as PNG, for a person to look at.
+
+    Raises:
+        ArgumentInvalidError, StateError: When nothing may be written there.
+    """
+    path = require_png_target(workspace, png)
+    data = sheet_png(workspace, record, trigger_word=trigger_word)
+    if not workspace.dry_run:
+        write_atomic(path, data)
+
+
+def require_png_target(workspace: Workspace, png: str) -> Path:
+    """Return where a PNG may be written: nothing but an earlier picture is ever replaced.
+
+    Raises:
+        ArgumentInvalidError: When the name or what is there says otherwise.
+        StateError: When something else is there.
+    """
+    path = workspace.root / png
+    if path.suffix.lower() != ".png":
+        raise ArgumentInvalidError(f"the sheet is a PNG, {png!r} does not end with .png")
+    if path.exists():
+        with path.open("rb") as stream:
+            if stream.read(len(_PNG)) != _PNG:
+                raise StateError(f"{png} is there and no PNG, it is not replaced")
+    return path
