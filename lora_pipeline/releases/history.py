@@ -27,9 +27,8 @@ def broken_link(history: Sequence[HistoryEntry]) -> str | None:
     previous = ""
     for number, entry in enumerate(history, start=1):
         if entry_digest(entry) != entry.digest:
-            return f"entry {number} ({entry.event} {entry.release_id}) was edited".replace(
-                "  ", " "
-            )
+            what = f"{entry.event} {entry.release_id}".strip()
+            return f"entry {number} ({what}) was edited"
         if entry.previous != previous:
             return f"entry {number} does not follow the one before it"
         previous = entry.digest
