@@ -12,20 +12,20 @@ from lora_pipeline.workspace.layout import FOLDERS, Scope
 from lora_pipeline.workspace.root import Workspace
 
 
-class _Image(msgspec.Struct):
+class _Image(msgspec.Struct, frozen=True):
     sha256: str = ""
 
 
-class _Variant(msgspec.Struct):
+class _Variant(msgspec.Struct, frozen=True):
     original: _Image = _Image()
     alpha: _Image = _Image()
 
 
-class _Version(msgspec.Struct):
+class _Version(msgspec.Struct, frozen=True):
     variants: tuple[_Variant, ...] = ()
 
 
-class _Asset(msgspec.Struct):
+class _Asset(msgspec.Struct, frozen=True):
     id: str
     versions: tuple[_Version, ...] = ()
 

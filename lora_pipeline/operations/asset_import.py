@@ -45,6 +45,7 @@ from lora_pipeline.workspace.root import Workspace
 
 _BATCH = 64
 _SHOWN = 4
+_SKIP = "mend them, or add --skip-bad to import the others"
 
 
 @dataclass
@@ -257,12 +258,13 @@ def _refused(found: _Import, workspace: Workspace, scope: Scope) -> Result:
     return Result(
         data=_data(found, scope),
         reasoning=f"{len(found.bad)} bad {files} kept the import out",
+        suggestions=[_SKIP],
         dry_run=workspace.dry_run,
         refusal=Refusal(
             "import_incomplete",
             f"{len(found.bad)} of {total} {files if total == 1 else 'files'} cannot be imported; "
             "nothing was written",
-            "mend them, or add --skip-bad to import the others",
+            _SKIP,
         ),
     )
 

@@ -1,0 +1,360 @@
+"""lora asset: import art, decide about it, tag it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from lora_pipeline.cli import asset_report as report
+from lora_pipeline.cli.options import shared_options, words, writing_options
+from lora_pipeline.cli.session import Session
+
+F = TypeVar("F", bound=Callable[..., Any])
+_STATUSES = ("draft", "review", "approved", "rejected", "deprecated")
+_RIGHTS = ("allowed", "denied", "unknown")
+
+
+@click.group()
+def asset() -> None:
+    """Import, approve and tag art.
+
+    An asset is one piece of art: its image, its tags, where it comes from, whether it may be
+    trained on, and what a reviewer said.
+    """
+
+
+def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_filters = _options(
+    words("--tag", "tags", "TAG[,TAG]", "Only assets with all these tags."),
+    words("--asset-type", "asset_types", "T[,T]", "Only assets of these types."),
+    click.option(
+        "--status",
+        "statuses",
+        multiple=True,
+        type=click.Choice(_STATUSES),
+        help="Only assets of this status; may be given several times.",
+    ),
+    click.option(
+        "--title",
+        "titles",
+        multiple=True,
+        metavar="TEXT",
+        help="Only assets of this title; * stands for anything.",
+    ),
+    words("--style", "styles", "S[,S]", "Only assets of these styles."),
+)
+_choosing = _options(
+    click.argument("ids", nargs=-1, metavar="[ID]..."),
+    click.option("--all", "everything", is_flag=True, help="All assets."),
+    _filters,
+    click.option(
+        "--from-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Text file with one id on each line.",
+    ),
+)
+
+
+@asset.command("import")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--asset-type", required=True, metavar="T", help="Type of what is described with none."
+)
+@words("--tag", "tags", "TAG[,TAG]", "Tag of every image; may be given several times.")
+@click.option("--style", default="", help="Style of what is described with none.")
+@click.option("--scenario", default="", help="Scenario of what is described with none.")
+@click.option("--source", default="", help="Where the art was taken from.")
+@click.option("--author", default="", help="Who made it.")
+@click.option("--license", "license_id", default="", help="Licence it stands under, as SPDX id.")
+@click.option("--url", default="", help="Where it was published.")
+@click.option("--notes", default="", help="Anything else about its origin.")
+@click.option(
+    "--rights",
+    type=click.Choice(_RIGHTS),
+    default="unknown",
+    show_default=True,
+    help="Whether it may be trained on.",
+)
+@click.option(
+    "--metadata",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="CSV, JSON or JSONL file that describes the images.",
+)
+@click.option("--in-place", is_flag=True, help="Refer to images below assetsRoot; copy nothing.")
+@click.option("--add-tags", is_flag=True, help="Put words that no catalog has into the project's.")
+@click.option("--skip-bad", is_flag=True, help="Import the good files when others are bad.")
+@writing_options
+@click.pass_obj
+def import_folder(
+    session: Session,
+    /,
+    *,
+    folder: Path,
+    asset_type: str,
+    tags: tuple[str, ...],
+    style: str,
+    scenario: str,
+    source: str,
+    author: str,
+    license_id: str,
+    url: str,
+    notes: str,
+    rights: Any,
+    metadata: Path | None,
+    in_place: bool,
+    add_tags: bool,
+    skip_bad: bool,
+) -> None:
+    r"""Import a folder of images; they wait for review.
+
+    Reads PNG, JPEG and WebP files in DIR and below. Title, tags, type, style, origin and
+    rights may come from assets.csv, assets.json or metadata.jsonl in DIR (columns file, title,
+    tags, assetType, style, scenario, prompt, source, author, license, url, notes,
+    trainingRights), or from files beside an image: NAME.json with the same names, NAME.txt
+    with tags or a description. What is said of one image weighs more than the options.
+
+    Every image is decoded first. When a file is bad nothing is written, the answer is no (exit
+    1) and every bad file is listed with its reason; --skip-bad imports the others. An image
+    that the project has already is left out, so importing a folder again adds nothing.
+
+    Writes a spec and an asset for each image, with a copy below files/images/.
+
+    \b
+    lora asset import art/icons --asset-type ui_icon --tag style:flat --license CC0-1.0
+    """
+    from lora_pipeline.operations.asset_import import import_assets
+
+    session.run(
+        import_assets,
+        report.imported,
+        str(folder.absolute()),
+        asset_type=asset_type,
+        tags=tags,
+        style=style,
+        scenario=scenario,
+        source=source,
+        author=author,
+        license=license_id,
+        url=url,
+        notes=notes,
+        rights=rights,
+        metadata=str(metadata.absolute()) if metadata else "",
+        in_place=in_place,
+        add_tags=add_tags,
+        skip_bad=skip_bad,
+    )
+
+
+@asset.command("list")
+@_filters
+@click.option(
+    "--limit", default=50, show_default=True, metavar="N", help="Show so many; 0 shows all."
+)
+@shared_options
+@click.pass_obj
+def list_all(session: Session, /, *, limit: int, **filters: Any) -> None:
+    r"""List assets with tags, status and rights.
+
+    --json always holds all of them. Exits with 3 when a filter leaves nothing over.
+
+    \b
+    lora asset list --status review --tag style:flat
+    """
+    from lora_pipeline.operations.asset import list_assets
+
+    session.run(list_assets, lambda result: report.listed(result, limit), **filters)
+
+
+@asset.command()
+@click.argument("asset_id", metavar="ID")
+@shared_options
+@click.pass_obj
+def show(session: Session, asset_id: str) -> None:
+    r"""Show one asset and what was decided about it.
+
+    ID may be the end of an id, when no other asset ends like it.
+
+    \b
+    lora asset show 4TQW8Z
+    """
+    from lora_pipeline.operations.asset import show_asset
+
+    session.run(show_asset, report.shown, asset_id)
+
+
+@asset.command()
+@_choosing
+@click.option("--note", default="", help="What the reviewer says about them.")
+@writing_options
+@click.pass_obj
+def approve(session: Session, /, *, note: str, from_file: Path | None, **choice: Any) -> None:
+    r"""Approve assets for use in datasets.
+
+    Without ids or --status only those that wait (draft, review) are meant. What was withdrawn
+    or may not be trained on is left out; named by its id it is refused (exit 1), and nothing
+    is written. Who approved and when is kept with the asset.
+
+    \b
+    lora asset approve --tag style:flat --note "matches the style sheet"
+    """
+    from lora_pipeline.operations.asset import approve_assets
+
+    session.run(approve_assets, report.decided, note=note, from_file=_text_of(from_file), **choice)
+
+
+@asset.command()
+@_choosing
+@click.option("--note", default="", help="What the reviewer says about them.")
+@writing_options
+@click.pass_obj
+def reject(session: Session, /, *, note: str, from_file: Path | None, **choice: Any) -> None:
+    r"""Reject assets: kept, and never trained on.
+
+    Without ids or --status only those that wait (draft, review) are meant.
+
+    \b
+    lora asset reject --tag issue:artefact --note "broken export"
+    """
+    from lora_pipeline.operations.asset import reject_assets
+
+    session.run(reject_assets, report.decided, note=note, from_file=_text_of(from_file), **choice)
+
+
+@asset.command()
+@_choosing
+@click.option("--note", required=True, help="Why they must no longer be used.")
+@writing_options
+@click.pass_obj
+def deprecate(session: Session, /, *, note: str, from_file: Path | None, **choice: Any) -> None:
+    r"""Deprecate assets that must no longer be used.
+
+    They are kept; no dataset takes them any more.
+
+    \b
+    lora asset deprecate --style flat_2023 --note "replaced by the 2024 set"
+    """
+    from lora_pipeline.operations.asset import deprecate_assets
+
+    session.run(
+        deprecate_assets, report.decided, note=note, from_file=_text_of(from_file), **choice
+    )
+
+
+@asset.command()
+@_choosing
+@words("--add", "add", "TAG[,TAG]", "Tag to add; may be given several times.")
+@words("--remove", "remove", "TAG[,TAG]", "Tag to take off; may be given several times.")
+@click.option("--add-tags", is_flag=True, help="Put tags that no catalog has into the project's.")
+@writing_options
+@click.pass_obj
+def tag(session: Session, /, *, from_file: Path | None, **choice: Any) -> None:
+    r"""Add tags to images and take tags off them.
+
+    A tag that no catalog has, or a second tag of a group of which an image may have one, is
+    refused (exit 1), and nothing is written. --tag chooses assets; --add and --remove change
+    their tags.
+
+    \b
+    lora asset tag --title "*heart*" --add shape:heart --remove shape:circle
+    """
+    from lora_pipeline.operations.asset_words import tag_assets
+
+    session.run(tag_assets, report.decided, from_file=_text_of(from_file), **choice)
+
+
+@asset.command()
+@_choosing
+@click.option("--stars", required=True, type=click.IntRange(0, 5), help="0 takes a rating away.")
+@writing_options
+@click.pass_obj
+def rate(session: Session, /, *, stars: int, from_file: Path | None, **choice: Any) -> None:
+    r"""Rate assets with one to five stars.
+
+    Datasets can ask for a lowest rating.
+
+    \b
+    lora asset rate 4TQW8Z 9KD2MM --stars 5
+    """
+    from lora_pipeline.operations.asset_words import rate_assets
+
+    session.run(rate_assets, report.decided, stars, from_file=_text_of(from_file), **choice)
+
+
+@asset.command()
+@_choosing
+@click.option("--reason", required=True, help="Why; it is kept with the asset.")
+@writing_options
+@click.pass_obj
+def withdraw(session: Session, /, *, reason: str, from_file: Path | None, **choice: Any) -> None:
+    r"""Withdraw assets from training, for good.
+
+    The images stay; no dataset takes them any more. Lists the manifests and releases that hold
+    them; lora validate fails an active release that was trained on them.
+
+    \b
+    lora asset withdraw 4TQW8Z --reason "the artist asked for it back"
+    """
+    from lora_pipeline.operations.asset_rights import withdraw_assets
+
+    session.run(
+        withdraw_assets, report.withdrawn, reason=reason, from_file=_text_of(from_file), **choice
+    )
+
+
+@asset.command()
+@_choosing
+@click.option(
+    "--set", "training", required=True, type=click.Choice(_RIGHTS), help="May it be trained on?"
+)
+@click.option("--license", "license_id", default="", help="Licence that the right rests on.")
+@click.option("--consent", default="", help="Who consented, and where that is kept.")
+@click.option("--reason", default="", help="Why.")
+@writing_options
+@click.pass_obj
+def rights(
+    session: Session,
+    /,
+    *,
+    training: Any,
+    license_id: str,
+    consent: str,
+    reason: str,
+    from_file: Path | None,
+    **choice: Any,
+) -> None:
+    r"""Say whether assets may be trained on.
+
+    What was withdrawn stays withdrawn.
+
+    \b
+    lora asset rights --tag style:flat --set allowed --consent "contract 17, legal drive"
+    """
+    from lora_pipeline.operations.asset_rights import state_rights
+
+    session.run(
+        state_rights,
+        report.decided,
+        training,
+        license=license_id,
+        consent=consent,
+        reason=reason,
+        from_file=_text_of(from_file),
+        **choice,
+    )
+
+
+def _text_of(path: Path | None) -> str:
+    return str(path.absolute()) if path else ""

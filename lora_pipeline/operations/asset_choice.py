@@ -1,0 +1,48 @@
+"""Which assets an operation is about, from what its arguments say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from lora_pipeline.catalog.asset_filter import AssetEntry, AssetFilter
+from lora_pipeline.catalog.assets import ProjectAssets, ids_from_file, read_assets
+from lora_pipeline.foundation.errors import ArgumentInvalidError
+from lora_pipeline.workspace.root import Workspace
+
+
+def chosen_assets(
+    workspace: Workspace,
+    project: str | None,
+    wanted: AssetFilter,
+    *,
+    everything: bool,
+    from_file: str,
+    statuses: tuple[str, ...] = (),
+) -> tuple[ProjectAssets, list[AssetEntry]]:
+    """Return the assets of a project and those of them that are meant.
+
+    Args:
+        workspace: Where they are.
+        project: The project.
+        wanted: What was said.
+        everything: Whether all are meant when nothing else was said.
+        from_file: Text file with ids, or empty.
+        statuses: Statuses that are meant when neither ids nor statuses were said.
+
+    Raises:
+        ArgumentInvalidError: When nothing was said.
+        FileMissingError: When the text file cannot be read.
+        RecordNotFoundError, SelectionEmptyError: When there are none of these.
+    """
+    if from_file:
+        ids = (*wanted.ids, *ids_from_file(workspace.root / Path(from_file).expanduser()))
+        wanted = replace(wanted, ids=ids)
+    if not wanted and not everything:
+        raise ArgumentInvalidError(
+            "which assets?", hint="give ids, --tag, --asset-type, --status, --title, or --all"
+        )
+    if not wanted.ids and not wanted.statuses:
+        wanted = replace(wanted, statuses=statuses)
+    assets = read_assets(workspace, workspace.scope(project))
+    return assets, assets.choose(wanted)
