@@ -13,6 +13,11 @@ Kind = Literal["came", "went", "changed"]
 # What a change of an item can be about, in the order in which it is told.
 ASPECTS = ("image", "caption", "tags", "license", "split", "repeats")
 
+_NOUNS = dict(
+    zip(ASPECTS, ("image", "caption", "tags", "licence", "split", "repeats"), strict=True)
+)
+_COUNTABLE = ("image", "caption", "license")
+
 
 @dataclass(frozen=True)
 class Change:
@@ -85,9 +90,8 @@ class Difference:
     def summary(self) -> str:
         """Return the counts as people read them: came, went, and what changed."""
         parts = [f"+{self.count('came')}", f"−{self.count('went')}"]  # noqa: RUF001 - a minus sign
-        words = {"image": "images", "caption": "captions", "license": "licences"}
         parts += [
-            f"~{count} {words.get(aspect, aspect)}"
+            f"~{count} {_NOUNS[aspect]}{'s' if count > 1 and aspect in _COUNTABLE else ''}"
             for aspect in ASPECTS
             if (count := self.count_of(aspect))
         ]
