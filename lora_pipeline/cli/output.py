@@ -78,8 +78,9 @@ def print_json(document: dict[str, Any]) -> None:
 def print_report(report: Report, result: Result) -> None:
     """Print a report, then what was written, the warnings and the next commands."""
     say(plain(report.headline))
-    own = ["would write"] if result.written and result.dry_run else []
-    width = max([_LABEL_WIDTH, *(len(label) + 2 for label in [*own, *(r[0] for r in report.rows)])])
+    wrote = "would write" if result.dry_run else "wrote"
+    labels = [label for label, _ in report.rows] + ([wrote] if result.written else [])
+    width = max([_LABEL_WIDTH, *(len(label) + 2 for label in labels)])
     for label, text in report.rows:
         _row(label, text, width)
     for table in report.tables:
