@@ -19,6 +19,7 @@ from lora_pipeline.foundation.resources import resource
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
+    from jsonschema_rs import Draft202012Validator as QuickValidator
 
 _SCHEMA_NAME = re.compile(r"^([a-z][a-z-]*)/v(\d+)$")
 MAX_VIOLATIONS = 50
@@ -46,6 +47,8 @@ def schema_name_of(document: dict[str, Any], kind: str, name: str) -> str:
 
 def violations_of(document: Any, schema_name: str) -> list[Violation]:
     """Return every place where ``document`` breaks the schema, in document order."""
+    if _quick_validator(schema_name).is_valid(document):
+        return []
     errors = sorted(
         _validator(schema_name).iter_errors(document),
         key=lambda error: [
@@ -89,7 +92,17 @@ def schema_names() -> list[str]:
 
 
 @functools.cache
+def _quick_validator(schema_name: str) -> QuickValidator:
+    """Return the validator that says yes or no: a thousand times faster than the other one."""
+    from jsonschema_rs import Draft202012Validator
+
+    documents = {document["$id"]: document for document in map(load_schema, schema_names())}
+    return Draft202012Validator(load_schema(schema_name), retriever=documents.__getitem__)
+
+
+@functools.cache
 def _validator(schema_name: str) -> Draft202012Validator:
+    """Return the validator that explains."""
     from jsonschema import Draft202012Validator, validators  # 0.15 s to import: only when needed
     from referencing import Registry, Resource
 

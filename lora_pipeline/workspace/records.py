@@ -102,8 +102,19 @@ class RecordStore:
         Raises:
             RecordError: At the first file that is not a valid record.
         """
+        if kind.KIND in SINGLES:
+            yield from (self.read(kind, scope, record_id) for record_id in self.ids(kind, scope))
+            return
+        folder = files.safe_join(self.data_root, f"{scope.folder}/{FOLDERS[kind.KIND]}")
         for record_id in self.ids(kind, scope):
-            yield self.read(kind, scope, record_id)
+            path = folder / f"{record_id}.json"
+            # Following every file to its end costs more than reading it; only links need that.
+            link = path.is_symlink()
+            yield (
+                self.read(kind, scope, record_id)
+                if link
+                else self._load(kind, scope, record_id, path)
+            )
 
     def project_ids(self) -> list[str]:
         """Return the ids of all projects, sorted."""
