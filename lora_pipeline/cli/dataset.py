@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from lora_pipeline.cli import dataset_report as report
-from lora_pipeline.cli.options import shared_options, writing_options
+from lora_pipeline.cli.options import shared_options, words, writing_options
 from lora_pipeline.cli.session import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -18,22 +18,12 @@ _STRATEGIES = ("tags", "tags+spec", "tags+spec+title")
 
 
 @click.group()
-@shared_options
 def dataset() -> None:
-    """Build, compare, verify and stage manifests."""
+    """Build, compare, verify and stage manifests.
 
-
-def _words(
-    _: click.Context, __: click.Parameter, values: tuple[str, ...]
-) -> tuple[str, ...] | None:
-    words = tuple(word.strip() for value in values for word in value.split(",") if word.strip())
-    return words or None
-
-
-def _list_option(name: str, target: str, metavar: str, help_text: str) -> Callable[[F], F]:
-    return click.option(
-        name, target, multiple=True, metavar=metavar, callback=_words, help=help_text
-    )
+    A manifest is the hashed list of images and captions that a rule chose. Its content hash
+    names what training sees, and nothing else.
+    """
 
 
 def _scope_option(command: F) -> F:
@@ -56,12 +46,12 @@ def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 _selecting = _options(
     click.option("--status", type=click.Choice(_STATUSES), help="Approval status [approved]."),
-    _list_option("--asset-type", "asset_types", "T[,T]", "Asset types that are taken."),
-    _list_option("--tag", "tags", "TAG[,TAG]", "Tags that an image must carry."),
+    words("--asset-type", "asset_types", "T[,T]", "Asset types that are taken."),
+    words("--tag", "tags", "TAG[,TAG]", "Tags that an image must carry."),
     click.option("--tag-any", is_flag=True, default=None, help="One of the tags is enough."),
-    _list_option("--not-tag", "not_tags", "TAG[,TAG]", "Tags that an image must not carry."),
-    _list_option("--style", "styles", "STYLE", "Styles that are taken."),
-    _list_option("--scenario", "scenarios", "SCENARIO", "Scenarios that are taken."),
+    words("--not-tag", "not_tags", "TAG[,TAG]", "Tags that an image must not carry."),
+    words("--style", "styles", "STYLE", "Styles that are taken."),
+    words("--scenario", "scenarios", "SCENARIO", "Scenarios that are taken."),
     click.option("--checkpoint", metavar="ID", help="Leave out art of other checkpoints."),
     click.option("--min-rating", type=int, metavar="0-5", help="Lowest rating that is taken."),
     click.option("--spec-tags/--no-spec-tags", default=None, help="Count tags of specs [yes]."),

@@ -31,15 +31,15 @@ _SELECTING = (
 
 @dataclass(frozen=True)
 class RuleOptions:
-    """What was asked for; None means that nothing was said about it."""
+    """What was asked for; None, or an empty list, means that nothing was said about it."""
 
     status: str | None = None
-    asset_types: tuple[str, ...] | None = None
-    tags: tuple[str, ...] | None = None
+    asset_types: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
     tag_any: bool | None = None
-    not_tags: tuple[str, ...] | None = None
-    styles: tuple[str, ...] | None = None
-    scenarios: tuple[str, ...] | None = None
+    not_tags: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
+    scenarios: tuple[str, ...] = ()
     checkpoint: str | None = None
     min_rating: int | None = None
     spec_tags: bool | None = None
@@ -54,7 +54,7 @@ class RuleOptions:
     @property
     def selects(self) -> bool:
         """Whether anything was said about which images are wanted."""
-        return any(getattr(self, name) is not None for name in _SELECTING)
+        return any(getattr(self, name) not in (None, ()) for name in _SELECTING)
 
 
 def rule_from(
@@ -150,14 +150,12 @@ def _one_of(what: str, value: str | None, known: Sequence[str]) -> str | None:
     )
 
 
-def _slugs(what: str, values: tuple[str, ...] | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(require_slug(value, what) for value in values or ()))
+def _slugs(what: str, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(require_slug(value, what) for value in values))
 
 
-def _tags(
-    values: tuple[str, ...] | None, vocabulary: Vocabulary, *, wanted: bool
-) -> tuple[str, ...]:
-    tags = tuple(dict.fromkeys(require_tag(vocabulary.tag(value)) for value in values or ()))
+def _tags(values: tuple[str, ...], vocabulary: Vocabulary, *, wanted: bool) -> tuple[str, ...]:
+    tags = tuple(dict.fromkeys(require_tag(vocabulary.tag(value)) for value in values))
     issue = next((tag for tag in tags if tag.startswith(ISSUE_PREFIX)), None)
     if wanted and issue:
         raise ArgumentInvalidError(
