@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lora_pipeline.cli.options import writing_options
+from lora_pipeline.cli.options import shared_options, writing_options
 from lora_pipeline.cli.output import Report, counted
 from lora_pipeline.cli.session import Session
 
@@ -62,3 +62,57 @@ def _init_text(result: Result) -> Report:
     if result.data["kept"]:
         rows.append(("kept", f"{counted(len(result.data['kept']), 'file')} as they were"))
     return Report(headline=f"{result.reasoning}  {result.data['root']}", rows=rows)
+
+
+@click.command()
+@shared_options
+@click.pass_obj
+def status(session: Session) -> None:
+    """Say where things stand and what comes next.
+
+    Reads the records of all projects, or of the one that --project names; writes nothing.
+    Exits with 0, also when a record cannot be read (it is named).
+
+    \b
+    lora status --project my_game
+    """
+    from lora_pipeline.operations.workspace_status import show_status
+
+    session.run(show_status, _status_text)
+
+
+def _status_text(result: Result) -> Report:
+    lines: list[str] = []
+    for scope in result.data["scopes"]:
+        lines += _scope_lines(scope)
+    if not lines:
+        return Report(headline="no project yet")
+    return Report(headline=lines[0], lines=lines[1:])
+
+
+def _scope_lines(scope: dict[str, Any]) -> list[str]:
+    lines = [scope["project"] or "shared"]
+    if scope["assets"]:
+        states = " · ".join(f"{count} {state}" for state, count in scope["assets"].items())
+        gone = f" · {scope['withdrawn']} withdrawn" if scope["withdrawn"] else ""
+        lines.append(f"  assets     {states}{gone}")
+    for one in scope["datasets"]:
+        drift = " · ".join(f"{count} {reason}" for reason, count in one["drift"].items())
+        lines.append(f"  dataset    {one['id']}  {counted(one['images'], 'image')}{_warned(drift)}")
+    lines += [f"  lora       {_lora_words(one)}" for one in scope["loras"]]
+    for one in scope["unfinishedRuns"]:
+        done = f" · step {one['stepsDone']} of {one['stepsPlanned']}" if one["stepsPlanned"] else ""
+        lines.append(f"  run        {one['id']}  {one['state']} since {one['startedAt']}{done}")
+    lines += [f"  unreadable {one['message']}" for one in scope["unreadable"]]
+    return lines
+
+
+def _warned(drift: str) -> str:
+    return f"  changed since: {drift}" if drift else ""
+
+
+def _lora_words(lora: dict[str, Any]) -> str:
+    active = f"active {lora['active']}" if lora["active"] else "nothing active"
+    off = "" if lora["enabled"] else " · switched off"
+    releases = " · ".join(f"{count} {state}" for state, count in lora["releases"].items())
+    return f"{lora['id']}  {active}{off}  {releases}".rstrip()
