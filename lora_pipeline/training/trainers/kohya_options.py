@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from lora_pipeline.foundation.errors import RecipeInvalidError
@@ -153,10 +154,11 @@ def check_extra_arguments(arguments: Sequence[str]) -> None:
     Raises:
         RecipeInvalidError: When one sets what the recipe or the pipeline sets.
     """
-    for argument in arguments:
+    for argument, following in zip_longest(arguments, arguments[1:], fillvalue=""):
         if not argument.startswith("--"):
             continue
-        given, _, value = argument[2:].partition("=")
+        given, equals, value = argument[2:].partition("=")
+        value = value if equals else following
         for key in [given] if given in KNOWN_KEYS else _abbreviated(given):
             _forbid(key, value, "extra arguments")
             if key in LISTS:

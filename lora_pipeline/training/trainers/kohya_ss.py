@@ -136,6 +136,14 @@ class KohyaTrainer:
     def explain(self, lines: Sequence[OutputLine], status: int) -> RunError:
         """Return why a run failed; sd-scripts ends with 0 when it found no images."""
         error = explain_failure(lines, status)
+        if any("in make_buckets" in line.text for line in lines) and any(
+            line.text.startswith("ZeroDivisionError") for line in lines
+        ):
+            return RunError(
+                code="image_unreadable",
+                message="sd-scripts could not read one of the images",
+                hint="lora dataset verify",
+            )
         if status == 0 and error.code == "trainer_failed":
             return RunError(
                 code="no_output",
