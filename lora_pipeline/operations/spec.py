@@ -1,0 +1,104 @@
+"""List and show specs, the intent of assets."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from lora_pipeline.catalog.asset_decisions import brief
+from lora_pipeline.catalog.assets import read_assets
+from lora_pipeline.catalog.records import Spec
+from lora_pipeline.foundation.errors import SelectionEmptyError
+from lora_pipeline.foundation.ids import did_you_mean
+from lora_pipeline.foundation.result import Result
+from lora_pipeline.workspace.root import Workspace
+
+
+def list_specs(
+    workspace: Workspace,
+    *,
+    project: str | None = None,
+    asset_types: tuple[str, ...] = (),
+    styles: tuple[str, ...] = (),
+) -> Result:
+    """List specs with how many assets each has.
+
+    Args:
+        workspace: Where they are.
+        project: The project.
+        asset_types: Asset types, one of which a spec must be of.
+        styles: Styles, one of which it must have.
+
+    Raises:
+        SelectionEmptyError: When a filter leaves nothing over.
+        RecordError: When a record is not valid.
+    """
+    scope = workspace.scope(project)
+    results: dict[str, int] = defaultdict(int)
+    for entry in read_assets(workspace, scope).entries:
+        results[entry.asset.spec_id] += 1
+    specs = [loaded.record for loaded in workspace.records.all(Spec, scope)]
+    chosen = [
+        spec
+        for spec in specs
+        if (not asset_types or spec.asset_type in asset_types)
+        and (not styles or spec.style in styles)
+    ]
+    if specs and not chosen:
+        raise _nothing_left(specs, asset_types, styles)
+    rows = [
+        {
+            "id": spec.id,
+            "title": spec.title,
+            "assetType": spec.asset_type,
+            "style": spec.style,
+            "scenario": spec.scenario,
+            "status": spec.status,
+            "tags": list(spec.tags),
+            "assets": results[spec.id],
+        }
+        for spec in sorted(chosen, key=lambda spec: (spec.title.casefold(), spec.id))
+    ]
+    return Result(
+        data={"project": scope.project_id, "of": len(specs), "specs": rows},
+        reasoning=f"{len(rows)} of {len(specs)} specs of {scope.project_id}",
+        suggestions=[] if specs else ["lora asset import DIR --asset-type TYPE"],
+    )
+
+
+def show_spec(workspace: Workspace, spec_id: str, *, project: str | None = None) -> Result:
+    """Show one spec and the assets that were made for it.
+
+    Args:
+        workspace: Where it is.
+        spec_id: Its id.
+        project: The project.
+
+    Raises:
+        RecordNotFoundError: When there is none of that id.
+        RecordError: When a record is not valid.
+    """
+    scope = workspace.scope(project)
+    spec = workspace.records.read(Spec, scope, spec_id).record
+    made = [one for one in read_assets(workspace, scope).entries if one.asset.spec_id == spec_id]
+    return Result(
+        data={
+            "spec": spec.to_dict(),
+            "assets": [brief(entry) | {"status": entry.version.status} for entry in made],
+        },
+        reasoning=f"{spec.title} has {len(made)} assets",
+    )
+
+
+def _nothing_left(
+    specs: list[Spec], asset_types: tuple[str, ...], styles: tuple[str, ...]
+) -> SelectionEmptyError:
+    of_type = [spec for spec in specs if not asset_types or spec.asset_type in asset_types]
+    if not of_type:
+        name, wanted, offered = "asset type", asset_types, {spec.asset_type for spec in specs}
+    else:
+        name, wanted, offered = "style", styles, {spec.style for spec in of_type}
+    near = did_you_mean(wanted[0], offered)
+    return SelectionEmptyError(
+        f"no spec is left: {name} {' or '.join(wanted)} kept 0 of {len(of_type or specs)}",
+        hint=f"did you mean {near}?" if near else f"there are: {', '.join(sorted(offered))}",
+    )
