@@ -8,27 +8,19 @@ from typing import Any, Literal
 import click
 
 from lora_pipeline.cli.gate_report import condition_rows
+from lora_pipeline.cli.lora_options import reason_option, scope_option
 from lora_pipeline.cli.options import writing_options
 from lora_pipeline.cli.output import Report
 from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.result import Result
-
-_scope = click.option(
-    "--scope",
-    type=click.Choice(["project", "baseline"]),
-    default="project",
-    show_default=True,
-    help="baseline takes the shared LoRA of that id.",
-)
-_reason = click.option("--reason", default="", metavar="TEXT", help="Why, for the history.")
 
 
 @click.command()
 @click.argument("lora")
 @click.argument("release")
 @click.option("--evaluation", default="", metavar="ID", help="Grid to judge; else the newest.")
-@_reason
-@_scope
+@reason_option
+@scope_option
 @writing_options
 @click.pass_obj
 def promote(
@@ -40,7 +32,7 @@ def promote(
     reason: str,
     scope: Literal["project", "baseline"],
 ) -> None:
-    """Make a release active, when the gate passes.
+    r"""Make a release active, when the gate passes.
 
     Reads the weights, the run, the manifest, the grid with its images, the reviews and the
     policy, and computes every condition anew. Writes the LoRA's record: status, pointer and one
@@ -48,7 +40,8 @@ def promote(
 
     Exits with 0 when it is active, 1 when the gate refuses.
 
-    Example: lora promote ui_icons r7 --reason "style sheet 12"
+    \b
+    lora promote ui_icons r7 --reason "style sheet 12"
     """
     from lora_pipeline.operations.promote import promote_release
 
@@ -67,8 +60,8 @@ def promote(
 @click.command()
 @click.argument("lora")
 @click.option("--to", default="", metavar="RELEASE", help="Release; else the one before.")
-@_reason
-@_scope
+@reason_option
+@scope_option
 @writing_options
 @click.pass_obj
 def rollback(
@@ -79,14 +72,15 @@ def rollback(
     reason: str,
     scope: Literal["project", "baseline"],
 ) -> None:
-    """Go back to an earlier approved release.
+    r"""Go back to an earlier approved release.
 
     Reads the same evidence as promote: what was approved then must still be what is there now.
     Writes the LoRA's record: pointer and one entry of its history.
 
     Exits with 0 when it is active again, 1 when the gate refuses.
 
-    Example: lora rollback ui_icons --to r5 --reason "halo on dark backgrounds"
+    \b
+    lora rollback ui_icons --to r5 --reason "halo on dark backgrounds"
     """
     from lora_pipeline.operations.promote import rollback_release
 

@@ -1,0 +1,202 @@
+"""``lora release``: list, show, register, verify and deprecate releases."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import click
+
+from lora_pipeline.cli.gate_report import condition_rows
+from lora_pipeline.cli.lora_options import scope_option
+from lora_pipeline.cli.options import shared_options, writing_options
+from lora_pipeline.cli.output import Report, Table, counted, size_text
+from lora_pipeline.cli.session import Session
+from lora_pipeline.foundation.result import Result
+
+ScopeName = Literal["project", "baseline"]
+
+
+@click.group()
+def release() -> None:
+    """Show, register and verify releases.
+
+    A release is one set of weights with the training that made it: candidate, approved or
+    deprecated. Only lora promote approves one.
+    """
+
+
+@release.command("list")
+@click.argument("lora", required=False, default="")
+@click.option(
+    "--status",
+    type=click.Choice(["candidate", "approved", "deprecated"]),
+    help="Only those of this status.",
+)
+@scope_option
+@shared_options
+@click.pass_obj
+def list_all(
+    session: Session,
+    lora: str,
+    *,
+    status: Literal["candidate", "approved", "deprecated"] | None,
+    scope: ScopeName,
+) -> None:
+    r"""List releases, newest first.
+
+    Reads the LoRAs of the project in use and the shared ones, or one LoRA.
+
+    \b
+    lora release list ui_icons --status candidate
+    """
+    from lora_pipeline.operations.release import list_releases
+
+    session.run(
+        list_releases,
+        _listed,
+        lora=lora,
+        status=status or "",
+        project=session.project,
+        scope=scope,
+    )
+
+
+@release.command()
+@click.argument("lora")
+@click.argument("release_id", metavar="RELEASE")
+@scope_option
+@shared_options
+@click.pass_obj
+def show(session: Session, lora: str, release_id: str, *, scope: ScopeName) -> None:
+    r"""Show how a release was made, and what the gate says.
+
+    Reads the same evidence as promote and writes nothing.
+
+    \b
+    lora release show ui_icons r7
+    """
+    from lora_pipeline.operations.release import show_release
+
+    session.run(show_release, _shown, lora, release_id, project=session.project, scope=scope)
+
+
+@release.command()
+@click.argument("lora")
+@click.argument("release_id", metavar="RELEASE")
+@scope_option
+@shared_options
+@click.pass_obj
+def verify(session: Session, lora: str, release_id: str, *, scope: ScopeName) -> None:
+    r"""Check the weights of a release, byte by byte.
+
+    Reads the whole file: both digests, every value, and every module against the base model.
+    Exits with 1 when anything differs or the file is not here.
+
+    \b
+    lora release verify ui_icons r7
+    """
+    from lora_pipeline.operations.release import verify_release
+
+    session.run(verify_release, _verified, lora, release_id, project=session.project, scope=scope)
+
+
+@release.command()
+@click.argument("lora")
+@click.argument("release_id", metavar="RELEASE")
+@click.option("--reason", required=True, metavar="TEXT", help="Why, for the history.")
+@click.option("--deactivate", is_flag=True, help="Also when it is active: none is, afterwards.")
+@scope_option
+@writing_options
+@click.pass_obj
+def deprecate(
+    session: Session,
+    lora: str,
+    release_id: str,
+    *,
+    reason: str,
+    deactivate: bool,
+    scope: ScopeName,
+) -> None:
+    r"""Say that a release must no longer be used.
+
+    Writes the LoRA's record and its history; nothing is deleted. Exits with 1 for the active
+    release, unless --deactivate is given.
+
+    \b
+    lora release deprecate ui_icons r3 --reason "licence of two images withdrawn"
+    """
+    from lora_pipeline.operations.release import deprecate_release
+
+    session.run(
+        deprecate_release,
+        _deprecated,
+        lora,
+        release_id,
+        reason=reason,
+        deactivate=deactivate,
+        project=session.project,
+        scope=scope,
+    )
+
+
+def _listed(result: Result) -> Report:
+    releases = result.data["releases"]
+    if not releases:
+        return Report("no release")
+    rows = [
+        (
+            f"{one['loraId']} {one['releaseId']}" + (" *" if one["active"] else ""),
+            one["status"],
+            f"{one['createdAt'][:10]} {one['createdBy']}".strip(),
+            one["trainer"],
+            one["datasetId"],
+            size_text(one["bytes"]) if one["bytes"] else "",
+            one["sha256"][:12],
+        )
+        for one in releases
+    ]
+    columns = ("release", "status", "made", "trainer", "dataset", "size", "sha256")
+    notes = ["  * active"] if any(one["active"] for one in releases) else []
+    return Report(counted(len(releases), "release"), tables=[Table(columns, rows)], lines=notes)
+
+
+def _shown(result: Result) -> Report:
+    facts, one = result.data, result.data["release"]
+    training, weights = one.get("training", {}), one.get("weights", {})
+    made = f"{one['createdAt'][:10]} by {one.get('createdBy') or 'nobody named'}"
+    recipe = training.get("recipe", {})
+    told = [f"{key} {recipe[key]}" for key in ("rank", "steps", "resolution") if recipe.get(key)]
+    trained = " · ".join([f"{training.get('trainer', 'unknown')}", *told])
+    rows = [
+        ("made", made),
+        ("trained", trained),
+        ("dataset", training.get("datasetId") or "none named"),
+        ("weights", f"sha256 {weights.get('sha256', '')}"),
+    ]
+    if one.get("notes"):
+        rows.append(("notes", one["notes"]))
+    state = f"{one['status']}, active" if facts["active"] else one["status"]
+    verdict = "passes" if facts["decision"]["passed"] else "does not pass"
+    rows.append(("gate", f"{verdict}, by {facts['policySource']}"))
+    return Report(
+        f"{facts['loraId']} {one['id']} · {state}",
+        [*rows, *condition_rows(facts["decision"]["conditions"])],
+    )
+
+
+def _verified(result: Result) -> Report:
+    facts = result.data
+    word = "verified" if result.success else "differs"
+    return Report(
+        f"{word} · {facts['loraId']} {facts['releaseId']}", condition_rows(facts["checks"])
+    )
+
+
+def _deprecated(result: Result) -> Report:
+    facts = result.data
+    if not result.success:
+        return Report(f"refused · {result.refusal.message if result.refusal else ''}")
+    if not result.written:
+        return Report(f"nothing to do · {facts['releaseId']} is deprecated already")
+    verb = "would be" if result.dry_run else "is"
+    return Report(f"{facts['releaseId']} of {facts['loraId']} {verb} deprecated")
