@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,6 +63,12 @@ class Workspace:
     def records(self) -> RecordStore:
         """The door to the records."""
         return RecordStore(self.data_root)
+
+    def reading(self, records: RecordStore) -> Workspace:
+        """Return the same workspace with another door to the records, such as one in memory."""
+        other = replace(self)
+        vars(other)["records"] = records
+        return other
 
     def now(self) -> str:
         """Return the present time as records hold it: UTC, whole seconds, ``Z``."""
