@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec.structs import replace
 
 from lora_pipeline.catalog.records import Checkpoint
+from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.releases.history import extended
@@ -19,6 +21,7 @@ from lora_pipeline.releases.new_lora import (
     require_unused,
 )
 from lora_pipeline.releases.records import HistoryEntry, Lora, Release
+from lora_pipeline.releases.standing import next_for_lora
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import SHARED
 from lora_pipeline.workspace.records import Loaded
@@ -159,7 +162,12 @@ def show_lora(
     """
     loaded = find_lora(workspace, lora, project=project, scope=scope)
     record = loaded.record
-    judged = _judgements(workspace, loaded)
+    evaluations = [one.record for one in workspace.records.all(Evaluation, loaded.scope)]
+    reviews = [one.record for one in workspace.records.all(Review, loaded.scope)]
+    judged = _judgements(record, evaluations, reviews)
+    step = next_for_lora(
+        record, evaluations, reviews, workspace.records.ids(Manifest, loaded.scope)
+    )
     releases = [
         _release_row(record, release) | judged.get(release.id, {"evaluations": [], "reviews": []})
         for release in record.releases
@@ -171,7 +179,7 @@ def show_lora(
             "releases": releases,
         },
         reasoning=f"{len(releases)} releases, {record.active_release_id or 'none'} active",
-        suggestions=_next_steps(record, releases),
+        suggestions=(step or f"lora resolve {lora}",),
     )
 
 
@@ -333,41 +341,21 @@ def _release_row(lora: Lora, release: Release) -> dict[str, Any]:
     }
 
 
-def _judgements(workspace: Workspace, loaded: Loaded[Lora]) -> dict[str, dict[str, Any]]:
+def _judgements(
+    lora: Lora, evaluations: Sequence[Evaluation], reviews: Sequence[Review]
+) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {
-        release.id: {"evaluations": [], "reviews": []} for release in loaded.record.releases
+        release.id: {"evaluations": [], "reviews": []} for release in lora.releases
     }
-    for evaluation in workspace.records.all(Evaluation, loaded.scope):
-        one = evaluation.record
-        if one.lora_id == loaded.record.id and one.release_id in found:
+    for one in evaluations:
+        if one.lora_id == lora.id and one.release_id in found:
             effect = one.metrics.effect_mean if one.metrics else None
             found[one.release_id]["evaluations"].append(
                 {"id": one.id, "status": one.status, "suiteId": one.suite_id, "effect": effect}
             )
-    for review in workspace.records.all(Review, loaded.scope):
-        verdict = review.record
-        if verdict.lora_id == loaded.record.id and verdict.release_id in found:
-            found[verdict.release_id]["reviews"].append(
-                {
-                    "reviewer": verdict.reviewer,
-                    "verdict": verdict.verdict,
-                    "comment": verdict.comment,
-                }
+    for review in reviews:
+        if review.lora_id == lora.id and review.release_id in found:
+            found[review.release_id]["reviews"].append(
+                {"reviewer": review.reviewer, "verdict": review.verdict, "comment": review.comment}
             )
     return found
-
-
-def _next_steps(lora: Lora, releases: list[dict[str, Any]]) -> tuple[str, ...]:
-    if not releases:
-        return (f"lora train --lora {lora.id} --dataset ID --plan",)
-    newest = releases[-1]
-    name = f"{lora.id} {newest['id']}"
-    if newest["active"]:
-        return (f"lora resolve {lora.id}",)
-    if newest["status"] != "candidate":
-        return ()
-    if not any(one["status"] == "complete" for one in newest["evaluations"]):
-        return (f"lora eval grid {name}",)
-    if not any(one["verdict"] == "approved" for one in newest["reviews"]):
-        return (f"lora eval show {name}", f"lora eval approve {name}")
-    return (f"lora promote {name}",)
