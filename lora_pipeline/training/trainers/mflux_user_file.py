@@ -85,6 +85,8 @@ def _reason(path: str) -> str:
         return f"the recipe says {RECIPE[path]}"
     if path in PIPELINE:
         return "the pipeline sets it"
-    known = [f"{section}.{key}".lstrip(".") for section, keys in FREE.items() for key in keys]
-    near = did_you_mean(path, [*known, *RECIPE, *PIPELINE])
+    section, _, key = path.rpartition(".")
+    sisters = [one.rpartition(".") for one in (*RECIPE, *PIPELINE)]
+    known = [last for parent, _, last in sisters if parent == section]
+    near = did_you_mean(key, [*known, *FREE.get(section, ())])
     return "mflux does not know it" + (f"; did you mean {near}?" if near else "")

@@ -44,6 +44,9 @@ NAMES = {
 }  # fmt: skip
 
 
+UNKNOWN = "own.json: training_loop.batchsize is not used: mflux does not know it; did you mean batch_size?"
+
+
 @pytest.fixture
 def program(tmp_path: Path) -> Mflux:
     return make_mflux(tmp_path / "trainers")
@@ -241,7 +244,7 @@ def test_the_users_own_file_is_honoured_and_conflicts_are_named(
                 "guidance": 2.5,
                 "seed": 1,
                 "data": "/elsewhere",
-                "training_loop": {"timestep_low": 3, "grid": 2},
+                "training_loop": {"timestep_low": 3, "batchsize": 2},
                 "lora_layers": {
                     "targets": [{"module_path": "cap_embedder.1", "rank": 99, "alpha": 1}]
                 },
@@ -256,7 +259,7 @@ def test_the_users_own_file_is_honoured_and_conflicts_are_named(
     assert [warning for warning in plan.warnings if warning.startswith("own.json")] == [
         "own.json: seed is not used: the recipe says seed",
         "own.json: data is not used: the pipeline sets it",
-        "own.json: training_loop.grid is not used: mflux does not know it",
+        UNKNOWN,
     ]
 
 
