@@ -301,7 +301,7 @@ def _continued(
         for one in complete
         if not whole
     ]
-    choices = unfinished if again else (whole or unfinished)
+    choices = unfinished if again else [*whole, *unfinished]
     newest = max(choices, key=lambda one: (one.record.created_at, one.record_id), default=None)
     return newest, [] if again else lost
 
