@@ -44,7 +44,10 @@ NAMES = {
 }  # fmt: skip
 
 
-UNKNOWN = "own.json: training_loop.batchsize is not used: mflux does not know it; did you mean batch_size?"
+UNKNOWN = (
+    "own.json: training_loop.batchsize is not used: "
+    "mflux does not know it; did you mean batch_size?"
+)
 
 
 @pytest.fixture
