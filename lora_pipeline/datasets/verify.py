@@ -54,7 +54,7 @@ def verify_manifest(workspace: Workspace, manifest: Manifest, where: str) -> Ver
             unit="images",
         )
     )
-    expected, findings = _content(manifest, where)
+    expected, findings = content_findings(manifest, where)
     findings += _repeated(manifest, where)
     for item, proof in zip(manifest.items, proofs, strict=True):
         finding = _judge(item, proof)
@@ -64,7 +64,11 @@ def verify_manifest(workspace: Workspace, manifest: Manifest, where: str) -> Ver
     return Verification(len(proofs), pointers, expected, tuple(findings))
 
 
-def _content(manifest: Manifest, where: str) -> tuple[str, list[Finding]]:
+def content_findings(manifest: Manifest, where: str) -> tuple[str, list[Finding]]:
+    """Return the hash that a manifest should state, and what is wrong with the one it states.
+
+    Needs no image: a build machine can tell a manifest that was edited by hand.
+    """
     rebuild = f"lora dataset build {manifest.id}"
     try:
         expected = hash_of_manifest(manifest)
