@@ -44,11 +44,13 @@ class Report:
 
 
 _COLOURS = {
+    "ok": "green",
     "pass": "green",
     "fail": "red",
     "error": "red",
     "refused": "red",
     "not proven": "yellow",
+    "warn": "yellow",
     "warning": "yellow",
 }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lora_pipeline.cli.options import shared_options, writing_options
-from lora_pipeline.cli.output import Report, counted
+from lora_pipeline.cli.output import Report, Table, counted
 from lora_pipeline.cli.session import Session
 
 if TYPE_CHECKING:
@@ -116,3 +116,90 @@ def _lora_words(lora: dict[str, Any]) -> str:
     off = "" if lora["enabled"] else " · switched off"
     releases = " · ".join(f"{count} {state}" for state, count in lora["releases"].items())
     return f"{lora['id']}  {active}{off}  {releases}".rstrip()
+
+
+@click.group()
+def config() -> None:
+    """Explain the settings in force."""
+
+
+@config.command()
+@click.argument("key", required=False)
+@shared_options
+@click.pass_obj
+def explain(session: Session, key: str | None) -> None:
+    """Show every setting, its value, and its source.
+
+    The order, strongest first: a flag of the command, environment variable, config/local.json,
+    config/pipeline.yaml, default. Reads only. Exits with 0, with 3 when there is no such
+    setting.
+
+    \b
+    lora config explain trainers
+    """
+    from lora_pipeline.operations.config_explain import explain_config
+
+    session.run(explain_config, _config_text, key)
+
+
+def _config_text(result: Result) -> Report:
+    settings = result.data["settings"]
+    if len(settings) == 1:
+        return _one_setting(settings[0])
+    rows = [(one["key"], _value(one["value"]), one["source"]) for one in settings]
+    return Report(
+        headline=result.reasoning, tables=[Table(columns=("setting", "value", "from"), rows=rows)]
+    )
+
+
+def _one_setting(setting: dict[str, Any]) -> Report:
+    places = [*([setting["variable"]] if setting["variable"] else []), *setting["files"]]
+    return Report(
+        headline=f"{setting['key']} = {_value(setting['value'])}",
+        rows=[
+            ("what", setting["summary"]),
+            ("from", setting["source"]),
+            ("default", _value(setting["default"])),
+            ("set it in", " or ".join(places)),
+        ],
+    )
+
+
+def _value(value: object) -> str:
+    return "not set" if value is None else str(value)
+
+
+@click.command()
+@shared_options
+@click.pass_obj
+def doctor(session: Session) -> None:
+    """Check this machine and this workspace.
+
+    Looks at Python, Git, disks, the store, locks, what interrupted writes left, trainers,
+    renderers and packages that are known to be bad; writes nothing. Works outside a workspace
+    too. Exits with 0, with 1 when something fails.
+
+    \b
+    lora doctor --json
+    """
+    from lora_pipeline.foundation.errors import SettingsError, WorkspaceNotFoundError
+    from lora_pipeline.operations.doctor import check_health
+
+    try:
+        workspace, problem = session.open_workspace(), None
+    except (SettingsError, WorkspaceNotFoundError) as error:
+        workspace, problem = None, error
+    session.show(check_health(workspace, problem=problem), _doctor_text)
+
+
+def _doctor_text(result: Result) -> Report:
+    checks = result.data["checks"]
+    width = max(len(check["name"]) for check in checks) + 2
+    rows = []
+    for check in checks:
+        words = f"{check['name']:{width}}{check['message']}"
+        if check["fix"] and check["state"] != "ok":
+            words += f"\n{'':{width}}{check['fix']}"
+        rows.append((check["state"], words))
+    headline = result.refusal.message if result.refusal else result.reasoning
+    return Report(headline=headline, rows=rows)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,23 @@ def repository_root(folder: Path) -> Path | None:
 
 def configured_email(folder: Path) -> str | None:
     """Return Git's ``user.email`` as it holds in ``folder``."""
+    return setting(folder, "user.email")
+
+
+def version() -> tuple[int, ...] | None:
+    """Return the version of Git, or None when it is not installed."""
     try:
-        done = _git(folder, "config", "--get", "user.email")
+        done = _git(Path.cwd(), "version")
+    except ProgramNotFoundError:
+        return None
+    found = re.search(r"\d+(\.\d+)+", done.stdout)
+    return tuple(map(int, found.group().split("."))) if found else None
+
+
+def setting(folder: Path, key: str) -> str | None:
+    """Return a value of Git's configuration as it holds in ``folder``."""
+    try:
+        done = _git(folder, "config", "--get", "--", key)
     except ProgramNotFoundError:
         return None
     return done.stdout.strip() or None
@@ -93,6 +109,15 @@ def head(folder: Path) -> str | None:
     except ProgramNotFoundError:
         return None
     return done.stdout.strip() if done.status == 0 else None
+
+
+def head_time(folder: Path) -> int | None:
+    """Return when HEAD was committed, in seconds since 1970, or None when there is none."""
+    try:
+        done = _git(folder, "log", "-1", "--format=%ct")
+    except ProgramNotFoundError:
+        return None
+    return int(done.stdout) if done.status == 0 and done.stdout.strip() else None
 
 
 def file_at(folder: Path, revision: str, path: Path) -> bytes | None:
@@ -193,6 +218,29 @@ def mailmap(folder: Path, addresses: Iterable[str]) -> dict[str, str]:
         return {}
     found = [line.rpartition("<")[2].rstrip(">") for line in done.stdout.splitlines()]
     return {old: new for old, new in zip(asked, found, strict=True) if old != new}
+
+
+def words_at_tips(folder: Path, pattern: str) -> set[str]:
+    """Return every match of an extended regular expression at the tip of any branch or tag.
+
+    Stashes and remote branches count as well; binary files do not.
+
+    Raises:
+        RepositoryError: When Git cannot say, though there is a repository.
+    """
+    root = repository_root(folder)
+    if root is None:
+        return set()
+    refs = _checked(root, "for-each-ref", "--format=%(objectname)").stdout.split()
+    # An unborn branch has no tip; a detached HEAD is no branch.
+    tips = sorted({*refs, *filter(None, [head(root)])})
+    found: set[str] = set()
+    for start in range(0, len(tips), 100):
+        done = _git(root, "grep", "-hoIE", "-e", pattern, *tips[start : start + 100], "--")
+        if done.status not in (0, 1):
+            raise RepositoryError(f"git grep failed: {_reason(done.stderr)}")
+        found |= set(done.stdout.split())
+    return found
 
 
 def ignored(folder: Path, path: Path) -> bool:

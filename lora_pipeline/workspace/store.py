@@ -6,7 +6,9 @@ that names it cannot mean anything else. The store is a local folder.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +93,11 @@ class ObjectStore:
 
 def _is_whole(path: Path, sha256: str) -> bool:
     # A damaged object is replaced by whoever brings its bytes again.
-    return path.is_file() and sha256_of_file(path) == sha256
+    whole = path.is_file() and sha256_of_file(path) == sha256
+    if whole:
+        with contextlib.suppress(OSError):
+            os.utime(path)  # young again: who brings it is about to name it
+    return whole
 
 
 def open_store(workspace: Workspace) -> ObjectStore:

@@ -1,0 +1,113 @@
+"""lora store: look after weights and evaluation images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from lora_pipeline.cli.options import shared_options, writing_options
+from lora_pipeline.cli.output import Report, counted, size_text
+from lora_pipeline.cli.session import Session
+
+if TYPE_CHECKING:
+    from lora_pipeline.foundation.result import Result
+
+
+@click.group()
+def store() -> None:
+    """Look after weights and evaluation images."""
+
+
+@store.command()
+@shared_options
+@click.pass_obj
+def status(session: Session) -> None:
+    """Say what the store holds and what is not here.
+
+    Reads the store and the records; writes nothing. Exits with 0.
+
+    \b
+    lora store status
+    """
+    from lora_pipeline.operations.store import show_store
+
+    session.run(show_store, _status_text)
+
+
+@store.command()
+@shared_options
+@click.pass_obj
+def verify(session: Session) -> None:
+    """Hash every object again.
+
+    Reads the whole store; writes nothing. Exits with 0, with 1 when an object is damaged.
+
+    \b
+    lora store verify
+    """
+    from lora_pipeline.operations.store import verify_store
+
+    session.run(verify_store, _verify_text)
+
+
+@store.command()
+@click.option("--yes", is_flag=True, help="Delete them; without it they are only listed.")
+@click.option(
+    "--older-than",
+    type=click.IntRange(min=0),
+    default=24,
+    show_default=True,
+    metavar="HOURS",
+    help="Leave what is younger.",
+)
+@writing_options
+@click.pass_obj
+def gc(session: Session, yes: bool, older_than: int) -> None:
+    """List what nothing names; delete it with --yes.
+
+    An object stays when a record, a run, a branch, a tag or a stash names it, and when it is
+    young. Exits with 0.
+
+    \b
+    lora store gc --yes
+    """
+    from lora_pipeline.operations.store import collect_garbage
+
+    session.run(collect_garbage, _gc_text, confirmed=yes, older_than_hours=older_than)
+
+
+def _status_text(result: Result) -> Report:
+    data = result.data
+    rows = [("folder", str(data["root"]))]
+    if data["missingCount"]:
+        first = data["missing"][0]
+        count = counted(data["missingCount"], "object")
+        example = f"such as {first['sha256'][:12]}… of {first['namedBy']}"
+        rows.append(("not here", f"{count}, {example}"))
+    size = size_text(data["bytes"])
+    return Report(headline=f"{counted(data['objects'], 'object')} · {size}", rows=rows)
+
+
+def _verify_text(result: Result) -> Report:
+    damaged = result.data["damaged"]
+    rows = [("fail", f"{one['path']} holds {one['found'][:12] or 'nothing'}…") for one in damaged]
+    missing = result.data["missingCount"]
+    if missing:
+        rows.append(("not here", f"{counted(missing, 'object')} that records name"))
+    headline = result.refusal.message if result.refusal else result.reasoning
+    return Report(headline=headline, rows=rows)
+
+
+def _gc_text(result: Result) -> Report:
+    data = result.data
+    size = f" · {size_text(data['bytes'])}" if data["unnamed"] else ""
+    rows = []
+    if data["keptAsYoung"]:
+        rows.append(("kept", f"{counted(data['keptAsYoung'], 'object')} as too young to tell"))
+    return Report(headline=f"{result.reasoning}{size}", rows=rows, lines=_names(data["unnamed"]))
+
+
+def _names(names: list[str]) -> list[str]:
+    shown = [f"  {name}" for name in names[:10]]
+    return [*shown, f"  … and {len(names) - 10} more"] if len(names) > 10 else shown
