@@ -296,14 +296,22 @@ def _continued(
     ]
     whole = [one for one in complete if not lacking_cells(workspace, one.record)]
     lost = [
-        f"{len(lacking_cells(workspace, one.record))} images of evaluation {one.record_id} are "
-        "not in this store; it stays as it is, and a new one is made"
+        _lost(len(lacking_cells(workspace, one.record)), one.record_id)
         for one in complete
         if not whole
     ]
     choices = unfinished if again else [*whole, *unfinished]
     newest = max(choices, key=lambda one: (one.record.created_at, one.record_id), default=None)
     return newest, [] if again else lost
+
+
+def _lost(count: int, evaluation_id: str) -> str:
+    images = "1 image" if count == 1 else f"{count} images"
+    verb = "is" if count == 1 else "are"
+    return (
+        f"{images} of evaluation {evaluation_id} {verb} not in this store; "
+        "it stays as it is, and a new one is made"
+    )
 
 
 def _alike(
