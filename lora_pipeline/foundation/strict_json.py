@@ -142,11 +142,10 @@ def _pretty(value: Any) -> str:
 def _member(key: str, value: Any, flat: frozenset[str]) -> str:
     if key not in flat or not isinstance(value, list) or not value:
         return _pretty(value).replace("\n", "\n  ")
-    lines = [
-        "    " + json.dumps(one, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        for one in value
-    ]
-    return "[\n" + ",\n".join(lines) + "\n  ]"
+    # The comma stands in front: an element that is added at the end, where newer ids sort,
+    # is one line of a diff, and leaves the line before it as it was.
+    lines = [json.dumps(one, sort_keys=True, ensure_ascii=False, allow_nan=False) for one in value]
+    return "[\n     " + "\n    ,".join(lines) + "\n  ]"
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
