@@ -11,11 +11,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_pipeline.foundation.errors import ProgramNotFoundError, RepositoryError
+from lora_pipeline.foundation.errors import (
+    ProgramNotFoundError,
+    ProgramTimedOutError,
+    RepositoryError,
+)
 from lora_pipeline.foundation.process import Completed, child_environment, run
 
 # A list of paths on standard input: of any length, and none of them a pattern.
@@ -251,6 +256,30 @@ def ignored(folder: Path, path: Path) -> bool:
         return False
 
 
+def clone(url: str, folder: Path) -> None:
+    """Clone the newest state of a repository into a new folder.
+
+    It asks first whether the repository can be reached, which is known in seconds.
+
+    Raises:
+        RepositoryError: When it cannot be reached, or Git says no. Nothing is left of it.
+        ProgramTimedOutError: When it takes longer than half an hour.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _checked(folder.parent, "ls-remote", "--quiet", "--", url, "HEAD", timeout_s=30)
+    except (RepositoryError, ProgramTimedOutError) as error:
+        raise RepositoryError(f"cannot reach {url} ({error.message})") from error
+    partial = folder.with_name(f".{folder.name}-{os.getpid()}")
+    try:
+        _checked(
+            folder.parent, "clone", "--quiet", "--depth=1", "--", url, str(partial), timeout_s=1800
+        )
+        partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def _committable(folder: Path, paths: Sequence[Path]) -> list[str]:
     """Return the paths that a commit can hold, relative to ``folder``.
 
@@ -294,9 +323,15 @@ def _parse_past(words: Sequence[str]) -> dict[str, Past]:
     return {path: Past(tuple(found), authors[path]) for path, found in blobs.items()}
 
 
-def _checked(folder: Path, *arguments: str, stdin: bytes = b"", asks: bool = False) -> Completed:
+def _checked(
+    folder: Path,
+    *arguments: str,
+    stdin: bytes = b"",
+    asks: bool = False,
+    timeout_s: float | None = None,
+) -> Completed:
     try:
-        done = _git(folder, *arguments, stdin=stdin, asks=asks)
+        done = _git(folder, *arguments, stdin=stdin, asks=asks, timeout_s=timeout_s)
     except ProgramNotFoundError as error:
         raise RepositoryError("git is not installed", hint="install git") from error
     if done.status != 0:
@@ -321,14 +356,20 @@ def _hint(said: str) -> str | None:
     return None
 
 
-def _git(folder: Path, *arguments: str, stdin: bytes = b"", asks: bool = False) -> Completed:
+def _git(
+    folder: Path,
+    *arguments: str,
+    stdin: bytes = b"",
+    asks: bool = False,
+    timeout_s: float | None = None,
+) -> Completed:
     signing = {name: os.environ[name] for name in _SIGNING if name in os.environ}
     own = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
     return run(
         ["git", "-c", "core.quotePath=false", *arguments],
         cwd=folder,
         environment=child_environment(signing | own),
-        timeout_s=600 if asks else 120,
+        timeout_s=timeout_s or (600 if asks else 120),
         stdin=stdin,
         keeps_terminal=asks,
     )
