@@ -268,11 +268,16 @@ def install(temporary: Path, path: Path) -> None:
 
 def _make_folder(folder: Path) -> set[Path]:
     """Make a folder and return those whose entries must be forced to disk."""
-    changed, missing = {folder}, folder
-    while not missing.is_dir() and missing != missing.parent:
-        missing = missing.parent
-        changed.add(missing)
-    folder.mkdir(parents=True, exist_ok=True)
+    changed = {folder}
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        changed |= _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+    else:
+        changed.add(folder.parent)
     return changed
 
 

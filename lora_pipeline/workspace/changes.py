@@ -102,8 +102,9 @@ class Changes:
             StorageError: When the disk refuses. What was written before stays; the command,
                 run again, completes it.
         """
-        if self.workspace.dry_run or not self.paths:
-            return self.paths
+        paths = self.paths
+        if self.workspace.dry_run or not paths:
+            return paths
         timeout_s = self.workspace.settings.number("lock.timeoutSeconds")
         with workspace_lock(self.workspace.runtime, timeout_s=timeout_s), files.disk_refusals():
             for write in self._records:
@@ -116,4 +117,4 @@ class Changes:
             for path, _ in self._removals:
                 path.unlink(missing_ok=True)
                 files.fsync_folder(path.parent)
-        return self.paths
+        return paths
