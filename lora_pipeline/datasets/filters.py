@@ -38,18 +38,20 @@ class Filter(Generic[T]):
     hint: Callable[[Sequence[T]], str | None] = lambda _: None
 
 
-def _offer(
-    wanted: tuple[str, ...], offered: Callable[[T], Iterable[str]]
-) -> Callable[[Sequence[T]], str | None]:
-    def hint(items: Sequence[T]) -> str | None:
-        there = sorted({word for item in items for word in offered(item) if word})
-        nears = [did_you_mean(word, there) for word in wanted if word not in there]
-        near = next((word for word in nears if word), None)
+def _offer(wanted: Sequence[str], offered: Iterable[str]) -> str | None:
+    there = sorted({word for word in offered if word})
+    for word in wanted:
+        if word in there:
+            continue
+        # A tag of the same group is nearer than one that is only spelled alike.
+        group, colon, value = word.partition(":")
+        values = [one.partition(":")[2] for one in there if colon and one.startswith(f"{group}:")]
+        near = did_you_mean(value, values) if values else did_you_mean(word, there)
         if near:
-            return f"did you mean {near}?"
-        return "there are: " + ", ".join(there[:8]) if there else None
-
-    return hint
+            return f"did you mean {group}:{near}?" if values else f"did you mean {near}?"
+        if values:
+            return "there are: " + ", ".join(f"{group}:{value}" for value in values[:8])
+    return "there are: " + ", ".join(there[:8]) if there else None
 
 
 def candidate_filters(rule: Selection) -> list[Filter[Candidate]]:
@@ -79,7 +81,7 @@ def pick_filters(rule: Selection) -> list[Filter[Pick]]:
                 f"tag {joined}",
                 asked=True,
                 judge=lambda pick: _tags(pick, rule),
-                hint=_offer(rule.tags, lambda pick: pick.tags),
+                hint=lambda picks: _offer(rule.tags, (tag for one in picks for tag in one.tags)),
             )
         )
     if rule.not_tags:
@@ -129,9 +131,7 @@ def _one_of(
             f"{word} {' or '.join(wanted)}",
             asked=True,
             judge=judge,
-            hint=_offer(
-                wanted, lambda candidate: [value(candidate.spec)] if candidate.spec else []
-            ),
+            hint=lambda items: _offer(wanted, (value(one.spec) for one in items if one.spec)),
         )
     ]
 
@@ -152,8 +152,8 @@ def _checkpoint(wanted: tuple[str, ...]) -> list[Filter[Candidate]]:
             f"checkpoint {' or '.join(wanted)}",
             asked=True,
             judge=judge,
-            hint=_offer(
-                wanted, lambda candidate: [candidate.spec.checkpoint_id] if candidate.spec else []
+            hint=lambda items: _offer(
+                wanted, (one.spec.checkpoint_id for one in items if one.spec)
             ),
         )
     ]
@@ -177,8 +177,7 @@ def _status_hint(candidates: Sequence[Candidate], status: str) -> str | None:
     waiting = sum(1 for one in candidates if one.asset.versions[-1].status == "review")
     if status == "approved" and waiting:
         return f"lora asset approve --status review, when somebody looked at them ({waiting} wait)"
-    there = sorted({version.status for one in candidates for version in one.asset.versions})
-    return "there are: " + ", ".join(there) if there else None
+    return _offer((), (version.status for one in candidates for version in one.asset.versions))
 
 
 def _tags(pick: Pick, rule: Selection) -> Reason | None:

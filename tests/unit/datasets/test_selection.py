@@ -186,6 +186,7 @@ def test_an_empty_selection_names_the_filter_and_counts_all_before_it() -> None:
         ({"asset_types": ("ui_icn",)}, "did you mean ui_icon?"),
         ({"tags": ("style:flt",)}, "did you mean style:flat?"),
         ({"tags": ("size:huge",)}, "there are: style:flat"),
+        ({"tags": ("style:neon",)}, "there are: style:flat"),
         ({"status": "draft"}, "there are: approved"),
     ],
 )
