@@ -33,7 +33,7 @@ from lora_pipeline.training.trainers.offline import OFFLINE
 from lora_pipeline.workspace.settings import Settings
 
 _SETUP = "lora setup mflux"
-_PROGRAM = "mflux-train"
+PROGRAM = "mflux-train"
 # The training's bar has no label; bars of downloads have one.
 _BAR = re.compile(r"^\s*\d+%\|[^|]*\|\s*(\d+)/(\d+)\s+\[")
 _VERSION = "import importlib.metadata as m; print(m.version('mflux'))"
@@ -100,7 +100,7 @@ class MfluxTrainer:
             trainer=self.name,
             trainer_version=version,
             files=(PlannedFile("train.json", _json(document)),),
-            argv=(str(program or _PROGRAM), "--config", str(request.run_folder / "train.json")),
+            argv=(str(program or PROGRAM), "--config", str(request.run_folder / "train.json")),
             cwd=request.run_folder,
             environment=dict(OFFLINE),
             expected_output=f"output/{request.output_name}.safetensors",
@@ -149,7 +149,7 @@ def find_program(settings: Settings) -> Path | None:
     """Return mflux-train: the one that the settings name, else the one on the PATH."""
     named = settings.text("trainers.mflux.program")
     if named is None:
-        found = shutil.which(_PROGRAM)
+        found = shutil.which(PROGRAM)
         return Path(found) if found else None
     path = Path(named).expanduser()
     return path.absolute() if path.is_file() and os.access(path, os.X_OK) else None
