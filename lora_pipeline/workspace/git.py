@@ -184,6 +184,22 @@ def past_of(
     return _parse_past(done.stdout.split("\0"))
 
 
+def listed(folder: Path, pathspecs: Sequence[str], *, tracked: bool = True) -> list[str]:
+    """Return the files of the work tree that match, from its top.
+
+    Args:
+        folder: Any folder of the work tree.
+        pathspecs: Git pathspecs, relative to ``folder``.
+        tracked: Those that Git keeps; else those that it neither keeps nor ignores.
+    """
+    which = ["--cached"] if tracked else ["--others", "--exclude-standard"]
+    try:
+        done = _git(folder, "ls-files", *which, "--full-name", "-z", "--", *pathspecs)
+    except ProgramNotFoundError:
+        return []
+    return sorted(filter(None, done.stdout.split("\0"))) if done.status == 0 else []
+
+
 def blob_bytes(folder: Path, blob: str) -> bytes:
     """Return a content by its blob id.
 

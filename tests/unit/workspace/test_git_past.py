@@ -102,3 +102,14 @@ def test_a_clone_without_the_older_history_says_so(folder: Path, tmp_path: Path)
 
     assert repository.is_shallow(clone)
     assert not repository.is_shallow(folder)
+
+
+def test_files_are_listed_by_whether_git_keeps_them(folder: Path) -> None:
+    put(folder, "b.json", "untracked")
+    put(folder, "c.txt", "ignored")
+    (folder / ".gitignore").write_text("*.txt\n")
+
+    assert repository.listed(folder, ["*.json", "*.txt"]) == ["data/shared/reviews/a.json"]
+    assert repository.listed(folder, ["*.json", "*.txt"], tracked=False) == [
+        "data/shared/reviews/b.json"
+    ]
