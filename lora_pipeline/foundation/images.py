@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,10 +111,12 @@ class ImageWorker:
 
     Args:
         limits: How much one image may cost.
+        program: The child's command line, when it is another one than ours.
     """
 
-    def __init__(self, limits: ImageLimits | None = None) -> None:
+    def __init__(self, limits: ImageLimits | None = None, *, program: Sequence[str] = ()) -> None:
         self.limits = limits or ImageLimits()
+        self._program = tuple(program) or tuple(own_program(_WORKER))
         self._child: Conversation | None = None
 
     def __enter__(self) -> ImageWorker:
@@ -202,17 +205,21 @@ class ImageWorker:
         return reply
 
     def _reply(self, line: bytes, shown: str) -> bytes:
-        if self._child is None:
-            self._child = Conversation(own_program(_WORKER), environment=own_environment())
-        try:
-            reply = self._child.ask(line, timeout_s=self.limits.timeout_s)
-        except ProgramTimedOutError as error:
-            self._child = None
-            raise _refused(shown, f"was not decoded within {self.limits.timeout_s:g} s") from error
-        if reply is None:
+        # A child may have died for a reason of its own; an image that kills a second, fresh
+        # one is what killed it.
+        for _ in range(2):
+            if self._child is None:
+                self._child = Conversation(self._program, environment=own_environment())
+            try:
+                reply = self._child.ask(line, timeout_s=self.limits.timeout_s)
+            except ProgramTimedOutError as error:
+                self._child = None
+                reason = f"was not decoded within {self.limits.timeout_s:g} s"
+                raise _refused(shown, reason) from error
+            if reply is not None:
+                return reply
             self.close()
-            raise _refused(shown, "made the decoder crash")
-        return reply
+        raise _refused(shown, "made the decoder crash")
 
 
 def require_image_file(path: Path, *, name: str | None = None, limits: ImageLimits) -> Sniffed:

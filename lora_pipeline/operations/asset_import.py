@@ -280,10 +280,11 @@ def _done(
 ) -> Result:
     count = len(found.assets)
     nouns = "asset" if count == 1 else "assets"
+    there = ": every image is there already" if found.there and not found.bad else ""
     reasoning = (
         f"Imported {count} {nouns} into {scope.project_id} for review"
         if count
-        else f"Imported nothing into {scope.project_id}: every image is there already"
+        else f"Imported nothing into {scope.project_id}{there}"
     )
     suggestions = (
         ["lora asset list --status review", "lora asset approve --status review"] if count else []
