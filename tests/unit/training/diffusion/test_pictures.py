@@ -1,0 +1,40 @@
+"""Images become tensors of the size that they are trained at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch")
+
+from lora_pipeline.training.diffusion.pictures import read_picture  # noqa: E402
+
+pytestmark = pytest.mark.train
+
+
+def test_an_image_of_the_right_size_is_not_touched(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), (255, 0, 128)).save(tmp_path / "a.png")
+
+    picture = read_picture(tmp_path / "a.png", (64, 64))
+
+    assert picture.shape == (3, 64, 64)
+    assert picture[:, 0, 0].tolist() == pytest.approx([1.0, -1.0, 128 / 127.5 - 1], abs=1e-6)
+
+
+def test_a_wide_image_is_cut_around_its_middle(tmp_path: Path) -> None:
+    image = Image.new("RGB", (300, 100), (0, 0, 0))
+    image.paste((255, 255, 255), (100, 0, 200, 100))
+    image.save(tmp_path / "a.png")
+
+    picture = read_picture(tmp_path / "a.png", (32, 32))
+
+    assert picture.shape == (3, 32, 32)
+    assert float(picture.mean()) > 0.95
+
+
+def test_height_and_width_are_not_mixed_up(tmp_path: Path) -> None:
+    Image.new("RGB", (100, 50)).save(tmp_path / "a.png")
+
+    assert read_picture(tmp_path / "a.png", (64, 32)).shape == (3, 32, 64)
