@@ -20,8 +20,8 @@ from lora_pipeline.foundation.process import Supervised, child_environment, run
 
 Say = Callable[[str], None]
 MARKER = "installed.json"
-_PIP = ("-m", "pip", "install", "--disable-pip-version-check", "--no-input",
-        "--retries", "1", "--timeout", "15")  # fmt: skip
+_INSTALL = ("install", "--disable-pip-version-check", "--no-input", "--retries", "1",
+            "--timeout", "15")  # fmt: skip
 _NO_NETWORK = re.compile(
     r"NewConnectionError|Failed to establish a new connection|name resolution|Connection refused"
     r"|Network is unreachable|ConnectTimeout|Max retries exceeded|ProxyError"
@@ -91,9 +91,9 @@ class Environment:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             say(f"making an environment at {self.venv}")
-            self._make(base)
+            pip = self._make(base)
             for step in steps:
-                self._install(step, cwd=cwd, say=say)
+                self._install(pip, step, cwd=cwd, say=say)
             files.write_atomic(self.folder / MARKER, strict_json.dumps(dict(facts())))
         except BaseException:
             self.remove()
@@ -104,22 +104,34 @@ class Environment:
         (self.folder / MARKER).unlink(missing_ok=True)
         shutil.rmtree(self.venv, ignore_errors=True)
 
-    def _make(self, base: Path) -> None:
-        done = run([str(base), "-m", "venv", str(self.venv)], timeout_s=300)
+    def _make(self, base: Path) -> list[str]:
+        """Make it and return how pip is called for it.
+
+        The pip of ``base`` installs into it, which spares each environment a copy; a Python
+        without pip gives the environment its own.
+        """
+        lent = run([str(base), "-m", "pip", "--version"], timeout_s=60).status == 0
+        extra = ["--without-pip"] if lent else []
+        done = run([str(base), "-m", "venv", *extra, str(self.venv)], timeout_s=300)
         if done.status != 0:
             words = (done.stderr or done.stdout).strip().splitlines()
             raise TrainerUnavailableError(
                 f"{base} cannot make an environment: {words[-1] if words else 'no message'}",
                 hint="install its venv module (python3-venv), or name another with --python",
             )
+        if lent:
+            return [str(base), "-m", "pip", "--python", str(self.python)]
+        return [str(self.python), "-m", "pip"]
 
-    def _install(self, what: Sequence[str], *, cwd: Path | None, say: Say) -> None:
+    def _install(
+        self, pip: Sequence[str], what: Sequence[str], *, cwd: Path | None, say: Say
+    ) -> None:
         say(f"pip install {' '.join(what)}")
         # Mirrors and indexes are set in variables, and pip is who needs them.
         mirrors = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
         said: list[str] = []
         with Supervised(
-            [str(self.python), *_PIP, *what],
+            [*pip, *_INSTALL, *what],
             cwd=cwd or self.folder,
             environment=child_environment(mirrors),
         ) as running:
