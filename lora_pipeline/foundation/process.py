@@ -273,6 +273,9 @@ class Supervised:
                 self._lines.put(OutputLine(name, text))
 
 
+_END_GRACE_S = 5.0
+
+
 class Conversation:
     """A child of ours that answers one JSON line for each line it is given.
 
@@ -332,6 +335,9 @@ class Conversation:
             ) from error
         if reply is None:
             self._replies.put(None)  # it stays ended for whoever asks next
+            # Its output ends a moment before it does; whoever asks for its status wants the end.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=_END_GRACE_S)
         return reply
 
     def status(self) -> int | None:
