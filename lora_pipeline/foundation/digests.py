@@ -40,11 +40,12 @@ def digest_file(path: Path) -> FileDigest:
     import xxhash  # imported late: start-up of reading commands stays light
 
     sha256, xxh3, size = hashlib.sha256(), xxhash.xxh3_128(), 0
-    buffer = bytearray(_BLOCK)
-    view = memoryview(buffer)
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         try:
+            # A small file needs no large buffer; clearing that would take longer than reading.
+            buffer = bytearray(min(_BLOCK, os.fstat(descriptor).st_size + 1))
+            view = memoryview(buffer)
             while count := _read_into(descriptor, buffer):
                 sha256.update(view[:count])
                 xxh3.update(view[:count])
