@@ -38,11 +38,8 @@ def hashed_document(
     Raises:
         RecordInvalidError: When an item lacks its SHA-256.
     """
-    seen = [_seen(item) for item in items]
-    # Two items of one digest come from other tools only; their order is fixed all the same.
-    seen.sort(key=lambda item: (item["sha256"], canonical_bytes(item)))
     return {
-        "items": seen,
+        "items": _in_order_of_digest([_seen(item) for item in items]),
         "normalization": normalization.to_dict(),
         "split": split_rule.to_dict(),
     }
@@ -73,6 +70,13 @@ def summarise(assets: Sequence[Asset], items: Sequence[Item]) -> ProvenanceSumma
             for license_, count in sorted(licenses.items())
         ),
     )
+
+
+def _in_order_of_digest(seen: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if len({item["sha256"] for item in seen}) == len(seen):
+        return sorted(seen, key=lambda item: str(item["sha256"]))
+    # Two items of one digest come from other tools only; their order is fixed all the same.
+    return sorted(seen, key=lambda item: (item["sha256"], canonical_bytes(item)))
 
 
 def _named(names: Iterable[str]) -> tuple[str, ...]:
