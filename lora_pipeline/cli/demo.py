@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def demo(session: Session, folder: Path, *, replace: bool, steps: int | None) -> None:
     """Run the whole pipeline on small art, for real.
 
-    Makes a studio's repository in FOLDER, imports and approves art, builds the manifest, trains
+    Makes a studio's repository in FOLDER/studio, imports and approves art, builds the manifest, trains
     a LoRA on this CPU, renders base against LoRA, is refused, gets a review, promotes, and
     catches a forged pointer. Takes a few minutes and needs the extra `train`. Nothing leaves
     this machine.
@@ -57,7 +57,7 @@ def demo(session: Session, folder: Path, *, replace: bool, steps: int | None) ->
                 "error": None,
                 "reasoning": "Ran the whole pipeline",
                 "warnings": [],
-                "suggestions": [f"lora --workspace {folder} status"],
+                "suggestions": [f"lora --workspace {root} status"],
                 "written": [],
                 "dryRun": False,
             }
@@ -101,7 +101,10 @@ class Teller:
 
     def pictures(self) -> list[str]:
         """Return the pictures that the demo left to look at."""
-        found = [self.root / "sheet.png", *sorted((self.root / "data").rglob("evals/*.webp"))]
+        found = [
+            self.root.parent / "sheet.png",
+            *sorted((self.root / "data").rglob("evals/*.webp")),
+        ]
         return [str(path) for path in found if path.is_file()]
 
     def _run(self, step: Step) -> None:
@@ -180,4 +183,6 @@ def _close(folder: Path, pictures: list[str], seconds: float) -> None:
     click.echo("\nLook at what came out: base on the left, the LoRA beside it.")
     for picture in pictures:
         click.echo(f"  {os.path.relpath(picture)}")
-    click.echo(f"\nnext  cd {folder}  ·  lora status  ·  lora show sticker_icons  ·  git log")
+    click.echo(
+        f"\nnext  cd {folder}/studio  ·  lora status  ·  lora show sticker_icons  ·  git log"
+    )

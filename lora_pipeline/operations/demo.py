@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_pipeline.foundation.errors import ArgumentInvalidError, FileMissingError
+from lora_pipeline.foundation.files import write_atomic
 from lora_pipeline.foundation.resources import resource
+from lora_pipeline.foundation.strict_json import dumps
+from lora_pipeline.workspace.settings import LOCAL_FILE
 
 PROJECT = "neon_city"
 ARTIST = "mira@neon.example"
@@ -60,18 +63,21 @@ class Chapter:
 
 
 def prepare_folder(folder: Path, *, replace: bool) -> Path:
-    """Make an empty folder for the demo, with the art beside the workspace, and return it.
+    """Lay out a machine as a studio has it, and return the folder of the workspace to be.
+
+    ``art/`` is what the artists delivered, ``models/`` the machine's base models, ``studio/``
+    the repository, with this machine's own settings and nothing else in it yet.
 
     Args:
-        folder: Where the demo's workspace goes.
+        folder: Where all of it goes.
         replace: Whether an earlier demo there may be removed.
 
     Raises:
         ArgumentInvalidError: When something else is there.
         FileMissingError: When the package came without its demo files.
     """
-    art = resource("data", "demo", "art")
-    if not art.is_dir() or not checkpoint_folder().is_dir():
+    art, checkpoint = resource("data", "demo", "art"), resource("data", "demo", "checkpoint")
+    if not art.is_dir() or not checkpoint.is_dir():
         raise FileMissingError("this installation came without the demo's files")
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARKER).is_file():
@@ -84,15 +90,13 @@ def prepare_folder(folder: Path, *, replace: bool) -> Path:
                 f"{folder} holds an earlier demo", hint=f"lora demo {folder} --replace"
             )
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    studio = folder / "studio"
+    (studio / "config").mkdir(parents=True)
     (folder / MARKER).write_text("made by lora demo; lora demo --replace removes it\n")
-    shutil.copytree(art, folder / "incoming")
-    return folder
-
-
-def checkpoint_folder() -> Path:
-    """Return the base model that ships with the package."""
-    return resource("data", "demo", "checkpoint")
+    shutil.copytree(art, folder / "art")
+    shutil.copytree(checkpoint, folder / "models" / "icons64")
+    write_atomic(studio / LOCAL_FILE, dumps({"paths": {"checkpointsRoot": "../models"}}))
+    return studio
 
 
 def story(*, steps: int | None = None) -> tuple[Chapter, ...]:
@@ -124,7 +128,7 @@ def _studio() -> Chapter:
             Step(_by(LEAD, "project", "create", PROJECT, "--name", "Neon City")),
             Step(
                 _by(
-                    LEAD, "checkpoint", "add", "icons64", "--path", str(checkpoint_folder()),
+                    LEAD, "checkpoint", "add", "icons64", "--path", "../models/icons64",
                     "--name", "Demo base for 64 px icons", "--asset-type", "ui_icon",
                     "--license", "Apache-2.0", "--commercial-loras", "yes",
                 ),
@@ -135,7 +139,7 @@ def _studio() -> Chapter:
 
 
 def _art() -> Chapter:
-    imported = ("asset", "import", "incoming", "--asset-type", "ui_icon", "--add-tags")
+    imported = ("asset", "import", "../art", "--asset-type", "ui_icon", "--add-tags")
     return Chapter(
         "Art comes in, and somebody looks at it",
         (
@@ -187,7 +191,7 @@ def _manifest() -> Chapter:
 
 
 def _training(steps: int | None) -> Chapter:
-    train = (
+    train: tuple[str, ...] = (
         "train", "--lora", "sticker_icons", "--dataset", "stickers", "--trainer", "diffusers",
         "--preset", "demo-64",
     )  # fmt: skip
@@ -215,7 +219,7 @@ def _evaluation() -> Chapter:
             Step(
                 _by(
                     ARTIST, "eval", "grid", "sticker_icons", "r1", "--suite", "demo_icon",
-                    "--png", "sheet.png",
+                    "--png", "../sheet.png",
                 )
             ),
         ),

@@ -17,9 +17,9 @@ STEPS = "40"
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that a short demo left behind."""
+    """The workspace that a short demo left behind."""
     pytest.importorskip("torch")
-    folder = tmp_path_factory.mktemp("demo") / "studio"
+    folder = tmp_path_factory.mktemp("demo") / "demo"
     answer = run_lora(
         ["demo", str(folder), "--steps", STEPS, "--json"],
         folder.parent,
@@ -28,11 +28,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert answer.exit_code == 0, answer.stdout + answer.stderr
     (folder / "answer.json").write_text(answer.stdout)
-    return folder
+    return folder / "studio"
 
 
 def test_demo_ends_every_step_as_it_says(demo: Path) -> None:
-    steps = json.loads((demo / "answer.json").read_text())["data"]["steps"]
+    steps = json.loads((demo.parent / "answer.json").read_text())["data"]["steps"]
     refused = [step["argv"][1] for step in steps if step["exitCode"] == 1]
 
     assert refused == ["promote", "promote", "validate"]
@@ -49,7 +49,7 @@ def test_demo_leaves_a_picture_in_git_and_weights_outside_of_it(demo: Path) -> N
 
     assert [path for path in tracked if path.endswith(".webp")]
     assert not [path for path in tracked if path.endswith(".safetensors")]
-    assert git(demo, "status", "--porcelain", "--", "data").strip() == ""
+    assert git(demo, "status", "--porcelain").strip() == ""
 
 
 def test_demo_refuses_a_folder_that_holds_something_else(tmp_path: Path) -> None:
