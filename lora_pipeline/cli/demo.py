@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 def demo(session: Session, folder: Path, *, replace: bool, steps: int | None) -> None:
     """Run the whole pipeline on small art, for real.
 
-    Makes a studio's repository in FOLDER/studio, imports and approves art, builds the manifest, trains
-    a LoRA on this CPU, renders base against LoRA, is refused, gets a review, promotes, and
-    catches a forged pointer. Takes a few minutes and needs the extra `train`. Nothing leaves
-    this machine.
+    Makes a studio's repository in FOLDER/studio, imports and approves art, builds the
+    manifest, trains a LoRA on this CPU, renders base against LoRA, is refused, gets a review,
+    promotes, and catches a forged pointer. Takes a few minutes and needs the extra `train`.
+    Nothing leaves this machine.
 
     Exits with 0, or with 3 when a step did not end as it must.
     """
