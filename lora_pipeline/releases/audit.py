@@ -121,10 +121,11 @@ class _Auditor:
             words = f"{pointer} is active, and no promotion is on record"
         else:
             words = f"{pointer} is active, the history says {expected or 'nothing is'}"
+        back = f"set activeReleaseId back to {expected}" if expected else "remove activeReleaseId"
         return self._error(
             "active_release_forged",
             words,
-            f"set activeReleaseId back, or lora promote {self.lora.id} {pointer or expected}",
+            f"{back}, or lora promote {self.lora.id} {pointer or expected}",
         )
 
     def _gate(self, release: Release, entry: HistoryEntry | None) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ computed by the product's own functions; only training and rendering are left ou
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 from collections.abc import Sequence
@@ -39,6 +40,7 @@ from lora_pipeline.evaluation.records import (
 from lora_pipeline.evaluation.reviews import sealed
 from lora_pipeline.evaluation.suites import read_suite
 from lora_pipeline.foundation.ids import new_ulid
+from lora_pipeline.operations.promote import promote_release
 from lora_pipeline.releases.records import Lora, Release
 from lora_pipeline.training.records import OutputFile, Recipe, Run
 from lora_pipeline.training.weights_file import read_header, tensor_sha256
@@ -57,6 +59,7 @@ TRAINER, KIM, ANA = "lee@studio.example", "kim@studio.example", "ana@studio.exam
 LORA, DATASET, CHECKPOINT, SUITE = "icons", "icons", "tiny", "tiny"
 CHECKPOINT_DIGEST = "sha256:" + "c" * 64
 SIZE = 16
+_SHEET = b"RIFF a picture that nobody looks at here"
 SUITE_YAML = """\
 id: tiny
 summary: Two prompts, for tests
@@ -296,10 +299,11 @@ def add_grid(
         renderer=RendererIdentity(name="drawn", version="1", fingerprint="sha256:" + "f" * 64),
         cells=cells,
         metrics=metrics,
-        sheet_sha256="e" * 64,
+        sheet_sha256=hashlib.sha256(_SHEET).hexdigest(),
     )
     evaluation = changed(evaluation, result_digest=result_digest(evaluation))
     changes = Changes(workspace)
+    changes.write_file(studio.path("evaluation", evaluation.id).with_suffix(".webp"), _SHEET)
     changes.create(evaluation, SCOPE, evaluation.id)
     changes.apply()
     return evaluation
@@ -354,6 +358,16 @@ def add_review(
     return review
 
 
+def make_active(studio: Studio, release_id: str = "r1", *, lora_id: str = LORA) -> Evaluation:
+    """Render, review and promote a release, commit everything, and return the evaluation."""
+    evaluation = add_grid(studio, release_id, lora_id=lora_id)
+    add_review(studio, evaluation)
+    result = promote_release(studio.as_(ANA), lora_id, release_id)
+    assert result.success, result.refusal
+    commit_all(studio.root, f"Promoted {release_id}")
+    return evaluation
+
+
 def edit(path: Path, old: str, new: str) -> None:
     """Change a file by hand, as somebody with an editor would; ``old`` must be there."""
     text = path.read_text(encoding="utf-8")
@@ -397,3 +411,12 @@ def _drawn(workspace: Workspace, cell: Cell, lift: int) -> Cell:
     Image.fromarray(pixels).save(target, format="PNG")
     sha256 = open_store(workspace).put_bytes(target.getvalue())
     return changed(cell, status="done", image_sha256=sha256)
+
+
+def active_studio(root: Path) -> Studio:
+    """Return a studio with r1 active and r2 a candidate, everything committed."""
+    studio = make_studio(root)
+    make_active(studio)
+    add_release(studio, "r2")
+    commit_all(root, "Another candidate")
+    return studio

@@ -1,0 +1,1 @@
+"""What ``lora validate`` looks at: every record once, and what records say of each other."""

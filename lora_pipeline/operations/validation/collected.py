@@ -1,0 +1,90 @@
+"""Every record of a workspace, read once and kept in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from lora_pipeline.foundation.record import Record
+from lora_pipeline.workspace.layout import SHARED, Scope
+from lora_pipeline.workspace.records import Loaded, RecordStore
+
+R = TypeVar("R", bound=Record)
+Key = tuple[str, Scope, str]
+
+
+class CollectedRecords(RecordStore):
+    """Records that were read before: the same door, without the disk behind it.
+
+    What could not be read is not in it; that it is there all the same is known by its key.
+
+    Args:
+        data_root: Where they were read.
+        loaded: The valid records.
+        broken: Keys of records whose file is not valid.
+    """
+
+    def __init__(
+        self, data_root: Path, loaded: Mapping[Key, Loaded[Any]], broken: Iterable[Key] = ()
+    ) -> None:
+        super().__init__(data_root)
+        self._loaded = dict(loaded)
+        self._broken = frozenset(broken)
+        self._by_kind: dict[tuple[str, Scope], list[str]] = {}
+        for kind, scope, record_id in sorted(self._loaded, key=lambda key: key[2]):
+            self._by_kind.setdefault((kind, scope), []).append(record_id)
+
+    def read(self, kind: type[R], scope: Scope, record_id: str) -> Loaded[R]:
+        """Return one record.
+
+        Raises:
+            RecordNotFoundError: When there is none that is valid.
+        """
+        found = self._loaded.get((kind.KIND, scope, record_id))
+        if found is None:
+            raise self._not_found(kind.KIND, scope, record_id)
+        return cast("Loaded[R]", found)
+
+    def find(self, kind: type[R], scopes: Iterable[Scope], record_id: str) -> Loaded[R]:
+        """Return the record of that id in the first of ``scopes`` that has it.
+
+        Raises:
+            RecordNotFoundError: When none has it.
+        """
+        tried = list(scopes)
+        for scope in tried:
+            if self.exists(kind, scope, record_id):
+                return self.read(kind, scope, record_id)
+        raise self._not_found(kind.KIND, tried[0], record_id)
+
+    def exists(self, kind: type[R], scope: Scope, record_id: str) -> bool:
+        """Return whether that record was read."""
+        return (kind.KIND, scope, record_id) in self._loaded
+
+    def named(self, kind: type[R], scopes: Iterable[Scope], record_id: str) -> bool:
+        """Return whether there is such a record, valid or not: its own error says the rest."""
+        keys = [(kind.KIND, scope, record_id) for scope in scopes]
+        return any(key in self._loaded or key in self._broken for key in keys)
+
+    def ids(self, kind: type[R], scope: Scope) -> list[str]:
+        """Return the ids of all records of a kind in a scope, sorted."""
+        return list(self._by_kind.get((kind.KIND, scope), ()))
+
+    def all(self, kind: type[R], scope: Scope) -> Iterator[Loaded[R]]:
+        """Yield every record of a kind in a scope, in the order of their ids."""
+        yield from (self.read(kind, scope, record_id) for record_id in self.ids(kind, scope))
+
+    def everywhere(self, kind: type[R]) -> Iterator[Loaded[R]]:
+        """Yield every record of a kind in every scope."""
+        for scope in self.scopes():
+            yield from self.all(kind, scope)
+
+    def scopes(self) -> list[Scope]:
+        """Return every scope that holds a record, the shared one first."""
+        projects = {key[1].project_id for key in (*self._loaded, *self._broken)} - {None}
+        return [SHARED, *(Scope(project_id) for project_id in sorted(map(str, projects)))]
+
+    def project_ids(self) -> list[str]:
+        """Return the ids of all projects, sorted."""
+        return [str(scope.project_id) for scope in self.scopes() if scope.project_id]

@@ -1,0 +1,123 @@
+"""What records say of themselves: digests that must be those of their content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lora_pipeline.datasets.records import Manifest
+from lora_pipeline.datasets.verify import content_findings
+from lora_pipeline.evaluation.finishing import sheet_path
+from lora_pipeline.evaluation.grid import problems_of_grid
+from lora_pipeline.evaluation.records import Evaluation, Review
+from lora_pipeline.evaluation.reviews import is_unchanged
+from lora_pipeline.foundation.digests import sha256_of_file
+from lora_pipeline.foundation.files import unsafe_reason
+from lora_pipeline.foundation.findings import Finding
+from lora_pipeline.operations.validation.collected import CollectedRecords
+from lora_pipeline.releases.record_past import RecordPast
+from lora_pipeline.releases.records import Lora
+from lora_pipeline.workspace.records import Loaded
+from lora_pipeline.workspace.root import Workspace
+
+_ASSETS_ROOT = "assetsRoot:"
+
+
+def content_of_records(
+    workspace: Workspace, records: CollectedRecords, past: RecordPast
+) -> Iterator[Finding]:
+    """Yield manifests, grids and reviews that were changed after they were made."""
+    for manifest in records.everywhere(Manifest):
+        where = workspace.relative(manifest.path)
+        yield from content_findings(manifest.record, where)[1]
+        yield from _item_paths(manifest.record, where)
+    for evaluation in records.everywhere(Evaluation):
+        yield from _grid(workspace, evaluation)
+    for review in records.everywhere(Review):
+        yield from _review(workspace, past, review)
+    yield from _removed_reviews(workspace, records, past)
+    if past.shallow:
+        yield Finding(
+            "history_shallow",
+            "not_proven",
+            ".git",
+            "this clone lacks the older history, which shows whether a review was rewritten",
+            "git fetch --unshallow (fetch-depth: 0 in a CI checkout)",
+        )
+
+
+def _item_paths(manifest: Manifest, where: str) -> Iterator[Finding]:
+    for item in manifest.items:
+        reason = unsafe_reason(item.path.removeprefix(_ASSETS_ROOT))
+        if reason:
+            yield Finding(
+                "path_unsafe", "error", where, f"item {item.asset_id}: its path {reason}", ""
+            )
+
+
+def _grid(workspace: Workspace, loaded: Loaded[Evaluation]) -> Iterator[Finding]:
+    evaluation, where = loaded.record, workspace.relative(loaded.path)
+    name = f"{evaluation.lora_id} {evaluation.release_id}"
+    if evaluation.status != "complete":
+        if evaluation.suite is not None:
+            done = sum(cell.status == "done" for cell in evaluation.cells)
+            yield Finding(
+                "grid_unfinished",
+                "info",
+                where,
+                f"{done} of {len(evaluation.cells)} cells are rendered",
+                f"lora eval grid {name}",
+            )
+        return
+    # Grids of the base format hold no cells; nothing can be computed from them.
+    problems = problems_of_grid(evaluation) if evaluation.cells else []
+    for problem in problems:
+        yield Finding(
+            "grid_edited", "error", where, problem, f"restore it from Git, or lora eval grid {name}"
+        )
+    sheet = sheet_path(loaded)
+    if evaluation.sheet_sha256 and not sheet.is_file():
+        yield Finding(
+            "sheet_missing", "warning", where, f"the contact sheet {sheet.name} is not there",
+            f"git checkout -- {workspace.relative(sheet)}",
+        )  # fmt: skip
+    elif evaluation.sheet_sha256 and sha256_of_file(sheet) != evaluation.sheet_sha256:
+        yield Finding(
+            "sheet_differs", "error", workspace.relative(sheet),
+            "the contact sheet is another picture than the one that was drawn",
+            f"git checkout -- {workspace.relative(sheet)}",
+        )  # fmt: skip
+
+
+def _review(workspace: Workspace, past: RecordPast, loaded: Loaded[Review]) -> Iterator[Finding]:
+    review, where = loaded.record, workspace.relative(loaded.path)
+    if not is_unchanged(review):
+        yield Finding(
+            "review_edited",
+            "error",
+            where,
+            f"the review of {review.reviewer} was edited: its digest is not that of its content",
+            "restore it from Git; whoever changed their mind gives another verdict",
+        )
+    if past.rewritten(loaded.path):
+        yield Finding(
+            "review_rewritten",
+            "error",
+            where,
+            f"the Git history holds another content for the review of {review.reviewer}",
+            "git log -p on the file shows who changed it; a verdict is never changed",
+        )
+
+
+def _removed_reviews(
+    workspace: Workspace, records: CollectedRecords, past: RecordPast
+) -> Iterator[Finding]:
+    for scope, review in past.removed_reviews:
+        if records.named(Lora, [scope], review.lora_id):
+            path = records.path(Review.KIND, scope, review.id)
+            yield Finding(
+                "review_removed",
+                "error",
+                workspace.relative(path),
+                f"the review of {review.reviewer} ({review.verdict}) was removed",
+                "restore it from Git; a verdict is never removed",
+            )

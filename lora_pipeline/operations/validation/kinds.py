@@ -1,0 +1,28 @@
+"""The type of every kind of record."""
+
+from __future__ import annotations
+
+from lora_pipeline.catalog.records import (
+    Asset,
+    AssetTypes,
+    Checkpoint,
+    Palettes,
+    Project,
+    Scenarios,
+    Spec,
+    Styles,
+    Tags,
+)
+from lora_pipeline.datasets.records import Manifest
+from lora_pipeline.evaluation.records import Evaluation, Review
+from lora_pipeline.foundation.record import Record
+from lora_pipeline.releases.records import Lora
+from lora_pipeline.training.records import Run
+
+KINDS: dict[str, type[Record]] = {
+    kind.KIND: kind
+    for kind in (
+        Project, AssetTypes, Styles, Scenarios, Palettes, Tags, Checkpoint, Spec, Asset,
+        Manifest, Lora, Run, Evaluation, Review,
+    )
+}  # fmt: skip
