@@ -8,6 +8,7 @@ digest of every file; a staging that was changed since is made anew.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -31,6 +32,7 @@ from lora_pipeline.foundation.errors import (
     CaptionInvalidError,
     DigestMismatchError,
     FileMissingError,
+    LockedError,
     PipelineError,
     SelectionEmptyError,
 )
@@ -123,7 +125,8 @@ def stage_manifest(workspace: Workspace, manifest: Manifest) -> Staging:
     marker = _read_marker(folder)
     made = marker is None or bool(verify_staging(folder))
     if made:
-        locks = stagings_root(workspace) / ".locks" / folder.name
+        _remove_leftovers(workspace)
+        locks = _lock_folder(workspace, folder.name)
         with workspace_lock(locks, timeout_s=workspace.settings.number("lock.timeoutSeconds")):
             # Somebody else may have made it while we waited.
             if verify_staging(folder):
@@ -164,7 +167,7 @@ def verify_staging(folder: Path) -> list[str]:
 
 
 def unfinished_stagings(workspace: Workspace) -> list[Path]:
-    """Return what interrupted stagings left behind; the next staging removes its own."""
+    """Return what interrupted stagings left behind; the next staging removes it."""
     return sorted(stagings_root(workspace).glob(f"{_UNFINISHED}*"))
 
 
@@ -184,8 +187,6 @@ def _require_true(manifest: Manifest) -> None:
 
 
 def _make(workspace: Workspace, manifest: Manifest, folder: Path) -> None:
-    for leftover in folder.parent.glob(f"{_UNFINISHED}{folder.name}-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
     building = folder.parent / f"{_UNFINISHED}{folder.name}-{secrets.token_hex(4)}"
     building.mkdir(parents=True)
     try:
@@ -197,6 +198,21 @@ def _make(workspace: Workspace, manifest: Manifest, folder: Path) -> None:
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
+
+
+def _remove_leftovers(workspace: Workspace) -> None:
+    for leftover in unfinished_stagings(workspace):
+        key = leftover.name.removeprefix(_UNFINISHED).rpartition("-")[0]
+        # Whoever makes it at this moment holds its lock.
+        with (
+            contextlib.suppress(LockedError),
+            workspace_lock(_lock_folder(workspace, key), timeout_s=0),
+        ):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _lock_folder(workspace: Workspace, key: str) -> Path:
+    return stagings_root(workspace) / ".locks" / key
 
 
 def _put_in_place(building: Path, folder: Path) -> None:

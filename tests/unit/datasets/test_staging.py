@@ -14,17 +14,20 @@ from lora_pipeline.datasets.staging import (
     MARKER,
     stage_manifest,
     staging_folder,
+    stagings_root,
     unfinished_stagings,
     verify_staging,
 )
 from lora_pipeline.foundation.errors import (
     DigestMismatchError,
     FileMissingError,
+    LockedError,
     SelectionEmptyError,
 )
+from lora_pipeline.workspace.lock import workspace_lock
 from lora_pipeline.workspace.root import Workspace
 from tests.support.dataset_builders import item, manifest
-from tests.support.workspace_builders import make_workspace
+from tests.support.workspace_builders import make_workspace, reopen
 
 
 @pytest.fixture
@@ -239,15 +242,43 @@ def test_a_manifest_that_was_changed_by_hand_is_refused(workspace: Workspace) ->
 def test_what_an_interrupted_staging_left_is_removed_by_the_next(workspace: Workspace) -> None:
     record = manifest(plain(workspace))
     folder = staging_folder(workspace, record)
-    leftover = folder.parent / f".unfinished-{folder.name}-0123"
-    leftover.mkdir(parents=True)
-    (leftover / "000001.png").write_bytes(b"half")
-    assert unfinished_stagings(workspace) == [leftover]
+    leftovers = [
+        folder.parent / name for name in (f".unfinished-{folder.name}-01", ".unfinished-other-02")
+    ]
+    for leftover in leftovers:
+        leftover.mkdir(parents=True)
+        (leftover / "000001.png").write_bytes(b"half")
+    assert unfinished_stagings(workspace) == sorted(leftovers)
 
     stage_manifest(workspace, record)
 
     assert unfinished_stagings(workspace) == []
     assert verify_staging(folder) == []
+
+
+def test_what_another_process_makes_at_this_moment_is_left_alone(workspace: Workspace) -> None:
+    root = stagings_root(workspace)
+    (root / ".unfinished-other-02").mkdir(parents=True)
+
+    with workspace_lock(root / ".locks" / "other", timeout_s=0):
+        stage_manifest(workspace, manifest(plain(workspace)))
+
+    assert [path.name for path in unfinished_stagings(workspace)] == [".unfinished-other-02"]
+
+
+def test_a_staging_that_another_process_makes_for_too_long_is_not_waited_for(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LORA_LOCK_TIMEOUT", "0.01")
+    impatient = reopen(workspace.root)
+    record = manifest(plain(workspace))
+    key = staging_folder(impatient, record).name
+
+    with (
+        workspace_lock(stagings_root(impatient) / ".locks" / key, timeout_s=0),
+        pytest.raises(LockedError),
+    ):
+        stage_manifest(impatient, record)
 
 
 def test_a_folder_without_its_marker_is_no_staging(workspace: Workspace) -> None:
