@@ -1,0 +1,177 @@
+"""Run a plan: files written, program started and watched, its outcome verified on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lora_pipeline.foundation import files
+from lora_pipeline.foundation.child_environment import child_environment
+from lora_pipeline.foundation.errors import PipelineError
+from lora_pipeline.foundation.events import Event, EventSink
+from lora_pipeline.foundation.process import OutputLine, Supervised
+from lora_pipeline.training.outcome import Found, Outcome, steps_warning, verify_outputs
+from lora_pipeline.training.plan import CheckpointOnDisk, Plan
+from lora_pipeline.training.records import RunError
+from lora_pipeline.training.run_log import RunLog
+from lora_pipeline.training.trainers.interface import Trainer, TrainingProgress
+
+TOPIC = "train"
+
+
+@dataclass
+class _Watch:
+    """What was seen of a running program so far."""
+
+    steps: int = 0
+    loss: float | None = None
+
+
+def supervise(
+    plan: Plan,
+    trainer: Trainer,
+    checkpoint: CheckpointOnDisk,
+    folder: Path,
+    *,
+    events: EventSink,
+    idle_timeout_s: float | None = None,
+) -> Outcome:
+    """Run a plan to its end and return what it came to; a failure is an outcome, no error.
+
+    Args:
+        plan: What to run.
+        trainer: Reads its output.
+        checkpoint: The base model that the weights must fit.
+        folder: Private folder of the run; the caller holds it.
+        events: Takes progress.
+        idle_timeout_s: Longest silence of the program; None is for ever.
+    """
+    for planned in plan.files:
+        path = files.safe_join(folder, planned.path)
+        files.write_atomic(path, planned.content.encode())
+    files.safe_join(folder, plan.expected_output).parent.mkdir(parents=True, exist_ok=True)
+    secrets = {name: os.environ[name] for name in plan.secrets if name in os.environ}
+    started, started_ns, watch = time.monotonic(), time.time_ns(), _Watch()
+    with RunLog(folder, list(secrets.values())) as log:
+        events = _both(events, log)
+        status, error, interrupted = None, None, False
+        try:
+            environment = child_environment(dict(plan.environment) | secrets)
+            status = _run(plan, trainer, environment, watch, log, events, idle_timeout_s)
+        except KeyboardInterrupt:
+            interrupted = True
+        except PipelineError as failure:
+            error = RunError(code=failure.code, message=failure.message, hint=failure.hint or "")
+        seconds = time.monotonic() - started
+        if status == 0 or interrupted:
+            found = verify_outputs(trainer.collect(plan, folder), folder, checkpoint, started_ns)
+        else:
+            error = error or trainer.explain(log.last_lines, status if status is not None else -1)
+            found = _checkpoints_only(plan, trainer, folder, checkpoint, started_ns)
+        error = None if interrupted else error or found.error
+        outcome = Outcome(
+            status=status,
+            interrupted=interrupted,
+            error=error,
+            final=None if interrupted or error else found.final,
+            checkpoints=found.checkpoints,
+            steps_done=watch.steps,
+            final_loss=watch.loss,
+            seconds=seconds,
+            warnings=tuple([] if error else steps_warning(watch.steps, plan.total_steps)),
+        )
+        log.add_event(Event("finished", TOPIC, _words(outcome)))
+    return outcome
+
+
+@contextlib.contextmanager
+def asked_to_stop() -> Iterator[None]:
+    """Treat a request to end (SIGTERM, a closed terminal) like Ctrl-C for the time of the block.
+
+    Without it the operating system would end us at once, and nobody would record the run.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = [one for one in ("SIGTERM", "SIGHUP") if hasattr(signal, one)]
+    before: dict[int, Any] = {}
+    for name in names:
+        number = getattr(signal, name)
+        before[number] = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run(
+    plan: Plan,
+    trainer: Trainer,
+    environment: dict[str, str],
+    watch: _Watch,
+    log: RunLog,
+    events: EventSink,
+    idle_timeout_s: float | None,
+) -> int:
+    events(Event("started", TOPIC, f"{plan.trainer} {plan.trainer_version}".strip()))
+    with Supervised(plan.argv, cwd=plan.cwd, environment=environment) as process:
+        for line in process.lines(idle_timeout_s=idle_timeout_s):
+            clean = log.add_line(line)
+            progress = trainer.read_line(clean)
+            if progress is None:
+                events(_log_event(clean))
+            else:
+                _note(progress, plan, watch, events)
+        return process.wait()
+
+
+def _note(progress: TrainingProgress, plan: Plan, watch: _Watch, events: EventSink) -> None:
+    watch.steps = max(watch.steps, progress.step)
+    watch.loss = progress.loss if progress.loss is not None else watch.loss
+    words = f"loss {watch.loss:.4f}" if watch.loss is not None else ""
+    facts = {"loss": watch.loss} if watch.loss is not None else {}
+    events(
+        Event(
+            "progress",
+            TOPIC,
+            words,
+            step=progress.step,
+            total=progress.total or plan.total_steps,
+            unit="steps",
+            data=facts,
+        )
+    )
+
+
+def _log_event(line: OutputLine) -> Event:
+    return Event("log", TOPIC, line.text)
+
+
+def _both(events: EventSink, log: RunLog) -> EventSink:
+    def sink(event: Event) -> None:
+        if event.type != "log":  # lines stand in the log itself
+            log.add_event(event)
+        events(event)
+
+    return sink
+
+
+def _checkpoints_only(
+    plan: Plan, trainer: Trainer, folder: Path, checkpoint: CheckpointOnDisk, started_ns: int
+) -> Found:
+    found = verify_outputs(trainer.collect(plan, folder), folder, checkpoint, started_ns)
+    return Found(None, found.checkpoints, None)
+
+
+def _words(outcome: Outcome) -> str:
+    if outcome.interrupted:
+        return "cancelled"
+    return f"failed: {outcome.error.message}" if outcome.error else "weights verified"
