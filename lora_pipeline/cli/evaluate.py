@@ -196,18 +196,29 @@ def show(
 
     Example: lora eval show ui_icons r7 --png sheet.png
     """
-    from lora_pipeline.operations.evaluate import show_evaluation
+    from lora_pipeline.operations.evaluate import show_evaluation, write_sheet
 
-    session.run(
-        show_evaluation,
-        shown,
-        lora,
-        release,
-        evaluation=evaluation,
-        png=_absolute(png),
-        project=session.project,
-        scope=scope,
-    )
+    if png:
+        session.run(
+            write_sheet,
+            shown,
+            lora,
+            release,
+            png=_absolute(png),
+            evaluation=evaluation,
+            project=session.project,
+            scope=scope,
+        )
+    else:
+        session.run(
+            show_evaluation,
+            shown,
+            lora,
+            release,
+            evaluation=evaluation,
+            project=session.project,
+            scope=scope,
+        )
 
 
 @evaluate.command()

@@ -117,6 +117,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("eval.create", "evaluate:create_evaluation", "write"),
     Operation("eval.grid", "evaluate:render_evaluation", "write"),
     Operation("eval.show", "evaluate:show_evaluation", "read"),
+    Operation("eval.sheet", "evaluate:write_sheet", "write"),
     Operation("eval.review", "review:review_evaluation", "write", agents=False),
 )
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lora_pipeline.evaluation.effect import doubts
 from lora_pipeline.evaluation.finishing import finish_evaluation
 from lora_pipeline.evaluation.grid import plan_cells, problems_of_grid
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.evaluation.renderers.interface import Registry, Renderer
 from lora_pipeline.evaluation.renderers.registry import RENDERERS, find_renderer
 from lora_pipeline.evaluation.rendering import render_grid
-from lora_pipeline.evaluation.reviews import is_unchanged
 from lora_pipeline.foundation.errors import ArgumentInvalidError, RendererError
 from lora_pipeline.foundation.ids import new_ulid
 from lora_pipeline.foundation.result import Result
@@ -23,7 +21,7 @@ from lora_pipeline.operations.evaluation_outcome import (
     planned_result,
     rendered_result,
     require_png_target,
-    sheet_shown,
+    shown_result,
     too_many_result,
     write_png,
 )
@@ -164,6 +162,11 @@ def render_subject(
     name = options.renderer or workspace.settings.require_text("renderers.default")
     renderer = find_renderer(name, registry)
     earlier, warnings = earlier_evaluations(workspace, subject.target.lora.scope)
+    if subject.checkpoint.vae_weights is not None:
+        warnings.append(
+            f"checkpoint {subject.checkpoint.id} names a VAE, which renderer {name} does not load; "
+            "base and LoRA are both drawn with the one inside the checkpoint"
+        )
     loaded, lost = _continued(workspace, subject, earlier, name, again=options.again)
     record = loaded.record if loaded else _planned(workspace, subject, options.notes)
     lacking = lacking_cells(workspace, record)
@@ -197,7 +200,6 @@ def show_evaluation(
     release: str = "",
     *,
     evaluation: str = "",
-    png: str = "",
     project: str | None = None,
     scope: ScopeName = "project",
 ) -> Result:
@@ -208,7 +210,6 @@ def show_evaluation(
         lora: Id of the LoRA.
         release: Id of the release; else the newest.
         evaluation: Id of the evaluation; else the newest complete one.
-        png: File for the contact sheet as PNG, relative to the workspace.
         project: Project of the LoRA; else the one in use.
         scope: ``baseline`` to take the shared LoRA of that id.
 
@@ -217,32 +218,51 @@ def show_evaluation(
     """
     target = find_target(workspace, lora, release, project=project, scope=scope)
     loaded = find_evaluation(workspace, target, evaluation)
-    record = loaded.record
     reviews = [
         one.record
         for one in workspace.records.all(Review, loaded.scope)
-        if one.record.evaluation_id == record.id
+        if one.record.evaluation_id == loaded.record_id
     ]
-    if png:
-        write_png(workspace, record, target.lora.record.trigger_word, png)
-    problems = problems_of_grid(record)
-    next_step = f"lora eval grid {target.words}" if problems else f"lora eval review {target.words}"
-    return Result(
-        data={
-            **evaluation_facts(record),
-            "sheet": sheet_shown(workspace, loaded),
-            "png": png,
-            "problems": problems,
-            "cells": [cell.to_dict() for cell in record.cells],
-            "reviews": [
-                {**review.to_dict(), "unchanged": is_unchanged(review)} for review in reviews
-            ],
-        },
-        reasoning=f"Evaluation {record.id} of {target.words} is {record.status}",
-        warnings=tuple(doubts(record.metrics)) if record.metrics else (),
-        suggestions=(next_step,),
-        dry_run=workspace.dry_run,
+    return shown_result(workspace, target, loaded, reviews)
+
+
+def write_sheet(
+    workspace: Workspace,
+    lora: str,
+    release: str = "",
+    *,
+    png: str,
+    evaluation: str = "",
+    project: str | None = None,
+    scope: ScopeName = "project",
+) -> Result:
+    """Draw the contact sheet of a release anew, as PNG, and show the evaluation.
+
+    Args:
+        workspace: The workspace.
+        lora: Id of the LoRA.
+        release: Id of the release; else the newest.
+        png: The file, relative to the workspace; only an earlier PNG is replaced.
+        evaluation: Id of the evaluation; else the newest complete one.
+        project: Project of the LoRA; else the one in use.
+        scope: ``baseline`` to take the shared LoRA of that id.
+
+    Raises:
+        RecordNotFoundError: When there is no evaluation.
+        ArgumentInvalidError, StateError: When nothing may be written there.
+    """
+    target = find_target(workspace, lora, release, project=project, scope=scope)
+    record = find_evaluation(workspace, target, evaluation).record
+    write_png(workspace, record, target.lora.record.trigger_word, png)
+    shown = show_evaluation(
+        workspace,
+        target.lora.record_id,
+        target.release.id,
+        evaluation=record.id,
+        project=project,
+        scope=scope,
     )
+    return replace(shown, data={**shown.data, "png": png})
 
 
 def _planned(workspace: Workspace, subject: Subject, notes: str) -> Evaluation:

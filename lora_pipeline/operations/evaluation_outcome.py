@@ -8,13 +8,14 @@ from typing import Any
 
 from lora_pipeline.evaluation.effect import doubts
 from lora_pipeline.evaluation.finishing import sheet_path, sheet_png
-from lora_pipeline.evaluation.grid import missing_cells
-from lora_pipeline.evaluation.records import Cell, Evaluation
+from lora_pipeline.evaluation.grid import missing_cells, problems_of_grid
+from lora_pipeline.evaluation.records import Cell, Evaluation, Review
 from lora_pipeline.evaluation.rendering import GridReport
+from lora_pipeline.evaluation.reviews import is_unchanged
 from lora_pipeline.foundation.errors import ArgumentInvalidError, StateError
 from lora_pipeline.foundation.files import write_atomic
 from lora_pipeline.foundation.result import Refusal, Result
-from lora_pipeline.operations.evaluation_subject import Subject
+from lora_pipeline.operations.evaluation_subject import Subject, Target
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import open_store
@@ -140,6 +141,31 @@ def too_many_result(
             f"{count:,} cells are to be drawn; at 10 s a cell that is {count / 360:.1f} hours",
             f"lora eval grid {words} --yes",
         ),
+    )
+
+
+def shown_result(
+    workspace: Workspace, target: Target, loaded: Loaded[Evaluation], reviews: Sequence[Review]
+) -> Result:
+    """Say all that is known about an evaluation."""
+    record = loaded.record
+    problems = problems_of_grid(record)
+    next_step = f"lora eval {'grid' if problems else 'review'} {target.words}"
+    return Result(
+        data={
+            **evaluation_facts(record),
+            "sheet": sheet_shown(workspace, loaded),
+            "png": "",
+            "problems": problems,
+            "cells": [cell.to_dict() for cell in record.cells],
+            "reviews": [
+                {**review.to_dict(), "unchanged": is_unchanged(review)} for review in reviews
+            ],
+        },
+        reasoning=f"Evaluation {record.id} of {target.words} is {record.status}",
+        warnings=tuple(doubts(record.metrics)) if record.metrics else (),
+        suggestions=(next_step,),
+        dry_run=workspace.dry_run,
     )
 
 

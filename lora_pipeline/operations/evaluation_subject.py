@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lora_pipeline.catalog.checkpoints import digest_checkpoint, list_files
 from lora_pipeline.catalog.records import Checkpoint
 from lora_pipeline.catalog.weight_files import weights_path
 from lora_pipeline.evaluation.records import Evaluation
@@ -17,8 +18,10 @@ from lora_pipeline.evaluation.suites import (
     suite_id_for,
     with_prompts,
 )
+from lora_pipeline.foundation.canonical import short
 from lora_pipeline.foundation.errors import (
     ArgumentInvalidError,
+    DigestMismatchError,
     RecordError,
     RecordInvalidError,
     RecordNotFoundError,
@@ -203,7 +206,15 @@ def _checkpoint_path(workspace: Workspace, checkpoint: Checkpoint) -> Path:
             f"{name} does not say where its weights are",
             hint=f"lora checkpoint add {checkpoint.id} --path FOLDER",
         )
-    return weights_path(workspace, checkpoint.weights, name=name)
+    path = weights_path(workspace, checkpoint.weights, name=name)
+    if path.is_dir():
+        found = digest_checkpoint(list_files(path), workspace.events).digest
+        if found != checkpoint.digest:
+            raise DigestMismatchError(
+                f"{name} is {short(found)} here, recorded is {short(checkpoint.digest)}",
+                hint=f"lora checkpoint verify {checkpoint.id}",
+            )
+    return path
 
 
 def _by_release(

@@ -3,8 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from lora_pipeline.catalog.records import Checkpoint, Weights
 from lora_pipeline.evaluation.grid import problems_of_grid
 from lora_pipeline.evaluation.records import Evaluation
 from lora_pipeline.foundation.errors import (
@@ -21,11 +23,14 @@ from lora_pipeline.operations.evaluate import (
     create_evaluation,
     render_subject,
     show_evaluation,
+    write_sheet,
 )
 from lora_pipeline.operations.evaluation_subject import find_target, subject_of
+from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import open_store
 from tests.support.evaluation_builders import (
+    CHECKPOINT,
     LORA,
     PROJECT,
     SCOPE,
@@ -255,10 +260,32 @@ def test_a_base_model_with_other_bytes_is_refused(workspace: Workspace) -> None:
         grid(workspace)
 
 
+def test_a_base_model_folder_with_other_bytes_is_refused(workspace: Workspace) -> None:
+    folder = workspace.root / "models" / "folder"
+    folder.mkdir()
+    (folder / "model_index.json").write_text("{}")
+    loaded = workspace.records.read(Checkpoint, SCOPE, CHECKPOINT)
+    weights = Weights(kind="repo_relative", path="models/folder")
+    changes = Changes(workspace)
+    changes.update(loaded, msgspec.structs.replace(loaded.record, weights=weights))
+    changes.apply()
+    with pytest.raises(DigestMismatchError, match="checkpoint base64 is sha256:"):
+        grid(workspace)
+
+
+def test_a_vae_that_is_not_loaded_is_said(workspace: Workspace) -> None:
+    loaded = workspace.records.read(Checkpoint, SCOPE, CHECKPOINT)
+    vae = Weights(kind="repo_relative", path="models/base.safetensors")
+    changes = Changes(workspace)
+    changes.update(loaded, msgspec.structs.replace(loaded.record, vae_weights=vae))
+    changes.apply()
+    assert "names a VAE, which renderer fake does not load" in grid(workspace).warnings[0]
+
+
 def test_the_sheet_is_written_as_png_when_asked_for(workspace: Workspace) -> None:
     grid(workspace, png="sheet.png")
     first = (workspace.root / "sheet.png").read_bytes()
-    show_evaluation(workspace, LORA, png="sheet.png")
+    write_sheet(workspace, LORA, png="sheet.png")
     assert (workspace.root / "sheet.png").read_bytes() == first
 
 
