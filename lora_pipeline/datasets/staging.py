@@ -141,6 +141,22 @@ def stage_manifest(workspace: Workspace, manifest: Manifest) -> Staging:
     return Staging(manifest.id, manifest.content_hash, folder, images, made)
 
 
+def plan_staging(workspace: Workspace, manifest: Manifest) -> Staging:
+    """Return what the staging of a manifest will be; reads no image and writes nothing.
+
+    Raises:
+        DigestMismatchError: When the manifest is not what its digest says.
+        SelectionEmptyError: When every image is held out.
+    """
+    _require_true(manifest)
+    images = tuple(
+        StagedImage(name, item.caption, item.repeats, item.width, item.height)
+        for name, item in _numbered(manifest)
+    )
+    folder = staging_folder(workspace, manifest)
+    return Staging(manifest.id, manifest.content_hash, folder, images, made=False)
+
+
 def verify_staging(folder: Path) -> list[str]:
     """Return what is wrong with a staging: missing, changed and added files; empty when whole.
 
@@ -229,12 +245,7 @@ def _stage_images(
     workspace: Workspace, manifest: Manifest, building: Path
 ) -> Iterator[_StagedFile]:
     finder = image_files(workspace)
-    # The order must not depend on ids: the folder's name does not either.
-    trained_on = sorted(
-        (item for item in manifest.items if item.split == "train"),
-        key=lambda item: (item.sha256, item.caption),
-    )
-    numbered = [(f"{number:06}.png", item) for number, item in enumerate(trained_on, start=1)]
+    numbered = _numbered(manifest)
 
     def stage(worker: ImageWorker, work: tuple[str, Item]) -> _StagedFile:
         name, item = work
@@ -246,6 +257,15 @@ def _stage_images(
             raise
 
     return map_images(workspace, stage, numbered, topic="stage")
+
+
+def _numbered(manifest: Manifest) -> list[tuple[str, Item]]:
+    # The order must not depend on ids: the folder's name does not either.
+    trained_on = sorted(
+        (item for item in manifest.items if item.split == "train"),
+        key=lambda item: (item.sha256, item.caption),
+    )
+    return [(f"{number:06}.png", item) for number, item in enumerate(trained_on, start=1)]
 
 
 def _stage_one(
