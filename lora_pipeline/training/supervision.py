@@ -70,11 +70,14 @@ def supervise(
         except PipelineError as failure:
             error = RunError(code=failure.code, message=failure.message, hint=failure.hint or "")
         seconds = time.monotonic() - started
-        if status == 0 or interrupted:
-            found = verify_outputs(trainer.collect(plan, folder), folder, checkpoint, started_ns)
-        else:
+        found = _found(plan, trainer, folder, checkpoint, started_ns)
+        if status == 0 and found.error and found.error.code == "no_output":
+            # Some programs say on the way why there is nothing, and end as if all were well.
+            told = trainer.explain(log.last_lines, status)
+            error = found.error if told.code == "trainer_failed" else told
+        elif status != 0 and not interrupted:
             error = error or trainer.explain(log.last_lines, status if status is not None else -1)
-            found = _checkpoints_only(plan, trainer, folder, checkpoint, started_ns)
+            found = Found(None, found.checkpoints, None)
         error = None if interrupted else error or found.error
         outcome = Outcome(
             status=status,
@@ -126,7 +129,8 @@ def _run(
         for line in process.lines(idle_timeout_s=idle_timeout_s):
             clean = log.add_line(line)
             progress = trainer.read_line(clean)
-            if progress is None:
+            if progress is None or progress.total not in {None, plan.total_steps}:
+                # Bars of another length are of something else: previews, caches, downloads.
                 events(_log_event(clean))
             else:
                 _note(progress, plan, watch, events)
@@ -164,11 +168,16 @@ def _both(events: EventSink, log: RunLog) -> EventSink:
     return sink
 
 
-def _checkpoints_only(
+def _found(
     plan: Plan, trainer: Trainer, folder: Path, checkpoint: CheckpointOnDisk, started_ns: int
 ) -> Found:
-    found = verify_outputs(trainer.collect(plan, folder), folder, checkpoint, started_ns)
-    return Found(None, found.checkpoints, None)
+    try:
+        collected = trainer.collect(plan, folder)
+    except PipelineError as error:
+        return Found(
+            None, (), RunError(code=error.code, message=error.message, hint=error.hint or "")
+        )
+    return verify_outputs(collected, folder, checkpoint, started_ns)
 
 
 def _words(outcome: Outcome) -> str:
