@@ -116,9 +116,10 @@ def _document_of(code: str, message: str, hint: str | None = None) -> dict[str, 
 
 
 def _is_broken_pipe(error: BaseException | None) -> bool:
-    # click turns a broken pipe into an exit, whichever pipe it was.
+    # click turns a broken pipe into an exit, whichever pipe it was; since 8.5 the exit does not
+    # say where it comes from. Nothing else exits in here.
     if isinstance(error, SystemExit):
-        error = error.__context__
+        return error.__context__ is None or _is_broken_pipe(error.__context__)
     return isinstance(error, OSError) and error.errno == errno.EPIPE
 
 

@@ -154,7 +154,11 @@ def _print_table(table: Table) -> None:
     # Without a terminal a table is not cut at 80 columns: someone will grep it.
     columns = os.environ.get("COLUMNS", "")
     wide = int(columns) if columns.isascii() and columns.isdigit() and int(columns) else 200
-    Console(width=None if sys.stdout.isatty() else wide, highlight=False).print(drawn)
+    console = Console(width=None if sys.stdout.isatty() else wide, highlight=False)
+    # rich would end the program itself when the reader goes away (``lora … | head``).
+    with console.capture() as drawing:
+        console.print(drawn)
+    say(drawing.get().removesuffix("\n"))
 
 
 def _escape(character: str) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from tests.support.catalog_builders import add_asset, draw_icon
 from tests.support.dataset_builders import PROJECT, studio
 from tests.support.workspace_builders import (
+    REPOSITORY,
     Answer,
     commit_all,
     git,
@@ -418,3 +422,20 @@ def test_the_real_program_builds_too(folder: Path) -> None:
 
     assert answer.exit_code == 0
     assert answer.document["data"]["images"] == 6
+
+
+def test_a_reader_that_goes_away_is_no_failure(folder: Path) -> None:
+    done(folder, "build", *RULE)
+    reader, writer = os.pipe()
+    os.close(reader)
+    shown = subprocess.run(
+        [sys.executable, "-m", "lora_pipeline", "dataset", "show", "ui_icon_flat"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+
+    assert (shown.returncode, shown.stderr) == (0, b"")
