@@ -132,12 +132,12 @@ class Teller:
 
     def _identify(self) -> None:
         # A machine that never used Git has no name to commit under; the demo brings one.
-        from lora_pipeline.workspace import git
+        from lora_pipeline.workspace import git, git_commit
 
         if (self.root / ".git").is_dir() and len(self.done) == 0:
             git.configure(self.root, "user.name", "Neon City")
             git.configure(self.root, "user.email", "studio@neon.example")
-            git.commit(self.root, [self.root], "A workspace for Neon City")
+            git_commit.commit(self.root, [self.root], "A workspace for Neon City")
 
     @contextlib.contextmanager
     def _forged(self, forgery: Forgery) -> Iterator[None]:

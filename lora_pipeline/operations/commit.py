@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.workspace import git
+from lora_pipeline.workspace import git_commit
 from lora_pipeline.workspace.root import Workspace
 
 
@@ -18,5 +18,5 @@ def commit_written(workspace: Workspace, result: Result) -> Result:
     """
     paths = [workspace.root / path for path in result.written if not path.startswith(".lora/")]
     subject = result.reasoning or "Update records"
-    commit = git.commit(workspace.root, paths, subject[:1].upper() + subject[1:].rstrip("."))
+    commit = git_commit.commit(workspace.root, paths, subject[:1].upper() + subject[1:].rstrip("."))
     return replace(result, data={**result.data, "commit": commit})

@@ -1,9 +1,7 @@
-"""The only module that calls Git.
+"""What Git knows, and how a repository begins. Only this module and its siblings call Git.
 
 Everything Git is told stands after ``--`` or ``--end-of-options`` or in a list on standard
-input, so that no path or revision can be read as an option. ``GIT_*`` variables are dropped:
-inside a Git hook they point at an index and a folder that are not ours. The hooks of the
-repository run: they are the studio's own rules.
+input, so that no path or revision can be read as an option.
 """
 
 from __future__ import annotations
@@ -21,22 +19,13 @@ from lora_pipeline.foundation.errors import (
     ProgramTimedOutError,
     RepositoryError,
 )
-from lora_pipeline.foundation.process import Completed, child_environment, run
-
-# A list of paths on standard input: of any length, and none of them a pattern.
-_LITERAL = "--literal-pathspecs"
-_LISTED = ("--pathspec-from-file=-", "--pathspec-file-nul")
-# What a commit may need to be signed.
-_SIGNING = (
-    "SSH_AUTH_SOCK", "SSH_AGENT_PID", "GNUPGHOME", "GPG_TTY", "XDG_CONFIG_HOME",
-    "XDG_RUNTIME_DIR", "DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS",
-)  # fmt: skip
+from lora_pipeline.workspace.git_call import call, checked, reason_in
 
 
 def repository_root(folder: Path) -> Path | None:
     """Return the work tree that holds ``folder``, or None outside of one or without Git."""
     try:
-        done = _git(folder, "rev-parse", "--show-toplevel")
+        done = call(folder, "rev-parse", "--show-toplevel")
     except ProgramNotFoundError:
         return None
     top = done.stdout.removesuffix("\n")
@@ -51,7 +40,7 @@ def configured_email(folder: Path) -> str | None:
 def version() -> tuple[int, ...] | None:
     """Return the version of Git, or None when it is not installed."""
     try:
-        done = _git(Path.cwd(), "version")
+        done = call(Path.cwd(), "version")
     except ProgramNotFoundError:
         return None
     found = re.search(r"\d+(\.\d+)+", done.stdout)
@@ -61,7 +50,7 @@ def version() -> tuple[int, ...] | None:
 def setting(folder: Path, key: str) -> str | None:
     """Return a value of Git's configuration as it holds in ``folder``."""
     try:
-        done = _git(folder, "config", "--get", "--", key)
+        done = call(folder, "config", "--get", "--", key)
     except ProgramNotFoundError:
         return None
     return done.stdout.strip() or None
@@ -73,7 +62,7 @@ def initialise(folder: Path) -> None:
     Raises:
         RepositoryError: When Git says no.
     """
-    _checked(folder, "init", "--quiet", "--initial-branch=main")
+    checked(folder, "init", "--quiet", "--initial-branch=main")
 
 
 def configure(folder: Path, key: str, value: str) -> None:
@@ -82,35 +71,13 @@ def configure(folder: Path, key: str, value: str) -> None:
     Raises:
         RepositoryError: When Git says no.
     """
-    _checked(folder, "config", "--local", "--", key, value)
-
-
-def commit(folder: Path, paths: Sequence[Path], message: str) -> str | None:
-    """Commit exactly ``paths`` and return the new commit, or None when nothing changed.
-
-    What else is staged stays staged and is not committed. Paths that Git ignores are left out.
-
-    Raises:
-        RepositoryError: When Git says no (no identity, a hook that refuses, …).
-    """
-    names = _committable(folder, paths)
-    if not names:
-        return None
-    listed = _nul_separated(names)
-    _checked(folder, _LITERAL, "add", "--all", *_LISTED, stdin=listed)
-    only = ("--only", *_LISTED)
-    trial = _git(folder, _LITERAL, "commit", "--dry-run", "--porcelain", *only, stdin=listed)
-    if trial.status == 1:
-        return None  # nothing of it changed
-    words = f"--message={message.replace(chr(0), '')}"
-    _checked(folder, _LITERAL, "commit", "--quiet", words, *only, stdin=listed, asks=True)
-    return _checked(folder, "rev-parse", "HEAD").stdout.strip()
+    checked(folder, "config", "--local", "--", key, value)
 
 
 def head(folder: Path) -> str | None:
     """Return the commit of HEAD, or None when there is none."""
     try:
-        done = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
+        done = call(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     except ProgramNotFoundError:
         return None
     return done.stdout.strip() if done.status == 0 else None
@@ -119,7 +86,7 @@ def head(folder: Path) -> str | None:
 def head_time(folder: Path) -> int | None:
     """Return when HEAD was committed, in seconds since 1970, or None when there is none."""
     try:
-        done = _git(folder, "log", "-1", "--format=%ct")
+        done = call(folder, "log", "-1", "--format=%ct")
     except ProgramNotFoundError:
         return None
     return int(done.stdout) if done.status == 0 and done.stdout.strip() else None
@@ -135,11 +102,11 @@ def file_at(folder: Path, revision: str, path: Path) -> bytes | None:
     if root is None:
         raise RepositoryError(f"{folder} is not in a Git repository", hint="git init")
     asked = f"{revision}^{{commit}}"
-    found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", asked)
+    found = call(root, "rev-parse", "--verify", "--quiet", "--end-of-options", asked)
     if found.status != 0:
         raise RepositoryError(f"no revision {revision!r}")
     name = path.resolve().relative_to(root.resolve()).as_posix()
-    done = _git(root, "cat-file", "blob", f"{found.stdout.strip()}:{name}")
+    done = call(root, "cat-file", "blob", f"{found.stdout.strip()}:{name}")
     return done.output if done.status == 0 else None
 
 
@@ -176,7 +143,7 @@ def past_of(
         return None
     # -m: what a merge commit itself changed would otherwise stay unseen.
     options = ["--format=%x00%ae", "--raw", "--no-abbrev", "--no-renames", "--topo-order", "-m"]
-    done = _git(
+    done = call(
         root, "log", *options, *(["--first-parent"] if mainline else []), "-z", "--", *pathspecs
     )
     if done.status != 0:
@@ -194,7 +161,7 @@ def listed(folder: Path, pathspecs: Sequence[str], *, tracked: bool = True) -> l
     """
     which = ["--cached"] if tracked else ["--others", "--exclude-standard"]
     try:
-        done = _git(folder, "ls-files", *which, "--full-name", "-z", "--", *pathspecs)
+        done = call(folder, "ls-files", *which, "--full-name", "-z", "--", *pathspecs)
     except ProgramNotFoundError:
         return []
     return sorted(filter(None, done.stdout.split("\0"))) if done.status == 0 else []
@@ -206,7 +173,7 @@ def blob_bytes(folder: Path, blob: str) -> bytes:
     Raises:
         RepositoryError: When the repository does not hold it.
     """
-    return _checked(folder, "cat-file", "blob", blob).output
+    return checked(folder, "cat-file", "blob", blob).output
 
 
 def blob_id(data: bytes, *, like: str) -> str:
@@ -223,7 +190,7 @@ def blob_id(data: bytes, *, like: str) -> str:
 def is_shallow(folder: Path) -> bool:
     """Return whether the repository lacks the older part of its history."""
     try:
-        return _git(folder, "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
+        return call(folder, "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
     except ProgramNotFoundError:
         return False
 
@@ -234,7 +201,7 @@ def mailmap(folder: Path, addresses: Iterable[str]) -> dict[str, str]:
     root = repository_root(folder)
     if not asked or root is None or not (root / ".mailmap").is_file():
         return {}
-    done = _git(root, "check-mailmap", *(f"<{address}>" for address in asked))
+    done = call(root, "check-mailmap", *(f"<{address}>" for address in asked))
     if done.status != 0:
         return {}
     found = [line.rpartition("<")[2].rstrip(">") for line in done.stdout.splitlines()]
@@ -252,14 +219,14 @@ def words_at_tips(folder: Path, pattern: str) -> set[str]:
     root = repository_root(folder)
     if root is None:
         return set()
-    refs = _checked(root, "for-each-ref", "--format=%(objectname)").stdout.split()
+    refs = checked(root, "for-each-ref", "--format=%(objectname)").stdout.split()
     # An unborn branch has no tip; a detached HEAD is no branch.
     tips = sorted({*refs, *filter(None, [head(root)])})
     found: set[str] = set()
     for start in range(0, len(tips), 100):
-        done = _git(root, "grep", "-hoIE", "-e", pattern, *tips[start : start + 100], "--")
+        done = call(root, "grep", "-hoIE", "-e", pattern, *tips[start : start + 100], "--")
         if done.status not in (0, 1):
-            raise RepositoryError(f"git grep failed: {_reason(done.stderr)}")
+            raise RepositoryError(f"git grep failed: {reason_in(done.stderr)}")
         found |= set(done.stdout.split())
     return found
 
@@ -267,7 +234,7 @@ def words_at_tips(folder: Path, pattern: str) -> set[str]:
 def ignored(folder: Path, path: Path) -> bool:
     """Return whether Git ignores ``path``; without Git nothing is ignored."""
     try:
-        return _git(folder, "check-ignore", "--quiet", "--", str(path)).status == 0
+        return call(folder, "check-ignore", "--quiet", "--", str(path)).status == 0
     except ProgramNotFoundError:
         return False
 
@@ -283,36 +250,17 @@ def clone(url: str, folder: Path) -> None:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _checked(folder.parent, "ls-remote", "--quiet", "--", url, "HEAD", timeout_s=30)
+        checked(folder.parent, "ls-remote", "--quiet", "--", url, "HEAD", timeout_s=30)
     except (RepositoryError, ProgramTimedOutError) as error:
         raise RepositoryError(f"cannot reach {url} ({error.message})") from error
     partial = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:
-        _checked(
+        checked(
             folder.parent, "clone", "--quiet", "--depth=1", "--", url, str(partial), timeout_s=1800
         )
         partial.replace(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _committable(folder: Path, paths: Sequence[Path]) -> list[str]:
-    """Return the paths that a commit can hold, relative to ``folder``.
-
-    Left out is what Git ignores, and what is gone without ever having been in Git.
-    """
-    names = [Path(os.path.relpath(path, folder)).as_posix() for path in paths]
-    ignores = _git(folder, "check-ignore", "-z", "--stdin", stdin=_nul_separated(names))
-    left_out = set(ignores.output.decode("utf-8", "surrogateescape").split("\0"))
-    gone = [name for name in names if not os.path.lexists(folder / name)]
-    if gone:
-        tracked = _checked(folder, "ls-files", "-z").output.decode("utf-8", "surrogateescape")
-        left_out |= set(gone) - set(tracked.split("\0"))
-    return [name for name in dict.fromkeys(names) if name not in left_out]
-
-
-def _nul_separated(names: Iterable[str]) -> bytes:
-    return "\0".join(names).encode("utf-8", "surrogateescape")
 
 
 def _parse_past(words: Sequence[str]) -> dict[str, Past]:
@@ -337,55 +285,3 @@ def _parse_past(words: Sequence[str]) -> dict[str, Past]:
         elif text:
             author = text
     return {path: Past(tuple(found), authors[path]) for path, found in blobs.items()}
-
-
-def _checked(
-    folder: Path,
-    *arguments: str,
-    stdin: bytes = b"",
-    asks: bool = False,
-    timeout_s: float | None = None,
-) -> Completed:
-    try:
-        done = _git(folder, *arguments, stdin=stdin, asks=asks, timeout_s=timeout_s)
-    except ProgramNotFoundError as error:
-        raise RepositoryError("git is not installed", hint="install git") from error
-    if done.status != 0:
-        said = done.stderr + done.stdout
-        command = next(word for word in arguments if not word.startswith("-"))
-        raise RepositoryError(f"git {command} failed: {_reason(said)}", hint=_hint(said))
-    return done
-
-
-def _reason(said: str) -> str:
-    """Return the line that says why: warnings and advice often come before it."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    fatal = (line for line in lines if line.startswith(("fatal:", "error:")))
-    return next(fatal, lines[0] if lines else "no message")
-
-
-def _hint(said: str) -> str | None:
-    if "user.email" in said or "empty ident" in said:
-        return "git config user.email you@studio && git config user.name You"
-    if "dubious ownership" in said:
-        return "git config --global --add safe.directory with the path of the repository"
-    return None
-
-
-def _git(
-    folder: Path,
-    *arguments: str,
-    stdin: bytes = b"",
-    asks: bool = False,
-    timeout_s: float | None = None,
-) -> Completed:
-    signing = {name: os.environ[name] for name in _SIGNING if name in os.environ}
-    own = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
-    return run(
-        ["git", "-c", "core.quotePath=false", *arguments],
-        cwd=folder,
-        environment=child_environment(signing | own),
-        timeout_s=timeout_s or (600 if asks else 120),
-        stdin=stdin,
-        keeps_terminal=asks,
-    )

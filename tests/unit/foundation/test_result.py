@@ -9,7 +9,7 @@ import pytest
 from lora_pipeline.foundation import errors
 from lora_pipeline.foundation.errors import PipelineError, RecordInvalidError, Violation
 from lora_pipeline.foundation.events import Event, discard
-from lora_pipeline.foundation.findings import Finding, has_errors
+from lora_pipeline.foundation.findings import Finding, Severity, has_errors
 from lora_pipeline.foundation.resources import resource
 from lora_pipeline.foundation.result import Refusal, Result, error_document
 
@@ -86,7 +86,7 @@ def test_an_event_leaves_out_what_it_does_not_say() -> None:
 
 
 def test_only_an_error_makes_a_check_fail() -> None:
-    severities = ("warning", "info", "not_proven")
+    severities: list[Severity] = ["warning", "info", "not_proven"]
     findings = [Finding("x", severity, "a.json", "…") for severity in severities]
 
     assert not has_errors(findings)
