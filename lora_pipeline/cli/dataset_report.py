@@ -10,6 +10,8 @@ from lora_pipeline.cli.output import Report, Table, counted, size_text
 from lora_pipeline.foundation.canonical import short
 from lora_pipeline.foundation.result import Result
 
+_OTHERS = 12  # assets that do not match, in the table of those that are left out
+
 
 def built(result: Result) -> Report:
     """Say what ``dataset build`` did."""
@@ -30,12 +32,24 @@ def built(result: Result) -> Report:
     rows.append(("content", short(data["contentHash"])))
     if not data["changed"]:
         rows.append(("unchanged", data["path"]))
-    reasons = sorted(data.get("explained", []), key=lambda one: not one["matches"])
+    if "explained" not in data:
+        return Report(headline, rows)
+    if data["notMatching"]:
+        rows.append(("no match", " · ".join(map(_reason, data["notMatching"]))))
+    tables, lines = _reasons(data["explained"])
+    return Report(headline, rows, tables, lines)
+
+
+def _reasons(explained: list[dict[str, Any]]) -> tuple[list[Table], list[str]]:
+    others = [one for one in explained if not one["matches"]]
+    told = [one for one in explained if one["matches"]] + others[:_OTHERS]
     table = Table(
         ("asset", "shows", "left out because"),
-        [(one["assetId"], one["title"], one["reason"]) for one in reasons],
+        [(one["assetId"], one["title"], one["reason"]) for one in told],
     )
-    return Report(headline, rows, [table] if reasons else [])
+    more = len(others) - _OTHERS
+    lines = [f"… and {more} more that do not match (--json lists them)"] if more > 0 else []
+    return [table] if told else [], lines
 
 
 def _reason(one: dict[str, Any]) -> str:
