@@ -47,7 +47,7 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
     },
     "Training": {
         "preset": Lazy("preset", "preset", "Show named recipes"),
-        "setup": Lazy("train", "setup", "Install a trainer in its own environment"),
+        "setup": Lazy("setup", "setup", "Install a trainer in its own environment"),
         "train": Lazy("train", "train", "Train a LoRA from a manifest"),
         "run": Lazy("run", "run", "Show training runs and their logs"),
         "weights": Lazy("weights", "weights", "Look into weight files"),

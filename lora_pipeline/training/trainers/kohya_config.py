@@ -15,6 +15,7 @@ from itertools import groupby
 from lora_pipeline.foundation.errors import RecipeInvalidError
 from lora_pipeline.training.plan import StagedImage, TrainingData, TrainingRequest
 from lora_pipeline.training.records import Recipe
+from lora_pipeline.training.steps import total_steps
 from lora_pipeline.training.trainers.kohya_families import Family
 from lora_pipeline.training.trainers.kohya_toml import Value, toml_table
 
@@ -31,14 +32,6 @@ _OPTIMIZERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }  # fmt: skip
 _SAVE_PRECISION = {"no": "float", "fp16": "fp16", "bf16": "bf16"}
 _SWAPPED_BLOCKS = 18
-
-
-def total_steps(recipe: Recipe, data: TrainingData) -> int:
-    """Return the optimiser steps of a run, which is given to sd-scripts as it is."""
-    if recipe.steps is not None:
-        return recipe.steps
-    batches = math.ceil(data.images_per_epoch / recipe.batch_size)
-    return max(1, math.ceil(batches / recipe.gradient_accumulation)) * (recipe.epochs or 1)
 
 
 def run_options(
@@ -62,7 +55,7 @@ def run_options(
     return (
         options
         | _network(request.recipe, family)
-        | _optimisation(request.recipe, total_steps(request.recipe, request.data))
+        | _optimisation(request.recipe, total_steps(request.recipe, request.data.images_per_epoch))
         | _text_encoder(request.recipe, family)
         | _device(request.recipe, family)
         | _saving(request)

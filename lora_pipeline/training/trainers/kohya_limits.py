@@ -63,7 +63,7 @@ def cautions(request: TrainingRequest, family: Family, *, tokenizer_cache: bool)
             f"{', '.join(family.tokenizers)} in the Hugging Face cache"
         )
     if family.constants.get("v2") and recipe.resolution >= 768:
-        found.append("a 768 model of SD 2 needs v_parameterization = true in --config-file")
+        found.append("a 768 model of SD 2 needs v_parameterization = true in --trainer-config")
     if family.fp8 == "fp8_scaled" and recipe.mixed_precision != "bf16":
         found.append(f"{request.checkpoint.architecture} is meant for mixedPrecision bf16")
     small = sum(min(one.width, one.height) < recipe.resolution / 2 for one in images)

@@ -164,7 +164,7 @@ def check_extra_arguments(arguments: Sequence[str]) -> None:
             if key in LISTS:
                 raise RecipeInvalidError(
                     f"--{key} among the extra arguments would replace what the recipe sets",
-                    hint=f"put {key} into a file for --config-file, where the two are joined",
+                    hint=f"put {key} into a file for --trainer-config, where the two are joined",
                 )
             if key in RECIPE_KEYS:
                 raise RecipeInvalidError(

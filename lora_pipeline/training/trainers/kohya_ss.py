@@ -16,6 +16,7 @@ from lora_pipeline.foundation.strict_json import read_bytes
 from lora_pipeline.training.failure import explain_failure
 from lora_pipeline.training.plan import Plan, PlannedFile, TrainingRequest
 from lora_pipeline.training.records import RunError
+from lora_pipeline.training.steps import total_steps
 from lora_pipeline.training.trainers import kohya_config
 from lora_pipeline.training.trainers.interface import (
     Collected,
@@ -108,7 +109,7 @@ class KohyaTrainer:
                 "PYTHONPATH": str(home.scripts),
             },
             expected_output=f"{kohya_config.OUTPUT_FOLDER}/{request.output_name}.safetensors",
-            total_steps=kohya_config.total_steps(request.recipe, request.data),
+            total_steps=total_steps(request.recipe, request.data.images_per_epoch),
             warnings=tuple(warnings),
         )  # fmt: skip
 
@@ -192,7 +193,7 @@ def _with_user_file(
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeInvalidError(
             f"{path.name} is no TOML: {error}",
-            hint="--config-file takes a run file of sd-scripts (names and values in TOML)",
+            hint="--trainer-config takes a run file of sd-scripts (names and values in TOML)",
         ) from error
     merged = merge_user_file(options, document, path.name)
     return merged.options, list(merged.warnings)

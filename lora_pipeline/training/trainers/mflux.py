@@ -174,7 +174,7 @@ def program_version(program: Path) -> str:
 def _user_file(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    hint = "--config-file takes a train.json of mflux (names and values in JSON)"
+    hint = "--trainer-config takes a train.json of mflux (names and values in JSON)"
     try:
         document = strict_json.load(path)
     except RecordError as error:

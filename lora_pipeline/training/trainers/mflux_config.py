@@ -200,7 +200,7 @@ def _of_this_request(request: TrainingRequest) -> Iterator[tuple[str, str]]:
     if request.extra_arguments:
         yield (
             "takes everything from its configuration, and no arguments",
-            ("put it into a JSON file for --config-file"),
+            ("put it into a JSON file for --trainer-config"),
         )
 
 

@@ -130,7 +130,7 @@ class Choice:
 
     Attributes:
         model: The model.
-        told_by: Where that was read: ``--config-file`` or ``the name``.
+        told_by: Where that was read: ``--trainer-config`` or ``the name``.
     """
 
     model: MfluxModel
@@ -152,9 +152,9 @@ def choose_model(checkpoint: CheckpointOnDisk, stated: str | None) -> Choice:
         raise _not_trained(architecture)
     if stated is not None:
         if stated in family:
-            return Choice(family[stated], "--config-file")
+            return Choice(family[stated], "--trainer-config")
         raise RecipeInvalidError(
-            f"--config-file says model {stated!r}, and checkpoint {checkpoint.checkpoint_id} "
+            f"--trainer-config says model {stated!r}, and checkpoint {checkpoint.checkpoint_id} "
             f"is {architecture}",
             hint=f"say one of {', '.join(family)}",
         )
@@ -163,7 +163,7 @@ def choose_model(checkpoint: CheckpointOnDisk, stated: str | None) -> Choice:
         raise RecipeInvalidError(
             f"mflux has {len(family)} models of {architecture}, and nothing says which one "
             f"checkpoint {checkpoint.checkpoint_id} is",
-            hint=f'--config-file FILE with {{"model": "{next(iter(family))}"}}, or another of '
+            hint=f'--trainer-config FILE with {{"model": "{next(iter(family))}"}}, or another of '
             f"{', '.join(family)}",
         )
     return Choice(MODELS[named], f"the name of checkpoint {checkpoint.checkpoint_id}")

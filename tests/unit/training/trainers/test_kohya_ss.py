@@ -150,8 +150,8 @@ def test_epochs_become_steps_that_count_repeats_batches_and_accumulation(
     recipe = {"steps": None, "epochs": 3, "batch_size": 2, "gradient_accumulation": 2}
     request = request_for(tmp_path, "sd15", recipe=recipe, repeats=(5, 4))
     plan = KOHYA_SS.prepare(request, nothing, "x")
-    assert plan.total_steps == 9  # 9 images a pass, 5 batches, 3 steps
-    assert options(plan)["max_train_steps"] == 9
+    assert plan.total_steps == 7  # 27 images shown, 4 in a step
+    assert options(plan)["max_train_steps"] == 7
 
 
 def test_images_of_one_size_need_no_buckets(tmp_path: Path, nothing: Settings) -> None:

@@ -1,0 +1,238 @@
+"""Setting up trainers: foreign programs, each in an environment of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lora_pipeline.foundation.errors import ArgumentInvalidError
+from lora_pipeline.foundation.events import Event
+from lora_pipeline.foundation.result import Refusal, Result
+from lora_pipeline.training.trainers import kohya_setup, mflux_setup
+from lora_pipeline.training.trainers.environment import Environment, Say
+from lora_pipeline.training.trainers.interface import Trainer
+from lora_pipeline.training.trainers.mflux import PROGRAM, find_program, program_version
+from lora_pipeline.training.trainers.registry import TRAINERS, find_trainer
+from lora_pipeline.workspace.local_settings import record_local_settings
+from lora_pipeline.workspace.lock import workspace_lock
+from lora_pipeline.workspace.root import Workspace
+from lora_pipeline.workspace.settings import read_settings
+
+# What is installed with pip into our own environment, by trainer.
+_EXTRAS = {"diffusers": "pip install 'lora-pipeline[train]'"}
+
+
+def list_trainers(workspace: Workspace) -> Result:
+    """Say of every trainer whether it can run on this machine."""
+    states = [_state(workspace, trainer) for trainer in TRAINERS.values()]
+    ready = [state["trainer"] for state in states if state["ready"]]
+    return Result(
+        data={"trainers": states},
+        reasoning=f"{len(ready)} of {len(states)} trainers can run here",
+        suggestions=[state["hint"] for state in states if not state["ready"]],
+    )
+
+
+def setup_trainer(
+    workspace: Workspace,
+    trainer: str,
+    *,
+    source: str | None = None,
+    python: str | None = None,
+    check: bool = False,
+) -> Result:
+    """Install a trainer in an environment of its own, or use one that is there already.
+
+    Args:
+        workspace: Where settings are kept and ``.lora/trainers`` stands.
+        trainer: Name of the trainer.
+        source: Checkout of sd-scripts or kohya_ss that is there already.
+        python: Python of an environment that has everything, else the one to make it with.
+        check: Whether only to say how things stand.
+
+    Raises:
+        ArgumentInvalidError: When the trainer is unknown, or an argument is not for it.
+        TrainerUnavailableError: When it cannot be installed; nothing is left half-made.
+        LockedError: When another set-up of the trainer is under way.
+    """
+    found = find_trainer(trainer)
+    _require_arguments(trainer, source=source, python=python)
+    state = _state(workspace, found)
+    if check or trainer not in _RECIPES:
+        return _answer(state)
+    if state["ready"] and source is None and python is None:
+        return Result(
+            data=state | {"steps": []},
+            reasoning=f"{trainer} {state['version']} is ready, nothing to do",
+            suggestions=[f"lora train --trainer {trainer} --plan"],
+            dry_run=workspace.dry_run,
+        )
+    recipe = _RECIPES[trainer](workspace, source, python)
+    steps = recipe.steps()
+    if workspace.dry_run:
+        return Result(
+            data=state | {"steps": steps},
+            reasoning=f"{trainer} would be set up in {len(steps)} steps",
+            written=record_local_settings(workspace, recipe.settings_to_be()),
+            dry_run=True,
+        )
+    with workspace_lock(recipe.own.folder, timeout_s=1):
+        values = recipe.run()
+        written = record_local_settings(workspace, values)
+    after = _state(replace(workspace, settings=read_settings(workspace.root)), found)
+    return Result(
+        data=after | {"steps": steps},
+        reasoning=f"{trainer} {after['version']} is set up",
+        warnings=[] if after["ready"] else [after["problem"]],
+        suggestions=[f"lora train --trainer {trainer} --plan"],
+        written=written,
+    )
+
+
+@dataclass
+class _Kohya:
+    """How sd-scripts is set up."""
+
+    workspace: Workspace
+    source: str | None
+    python: str | None
+
+    def __post_init__(self) -> None:
+        self.own = Environment(self.workspace.runtime / "trainers" / "kohya_ss")
+        settings = self.workspace.settings
+        self.checkout = kohya_setup.find_checkout(self.own.folder, settings, self.source)
+        self.ready = kohya_setup.ready_python(self.checkout, settings, self.own, self.python)
+
+    def steps(self) -> list[str]:
+        """Return what will be done, in words."""
+        install = [f"pip install {' '.join(one)}" for one in kohya_setup.STEPS]
+        return [
+            *([] if self.checkout else [f"git clone {kohya_setup.REPOSITORY}"]),
+            *([] if self.ready else [f"make an environment at {self.own.venv}", *install]),
+            "record home and python in config/local.json",
+        ]
+
+    def settings_to_be(self) -> dict[str, str]:
+        """Return the settings as they will be."""
+        return self._values(
+            self.checkout or self.own.folder / "sd-scripts", self.ready or self.own.python
+        )
+
+    def run(self) -> dict[str, str]:
+        """Do it and return the settings to record."""
+        say = _sayer(self.workspace)
+        scripts = self.checkout or kohya_setup.fetch_checkout(self.own.folder, say)
+        return self._values(
+            scripts,
+            self.ready or kohya_setup.build_python(scripts, self.own, self.python, say),
+        )
+
+    def _values(self, scripts: Path, python: Path) -> dict[str, str]:
+        return {
+            "trainers.kohya_ss.home": str(scripts),
+            "trainers.kohya_ss.python": str(python),
+        }
+
+
+@dataclass
+class _Mflux:
+    """How mflux is set up."""
+
+    workspace: Workspace
+    source: str | None
+    python: str | None
+
+    def __post_init__(self) -> None:
+        self.own = Environment(self.workspace.runtime / "trainers" / "mflux")
+        self.ready = self._program_of_python()
+
+    def steps(self) -> list[str]:
+        """Return what will be done, in words."""
+        install = (
+            []
+            if self.ready
+            else [
+                f"make an environment at {self.own.venv}",
+                *(f"pip install {' '.join(one)}" for one in mflux_setup.steps_for_this_machine()),
+            ]
+        )
+        return [*install, "record program in config/local.json"]
+
+    def settings_to_be(self) -> dict[str, str]:
+        """Return the settings as they will be."""
+        program = self.ready or self.own.programs / PROGRAM
+        return {"trainers.mflux.program": str(program)}
+
+    def run(self) -> dict[str, str]:
+        """Do it and return the settings to record."""
+        program = self.ready or mflux_setup.build_program(
+            self.own, self.python, _sayer(self.workspace)
+        )
+        return {"trainers.mflux.program": str(program)}
+
+    def _program_of_python(self) -> Path | None:
+        if self.python is None:
+            return None
+        program = Path(self.python).expanduser().absolute().with_name(PROGRAM)
+        return program if program.is_file() and program_version(program) != "unknown" else None
+
+
+_RECIPES: dict[str, type[_Kohya] | type[_Mflux]] = {"kohya_ss": _Kohya, "mflux": _Mflux}
+
+
+def _require_arguments(trainer: str, *, source: str | None, python: str | None) -> None:
+    if source is not None and trainer != "kohya_ss":
+        raise ArgumentInvalidError(
+            f"--source is for kohya_ss, {trainer} has none", hint=f"lora setup {trainer}"
+        )
+    if python is not None and trainer not in _RECIPES:
+        raise ArgumentInvalidError(
+            f"--python is for trainers with an environment of their own, {trainer} has none",
+            hint=f"lora setup {trainer}",
+        )
+
+
+def _state(workspace: Workspace, trainer: Trainer) -> dict[str, Any]:
+    settings = workspace.settings
+    problem = trainer.health(settings)
+    own = Environment(workspace.runtime / "trainers" / trainer.name)
+    where = {
+        "kohya_ss": settings.text("trainers.kohya_ss.home"),
+        "mflux": str(find_program(settings) or "") or None,
+    }.get(trainer.name)
+    return {
+        "trainer": trainer.name,
+        "summary": trainer.summary,
+        "ready": problem is None,
+        "version": trainer.version(settings),
+        "architectures": list(trainer.architectures),
+        "where": where,
+        "problem": problem.message if problem else None,
+        "hint": (_EXTRAS.get(trainer.name) or problem.hint) if problem else None,
+        "leftOver": own.left_over,
+    }
+
+
+def _answer(state: dict[str, Any]) -> Result:
+    name = state["trainer"]
+    left = ["an interrupted set-up is left over; setting it up again removes it"]
+    warnings = left if state["leftOver"] else []
+    if state["ready"]:
+        return Result(
+            data=state,
+            reasoning=f"{name} {state['version']} is ready",
+            warnings=warnings,
+            suggestions=[f"lora train --trainer {name} --plan"],
+        )
+    return Result(
+        data=state,
+        reasoning=f"{name} cannot run here",
+        warnings=warnings,
+        suggestions=[state["hint"]],
+        refusal=Refusal("trainer_not_ready", state["problem"], state["hint"]),
+    )
+
+
+def _sayer(workspace: Workspace) -> Say:
+    return lambda line: workspace.events(Event("started", "setup", line))
