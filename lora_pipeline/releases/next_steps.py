@@ -6,6 +6,9 @@ from lora_pipeline.releases.decision import Decision
 from lora_pipeline.releases.records import Lora, Release
 
 MAX_STEPS = 3
+_NEW_GRID = frozenset(
+    {"grid", "result", "suite", "images", "cells", "effect", "base_model", "freshness"}
+)
 
 
 def steps_after_refusal(lora: Lora, release: Release, decision: Decision) -> tuple[str, ...]:
@@ -18,7 +21,7 @@ def steps_after_refusal(lora: Lora, release: Release, decision: Decision) -> tup
     if "weights" in refusing:
         steps.append(f"lora release verify {name}")
     # A new grid needs a new review: one is of no use without the other.
-    if refusing & {"grid", "result", "suite", "images", "cells", "effect", "base_model"}:
+    if refusing & _NEW_GRID:
         steps.append(f"lora eval grid {name}")
     elif refusing & {"approvals", "reviews", "objections"}:
         steps.append(f"lora eval show {name}")
