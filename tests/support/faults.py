@@ -34,6 +34,7 @@ class Faults:
     Attributes:
         names: What was called, in order; the last one is where the fault fired.
         fired: Whether it did.
+        path: The path of that call, where it has one.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Faults:
         self._only = only
         self.names: list[str] = []
         self.fired = False
+        self.path = ""
         self._folder = str(folder.resolve())
         self._at = at
         self._action = action
@@ -56,6 +58,7 @@ class Faults:
                 return
             self.names.append(name)
             self.fired = len(self.names) >= self._at
+            self.path = _name(path)
         if self.fired:
             self._action(name)
 
@@ -135,6 +138,8 @@ def main() -> None:
     module, _, function = sys.argv[1].partition(":")
     scenario: Callable[[Path], None] = getattr(importlib.import_module(module), function)
     folder = Path(sys.argv[2])
+    shutil.copytree(folder / "before", folder / "warm")
+    scenario(folder / "warm")  # what is imported now, each child need not import
     at = 1
     while _died(scenario, folder, at):
         at += 1
