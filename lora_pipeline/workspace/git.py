@@ -28,7 +28,7 @@ def repository_root(folder: Path) -> Path | None:
         done = call(folder, "rev-parse", "--show-toplevel")
     except ProgramNotFoundError:
         return None
-    top = done.stdout.removesuffix("\n")
+    top = os.fsdecode(done.output).removesuffix("\n")  # a path, in the encoding of paths
     return Path(top) if done.status == 0 and top else None
 
 
