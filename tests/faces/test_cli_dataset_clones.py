@@ -55,7 +55,7 @@ ENVIRONMENTS = [
             "LC_ALL": "tr_TR.UTF-8",
             "TZ": "Pacific/Kiritimati",
             "PYTHONHASHSEED": "2",
-            "PYTHONUTF8": "",
+            "PYTHONUTF8": "0",  # paths and output are ASCII then, where the locale is missing
             "COLUMNS": "40",
         },
         0o077,
