@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from typing import Any, Literal
 
 import click
 
@@ -78,6 +79,52 @@ def show(session: Session, lora: str, release_id: str, *, scope: ScopeName) -> N
     from lora_pipeline.operations.release import show_release
 
     session.run(show_release, _shown, lora, release_id, project=session.project, scope=scope)
+
+
+@release.command()
+@click.argument("lora")
+@click.argument("weights", metavar="FILE")
+@click.option("--dataset", default="", metavar="ID", help="Manifest it was trained on.")
+@click.option("--release", "release_id", default="", metavar="ID", help="Its id; else the next.")
+@click.option("--config", default="", metavar="JSON", help="Recipe it was made with, if known.")
+@click.option("--notes", default="", metavar="TEXT", help="Anything worth keeping.")
+@scope_option
+@writing_options
+@click.pass_obj
+def register(
+    session: Session,
+    lora: str,
+    weights: str,
+    *,
+    dataset: str,
+    release_id: str,
+    config: str,
+    notes: str,
+    scope: ScopeName,
+) -> None:
+    r"""Register weights made elsewhere as a candidate.
+
+    Reads the whole file: it must be a sound LoRA for the base model, finite and not all zero.
+    Copies it into the store and writes the LoRA's record. Without --dataset the gate cannot pass:
+    nobody could tell what it was trained on. Exits with 3 when the file cannot be used.
+
+    \b
+    lora release register ui_icons out/icons.safetensors --dataset ui_icon_flat
+    """
+    from lora_pipeline.operations.release_register import register_release
+
+    session.run(
+        register_release,
+        _registered,
+        lora,
+        weights,
+        dataset=dataset,
+        release=release_id,
+        config=_json_object(config),
+        notes=notes,
+        project=session.project,
+        scope=scope,
+    )
 
 
 @release.command()
@@ -182,6 +229,29 @@ def _shown(result: Result) -> Report:
         f"{facts['loraId']} {one['id']} · {state}",
         [*rows, *condition_rows(facts["decision"]["conditions"])],
     )
+
+
+def _registered(result: Result) -> Report:
+    facts, weights = result.data, result.data["weights"]
+    verb = "would be" if result.dry_run else "is"
+    rows = [
+        ("weights", f"{size_text(weights['bytes'])}, sha256 {weights['sha256'][:12]}"),
+        ("modules", f"{weights['modules']} of rank {weights['rank']}"),
+        ("dataset", facts["release"]["training"].get("datasetId", "none named")),
+    ]
+    return Report(f"{facts['releaseId']} of {facts['loraId']} {verb} a candidate", rows)
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    if not text:
+        return None
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"--config is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise click.UsageError('--config must be an object, such as {"rank": 16}')
+    return document
 
 
 def _verified(result: Result) -> Report:

@@ -1,4 +1,4 @@
-"""``lora release``: list, show, verify and deprecate."""
+"""``lora release``: list, show, register, verify and deprecate."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from tests.support.release_builders import (
     TRAINER,
     Studio,
     active_studio,
+    add_grid,
+    add_review,
     copy_of,
 )
+from tests.support.training_builders import write_lora
 from tests.support.workspace_builders import Answer, invoke, tree_digest
 
 
@@ -153,3 +156,55 @@ def test_an_unknown_release_is_named_with_those_that_there_are(studio: Studio) -
 
     assert answer.exit_code == 3
     assert answer.error["hint"] == "there are: r1, r2"
+
+
+def test_weights_made_elsewhere_become_a_candidate(studio: Studio, tmp_path: Path) -> None:
+    file = write_lora(tmp_path / "out.safetensors", up=0.5)
+    answer = release(
+        studio, "register", LORA, str(file), "--dataset", "icons", "--config", '{"rank": 4}',
+        "--as", ANA,
+    )  # fmt: skip
+    made = studio.lora().record.releases[-1]
+
+    assert answer.exit_code == 0, answer.stdout
+    assert (made.id, made.status, made.created_by) == ("r3", "candidate", ANA)
+    assert made.training["trainer"] == "manual"
+    assert invoke(["validate"], studio.root).exit_code == 0
+
+
+def test_weights_made_elsewhere_pass_the_same_gate(studio: Studio, tmp_path: Path) -> None:
+    file = write_lora(tmp_path / "out.safetensors", up=0.5)
+    release(studio, "register", LORA, str(file), "--dataset", "icons", "--as", TRAINER)
+    add_review(studio, add_grid(studio, "r3"))
+    answer = invoke(["promote", LORA, "r3", "--json", "--as", ANA], studio.root)
+
+    assert answer.exit_code == 0, answer.stdout
+    conditions = {one["id"]: one["reason"] for one in answer.document["data"]["conditions"]}
+    assert conditions["training"] == f"registered by {TRAINER}, trained elsewhere"
+
+
+def test_weights_of_unknown_data_never_pass_the_gate(studio: Studio, tmp_path: Path) -> None:
+    file = write_lora(tmp_path / "out.safetensors", up=0.5)
+    registered = release(studio, "register", LORA, str(file), "--as", TRAINER)
+    answer = invoke(["promote", LORA, "r3", "--json", "--as", ANA], studio.root)
+
+    assert "no dataset is named" in registered.document["warnings"][0]
+    assert answer.exit_code == 1
+    assert "nobody recorded which manifest r3 was trained on" in answer.error["message"]
+
+
+def test_a_file_that_is_no_lora_is_refused_and_nothing_is_written(
+    studio: Studio, tmp_path: Path
+) -> None:
+    file = tmp_path / "out.safetensors"
+    file.write_bytes(b"<html>not found</html>")
+    before = tree_digest(studio.root)
+    answer = release(studio, "register", LORA, str(file), "--dataset", "icons")
+
+    assert answer.exit_code == 3
+    assert answer.error["code"] == "weights_refused"
+    assert tree_digest(studio.root) == before
+
+
+def test_a_config_that_is_no_object_is_a_usage_error(studio: Studio) -> None:
+    assert invoke(["release", "register", LORA, "x", "--config", "[1]"], studio.root).exit_code == 2
