@@ -161,7 +161,7 @@ def _art() -> Chapter:
             ),
             Step(
                 _by(
-                    LEAD, "asset", "withdraw", "--title", "Gray moon sticker guest",
+                    LEAD, "asset", "withdraw", "--title", "Large gray moon sticker guest",
                     "--reason", "the guest artist asked for it back",
                 ),
                 say="Rights follow the data: an artist withdraws one picture.",
