@@ -420,3 +420,40 @@ def test_thumbnail_is_small_and_keeps_its_shape(worker: ImageWorker, tmp_path: P
 def test_file_names_of_any_kind_are_read(worker: ImageWorker, tmp_path: Path) -> None:
     for name in ("猫 & ümlaut.png", "-rf $(x).png", 'quo"te.png', "line\nbreak.png"):
         assert worker.inspect(written(tmp_path, name, hostile.png_bytes())).width == 8
+
+
+@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="limits are read from /proc")
+def test_decoder_may_take_neither_all_memory_nor_all_time(tmp_path: Path) -> None:
+    path = written(tmp_path, "art.png", hostile.png_bytes())
+
+    with ImageWorker(ImageLimits(max_pixels=1_000_000, timeout_s=5)) as one:
+        one.inspect(path)
+        assert one._child is not None
+        limits = Path(f"/proc/{one._child._process.pid}/limits").read_text()
+
+    bounded = {
+        line[:26].strip(): int(line[26:].split()[0])
+        for line in limits.splitlines()
+        if line.startswith(("Max address space", "Max cpu time"))
+    }
+    assert bounded["Max address space"] < 2 * 1024**3
+    assert bounded["Max cpu time"] <= 5 + 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold the limit")
+def test_image_that_needs_more_memory_than_allowed_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "wide.png", Image.new("RGB", (9000, 9000)), compress_level=1)
+    limits = ImageLimits(max_pixels=90_000_000)
+
+    with ImageWorker(limits, program=[sys.executable, "-c", _STARVED]) as starved:
+        error = refusal(starved, path)
+
+    assert "needs more memory" in error.message
+
+
+_STARVED = """
+import sys
+from lora_pipeline.foundation import image_worker
+image_worker._BYTES_A_PIXEL = 0
+sys.exit(image_worker.main())
+"""
