@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import threading
@@ -139,7 +140,9 @@ def _run(
 
 def _note(progress: TrainingProgress, plan: Plan, watch: _Watch, events: EventSink) -> None:
     watch.steps = max(watch.steps, progress.step)
-    watch.loss = progress.loss if progress.loss is not None else watch.loss
+    if progress.loss is not None:
+        # JSON has no NaN, and a loss that is none says nothing about how far training came.
+        watch.loss = progress.loss if math.isfinite(progress.loss) else None
     words = f"loss {watch.loss:.4f}" if watch.loss is not None else ""
     facts = {"loss": watch.loss} if watch.loss is not None else {}
     events(

@@ -67,6 +67,8 @@ SETTINGS = (
             "LORA_LOCK_TIMEOUT"),
     Setting("trainers.default", "diffusers", "Trainer used when --trainer is left out",
             "LORA_TRAINER"),
+    Setting("trainers.idleTimeoutSeconds", 3600.0,
+            "Longest silence of a trainer before it is stopped, in seconds; 0 is no limit"),
     Setting("trainers.diffusers.device", "auto", "auto, cpu, cuda or mps", "LORA_DEVICE",
             local_only=True),
     Setting("trainers.diffusers.threads", 0, "CPU threads; 0 lets torch choose",

@@ -1,0 +1,222 @@
+"""``lora run``: training runs and their logs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import click
+
+from lora_pipeline.cli.lora_options import scope_option
+from lora_pipeline.cli.options import shared_options, writing_options
+from lora_pipeline.cli.output import Report, Table, counted
+from lora_pipeline.cli.session import Session
+from lora_pipeline.foundation.result import Result
+
+ScopeName = Literal["project", "baseline"]
+StateName = Literal["training", "interrupted", "ready", "failed", "cancelled"]
+
+
+@click.group()
+def run() -> None:
+    """Show training runs and their logs.
+
+    A run is one execution of a plan; it is kept also when it failed. RUN is its id, or the
+    beginning or end of it.
+    """
+
+
+@run.command("list")
+@click.option("--lora", default="", metavar="ID", help="Only those of this LoRA.")
+@click.option(
+    "--state",
+    type=click.Choice(["training", "interrupted", "ready", "failed", "cancelled"]),
+    help="Only those in this state.",
+)
+@scope_option
+@shared_options
+@click.pass_obj
+def list_all(session: Session, lora: str, *, state: StateName | None, scope: ScopeName) -> None:
+    r"""List training runs, newest first.
+
+    A run whose process was killed on this machine is shown as interrupted.
+
+    \b
+    lora run list --lora ui_icons --state failed
+    """
+    from lora_pipeline.operations.run import list_runs
+
+    session.run(
+        list_runs, _listed, lora=lora, state=state or "", project=session.project, scope=scope
+    )
+
+
+@run.command()
+@click.argument("run_id", metavar="RUN")
+@scope_option
+@shared_options
+@click.pass_obj
+def show(session: Session, run_id: str, *, scope: ScopeName) -> None:
+    r"""Show a run, its recipe and what it came to.
+
+    \b
+    lora run show 01KAYX3M8Q4Z6V0N5T2R7C9HJD
+    """
+    from lora_pipeline.operations.run import show_run
+
+    session.run(show_run, _shown, run_id, project=session.project, scope=scope)
+
+
+@run.command()
+@click.argument("run_id", metavar="RUN")
+@click.option(
+    "--lines", type=click.IntRange(min=0), default=200, show_default=True,
+    help="How many lines from the end; 0 for all.",
+)  # fmt: skip
+@scope_option
+@shared_options
+@click.pass_obj
+def log(session: Session, run_id: str, *, lines: int, scope: ScopeName) -> None:
+    r"""Print what the trainer of a run printed.
+
+    Reads .lora/runs/RUN/log.txt, which is on the machine that ran it, without secrets.
+
+    \b
+    lora run log 01KAYX3M8Q4Z6V0N5T2R7C9HJD --lines 50
+    """
+    from lora_pipeline.operations.run import read_run_log
+
+    session.run(read_run_log, _logged, run_id, lines=lines, project=session.project, scope=scope)
+
+
+@run.command()
+@click.argument("run_id", metavar="RUN")
+@scope_option
+@writing_options
+@click.pass_obj
+def cancel(session: Session, run_id: str, *, scope: ScopeName) -> None:
+    r"""Stop a run, or give up one that was killed.
+
+    A run that is under way on this machine is asked to stop and records itself as cancelled.
+    Writes the run's record when its process is gone.
+
+    \b
+    lora run cancel 01KAYX3M8Q4Z6V0N5T2R7C9HJD
+    """
+    from lora_pipeline.operations.run import cancel_run
+
+    session.run(cancel_run, _said, run_id, project=session.project, scope=scope)
+
+
+@run.command()
+@click.argument("run_id", metavar="RUN")
+@scope_option
+@writing_options
+@click.pass_obj
+def resume(session: Session, run_id: str, *, scope: ScopeName) -> None:
+    r"""Complete a run that was killed.
+
+    A run whose weights were verified before it was killed gets its release; any other is
+    recorded as failed and trained anew with the same recipe.
+
+    \b
+    lora run resume 01KAYX3M8Q4Z6V0N5T2R7C9HJD
+    """
+    from lora_pipeline.operations.run import resume_run
+
+    session.run(resume_run, _resumed, run_id, project=session.project, scope=scope)
+
+
+def _listed(result: Result) -> Report:
+    rows = result.data["runs"]
+    if not rows:
+        return Report("no runs")
+    table = Table(
+        ("run", "lora", "release", "state", "steps", "loss", "took", "by", "started"),
+        [_line(row) for row in rows],
+    )
+    return Report(counted(len(rows), "run"), tables=[table])
+
+
+def _line(row: dict[str, Any]) -> tuple[str, ...]:
+    state = f"{row['state']} ({row['error']})" if row["error"] else row["state"]
+    return (
+        row["runId"],
+        row["loraId"],
+        row["releaseId"],
+        state,
+        f"{row['stepsDone']}/{row['stepsPlanned']}",
+        _loss(row["finalLoss"]),
+        _took(row["seconds"]),
+        row["requestedBy"],
+        row["createdAt"],
+    )
+
+
+def _shown(result: Result) -> Report:
+    data, record = result.data, result.data["run"]
+    rows = [
+        ("lora", f"{data['loraId']} {data['releaseId']}"),
+        ("trainer", f"{data['trainer']}  {record.get('trainerVersion', '')}".rstrip()),
+        ("dataset", f"{data['datasetId']}  {record['manifestHash'][:19]}…"),
+        ("base", f"{record['checkpointId']}  {record['checkpointDigest'][:19]}…"),
+        ("steps", f"{data['stepsDone']} of {data['stepsPlanned']}{_with_loss(data)}"),
+        ("time", f"{record.get('startedAt', '')}  {_took(data['seconds'])}".rstrip()),
+    ]
+    if data["requestedBy"]:
+        rows.append(("by", data["requestedBy"]))
+    error = record.get("error")
+    if error:
+        rows.append(("error", f"{error['message']}  [{error['code']}]"))
+        if error.get("hint"):
+            rows.append(("advice", error["hint"]))
+    rows += [("weights", _output(one)) for one in record.get("outputs", [])]
+    rows += [("warning", one) for one in record.get("warnings", [])]
+    rows.append(("recipe", _recipe(record["recipe"])))
+    if data["folder"]:
+        rows.append(("folder", data["folder"]))
+    return Report(f"run {data['runId']} · {data['state']}", rows)
+
+
+def _logged(result: Result) -> Report:
+    data = result.data
+    shown, every = len(data["lines"]), data["linesInAll"]
+    more = f", the last {shown} of {every} lines" if shown < every else ""
+    return Report(f"{data['path']}{more}", lines=[f"  {line}" for line in data["lines"]])
+
+
+def _said(result: Result) -> Report:
+    return Report(f"run {result.data['runId']} · {result.data['state']}")
+
+
+def _resumed(result: Result) -> Report:
+    from lora_pipeline.cli.train_report import trained
+
+    if "recipe" in result.data:
+        return trained(result)
+    data = result.data
+    return Report(f"{data['loraId']} {data['releaseId']} · a candidate, from run {data['runId']}")
+
+
+def _recipe(recipe: dict[str, Any]) -> str:
+    told = [f"{name} {value}" for name, value in recipe.items() if value not in (None, [], False)]
+    lines = [" · ".join(told[start : start + 6]) for start in range(0, len(told), 6)]
+    return "\n".join(lines)
+
+
+def _output(one: dict[str, Any]) -> str:
+    step = f"  step {one['step']}" if one.get("step") is not None else "  final"
+    return f"sha256:{one['sha256'][:12]}{step}  {one['name']}"
+
+
+def _with_loss(data: Any) -> str:
+    return f", loss {_loss(data['finalLoss'])}" if data["finalLoss"] is not None else ""
+
+
+def _loss(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _took(seconds: float) -> str:
+    from lora_pipeline.cli.train_report import duration
+
+    return duration(seconds) if seconds else ""

@@ -1,0 +1,141 @@
+"""``lora train``: plan a training, or do it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+import click
+
+from lora_pipeline.cli.options import writing_options
+from lora_pipeline.cli.session import Session
+
+F = TypeVar("F", bound=Callable[..., Any])
+ScopeName = Literal["project", "baseline"]
+
+_HELP = {
+    "lora": "LoRA to train (lora create makes one).",
+    "dataset": "Manifest to train on: its id or path.",
+    "trainer": "Trainer; else the one of the settings.",
+    "preset": "Named recipe; else the one that fits the base model.",
+    "file": "Recipe in a YAML or JSON file; wins over the preset.",
+    "config": "Recipe as JSON; wins over the file.",
+    "arguments": "JSON list of arguments for the trainer's program.",
+    "trainer_config": "The trainer's own configuration file.",
+}
+
+
+def _recipe_options(command: F) -> F:
+    for option in reversed(
+        [
+            click.option("--preset", default="", metavar="ID", help=_HELP["preset"]),
+            click.option(
+                "--config-file", default="", type=click.Path(), metavar="FILE", help=_HELP["file"]
+            ),
+            click.option("--config", default="", metavar="JSON", help=_HELP["config"]),
+            click.option("--resolution", type=int, metavar="PX", help="Width and height."),
+            click.option("--steps", type=int, metavar="N", help="Optimiser steps."),
+            click.option("--epochs", type=int, metavar="N", help="Passes over the images."),
+            click.option("--rank", type=int, metavar="N", help="Rank of the LoRA."),
+            click.option("--alpha", type=float, metavar="X", help="Scale times rank."),
+            click.option("--lr", type=float, metavar="X", help="Learning rate."),
+            click.option("--batch", type=int, metavar="N", help="Images in one forward pass."),
+            click.option("--seed", type=int, metavar="N", help="Seed of everything random."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.option("--lora", required=True, metavar="ID", help=_HELP["lora"])
+@click.option("--dataset", required=True, metavar="ID", help=_HELP["dataset"])
+@click.option("--trainer", default="", metavar="NAME", help=_HELP["trainer"])
+@_recipe_options
+@click.option("--trainer-args", default="", metavar="JSON", help=_HELP["arguments"])
+@click.option(
+    "--trainer-config", default="", type=click.Path(), metavar="FILE", help=_HELP["trainer_config"]
+)
+@click.option("--release", default="", metavar="ID", help="Id of the release; else the next one.")
+@click.option(
+    "--weights", default="", type=click.Path(), metavar="FILE",
+    help="With --trainer manual: weights made elsewhere.",
+)  # fmt: skip
+@click.option("--notes", default="", metavar="TEXT", help="Kept with the release.")
+@click.option("--plan", is_flag=True, help="Print what would be run, and run nothing.")
+@click.option("--run", is_flag=True, help="Run it, which is the default.")
+@click.option("--set-active", is_flag=True, help="Refused: only lora promote makes one active.")
+@click.option(
+    "--scope", type=click.Choice(["project", "baseline"]), default="project", show_default=True,
+    help="baseline takes the shared LoRA of that id.",
+)  # fmt: skip
+@writing_options
+@click.pass_obj
+def train(session: Session, /, **given: Any) -> None:
+    r"""Train a LoRA from a manifest.
+
+    Recipe: preset < --config-file < --config < single flags; each value knows where it comes
+    from. --plan prints the files, command, environment and outputs and writes nothing.
+
+    Writes the run under data/…/runs, the weights into the store and a candidate release into
+    the LoRA. Success is what is found and verified on disk, never an exit code: the weights
+    parse, are finite and not all zero, and fit the base model. Ctrl-C stops the trainer and
+    records the run as cancelled; after a crash the same command completes it.
+
+    Exits with 0 when there is a release, 1 when it is refused (rights, --set-active), 3 when
+    training failed, 130 when it was stopped.
+
+    \b
+    lora train --lora ui_icons --dataset ui_icon_flat --preset icons-sdxl --plan
+    lora train --lora ui_icons --dataset ui_icon_flat --steps 800 --rank 8
+    lora train --lora ui_icons --dataset ui_icon_flat --trainer manual --weights made.safetensors
+    """
+    if given["plan"] and given["run"]:
+        raise click.UsageError("--plan and --run exclude each other.")
+    from lora_pipeline.cli.train_report import planned, trained
+    from lora_pipeline.operations import train as operations
+    from lora_pipeline.training.recipe import COMMAND_LINE, parse_config
+
+    config = given["config"]
+    wishes: dict[str, Any] = {
+        "trainer": given["trainer"],
+        "preset": given["preset"],
+        "config_file": given["config_file"],
+        "config": parse_config(config.encode(), f"--config {COMMAND_LINE}") if config else None,
+        "trainer_arguments": _argument_list(given["trainer_args"]),
+        "trainer_config": given["trainer_config"],
+        "release": given["release"],
+        "learning_rate": given["lr"],
+        "batch_size": given["batch"],
+        "project": session.project,
+        "scope": given["scope"],
+    }
+    wishes |= {name: given[name] for name in ("resolution", "steps", "epochs", "rank", "alpha")}
+    wishes["seed"] = given["seed"]
+    if given["plan"]:
+        session.run(operations.plan_training, planned, given["lora"], given["dataset"], **wishes)
+        return
+    session.run(
+        operations.train,
+        trained,
+        given["lora"],
+        given["dataset"],
+        weights=given["weights"],
+        notes=given["notes"],
+        set_active=given["set_active"],
+        **wishes,
+    )
+
+
+def _argument_list(text: str) -> tuple[str, ...]:
+    if not text:
+        return ()
+    import json
+
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise click.UsageError("--trainer-args takes a JSON list of texts: '[\"--lowram\"]'.")
+    return tuple(found)

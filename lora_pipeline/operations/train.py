@@ -1,0 +1,287 @@
+"""Training: what would be done, and doing it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lora_pipeline.datasets.staging import plan_staging, stage_manifest
+from lora_pipeline.foundation.errors import ArgumentInvalidError, TrainerUnavailableError
+from lora_pipeline.foundation.ids import new_ulid
+from lora_pipeline.foundation.result import Refusal, Result
+from lora_pipeline.operations.release_register import register_release
+from lora_pipeline.operations.train_outcome import NO_RUN, brought, planned, tried
+from lora_pipeline.operations.train_request import (
+    Training,
+    Wishes,
+    base_model,
+    gather,
+    make_plan,
+    plan_digest,
+)
+from lora_pipeline.operations.train_run import (
+    complete_earlier,
+    earlier_runs,
+    execute,
+    new_run,
+)
+from lora_pipeline.releases.facts import TrainedManifest, Unproven
+from lora_pipeline.releases.lookup import ScopeName
+from lora_pipeline.releases.rights_facts import rights_facts
+from lora_pipeline.workspace.root import Workspace
+
+MANUAL = "manual"
+
+
+def plan_training(
+    workspace: Workspace,
+    lora: str,
+    dataset: str,
+    *,
+    trainer: str = "",
+    preset: str = "",
+    config_file: str = "",
+    config: dict[str, Any] | None = None,
+    resolution: int | None = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    rank: int | None = None,
+    alpha: float | None = None,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    trainer_arguments: tuple[str, ...] = (),
+    trainer_config: str = "",
+    release: str = "",
+    project: str | None = None,
+    scope: ScopeName = "project",
+) -> Result:
+    """Say what a trainer would be given: files, command, environment and expected output.
+
+    Reads records alone and writes nothing; trainer, images and base model need not be here.
+
+    Args:
+        workspace: Where the records are.
+        lora: Id of the LoRA.
+        dataset: Id or path of the manifest.
+        trainer: Name of the trainer; empty for the one of the settings.
+        preset: Id of a preset; empty for the one that fits the base model.
+        config_file: Recipe in a YAML or JSON file; wins over the preset.
+        config: Recipe as a document; wins over the file.
+        resolution: Width and height, in pixels; like all single settings it wins over the rest.
+        steps: Optimiser steps.
+        epochs: Passes over the images.
+        rank: Rank of the LoRA.
+        alpha: Scale times rank.
+        learning_rate: Learning rate.
+        batch_size: Images in one forward pass.
+        seed: Seed of everything random.
+        trainer_arguments: Passed to the trainer's program as they are.
+        trainer_config: The trainer's own configuration file.
+        release: Id of the new release; empty for the next one.
+        project: Project of the LoRA; else the one in use.
+        scope: ``baseline`` for the shared LoRA.
+
+    Raises:
+        RecordNotFoundError: When LoRA, dataset, checkpoint or preset do not exist.
+        RecipeInvalidError: When a setting is unknown, breaks its rule, or the trainer cannot.
+        ArgumentInvalidError: When the trainer is unknown or the release id is taken.
+        DigestMismatchError: When the manifest was changed by hand.
+    """
+    flags = _flags(resolution, steps, epochs, rank, alpha, learning_rate, batch_size, seed)
+    wishes = Wishes(
+        lora, dataset, trainer, preset, config_file, config or {}, flags,
+        tuple(trainer_arguments), trainer_config, release, project, scope,
+    )  # fmt: skip
+    training = gather(workspace, wishes)
+    staging = plan_staging(workspace, training.manifest)
+    base = base_model(workspace, training.checkpoint, prove=False)
+    version = training.trainer.version(workspace.settings)
+    plan = make_plan(workspace, training, base, staging, NO_RUN, version)
+    digest = plan_digest(workspace, training, base, staging, version)
+    return planned(workspace, training, staging, plan, digest)
+
+
+def train(
+    workspace: Workspace,
+    lora: str,
+    dataset: str,
+    *,
+    trainer: str = "",
+    preset: str = "",
+    config_file: str = "",
+    config: dict[str, Any] | None = None,
+    resolution: int | None = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    rank: int | None = None,
+    alpha: float | None = None,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    trainer_arguments: tuple[str, ...] = (),
+    trainer_config: str = "",
+    release: str = "",
+    weights: str = "",
+    notes: str = "",
+    set_active: bool = False,
+    project: str | None = None,
+    scope: ScopeName = "project",
+) -> Result:
+    """Train a LoRA from a manifest; what comes out is a candidate release.
+
+    Success is what is verified on disk: the weights parse, are finite and not all zero, and
+    fit the base model. Every run is recorded, also one that fails or is stopped.
+
+    Args:
+        workspace: Where the records are.
+        lora: Id of the LoRA.
+        dataset: Id or path of the manifest.
+        trainer: Name of the trainer; empty for the one of the settings.
+        preset: Id of a preset; empty for the one that fits the base model.
+        config_file: Recipe in a YAML or JSON file; wins over the preset.
+        config: Recipe as a document; wins over the file.
+        resolution: Width and height, in pixels; like all single settings it wins over the rest.
+        steps: Optimiser steps.
+        epochs: Passes over the images.
+        rank: Rank of the LoRA.
+        alpha: Scale times rank.
+        learning_rate: Learning rate.
+        batch_size: Images in one forward pass.
+        seed: Seed of everything random.
+        trainer_arguments: Passed to the trainer's program as they are.
+        trainer_config: The trainer's own configuration file.
+        release: Id of the new release; empty for the next one.
+        weights: With trainer ``manual``: the file that was made elsewhere.
+        notes: Kept with the release.
+        set_active: Refused: only the gate makes a release active.
+        project: Project of the LoRA; else the one in use.
+        scope: ``baseline`` for the shared LoRA.
+
+    Raises:
+        TrainerUnavailableError: When the trainer is not installed here.
+        TrainerError: When training brought no usable weights; the run is recorded as failed.
+        StateError: When the same plan is being trained already.
+        PipelineError: As ``plan_training``, and when images or base model are not here.
+    """
+    if set_active:
+        return _refused_activation(lora)
+    flags = _flags(resolution, steps, epochs, rank, alpha, learning_rate, batch_size, seed)
+    chosen = trainer or workspace.settings.require_text("trainers.default")
+    if chosen == MANUAL:
+        _require_weights(lora, dataset, weights)
+        return register_release(
+            workspace,
+            lora,
+            weights,
+            dataset=dataset,
+            release=release,
+            config={**(config or {}), **{k: v for k, v in flags.items() if v is not None}},
+            notes=notes,
+            project=project,
+            scope=scope,
+        )
+    if weights:
+        raise ArgumentInvalidError(
+            "weights are only taken by trainer manual",
+            hint=f"lora train --lora {lora} --dataset {dataset} --trainer manual --weights FILE",
+        )
+    wishes = Wishes(
+        lora, dataset, trainer, preset, config_file, config or {}, flags,
+        tuple(trainer_arguments), trainer_config, release, project, scope,
+    )  # fmt: skip
+    training = gather(workspace, wishes)
+    refusal = _rights(workspace, training)
+    if refusal is not None:
+        return Result(
+            data={"loraId": lora, "datasetId": training.manifest.id},
+            reasoning=refusal.message,
+            refusal=refusal,
+            dry_run=workspace.dry_run,
+        )
+    if workspace.dry_run:
+        return tried(workspace, training)
+    return _trained(workspace, training, notes)
+
+
+def _trained(workspace: Workspace, training: Training, notes: str) -> Result:
+    trainer, settings = training.trainer, workspace.settings
+    # Asked before anything is read or written: who trains stands in the run and the release.
+    workspace.require_actor()
+    version = trainer.version(settings)
+    # Made for its refusals, which are to come before every byte of the model is read.
+    make_plan(
+        workspace, training, base_model(workspace, training.checkpoint, prove=False),
+        plan_staging(workspace, training.manifest), NO_RUN, version,
+    )  # fmt: skip
+    problem = trainer.health(settings)
+    if problem is not None:
+        raise TrainerUnavailableError(f"{trainer.name}: {problem.message}", hint=problem.hint)
+    base = base_model(workspace, training.checkpoint, prove=True)
+    staging = stage_manifest(workspace, training.manifest)
+    digest = plan_digest(workspace, training, base, staging, version)
+    scope = training.lora.scope
+    same = earlier_runs(workspace, scope, training.lora.record_id, digest)
+    finished, written = complete_earlier(workspace, same, notes)
+    if finished is not None:
+        return brought(workspace, training, finished, written, resumed=True)
+    run_id = new_ulid()
+    plan = make_plan(workspace, training, base, staging, run_id, version)
+    run = new_run(workspace, training, base, plan, run_id, digest)
+    finished = execute(workspace, training, base, plan, run, notes)
+    return brought(workspace, training, finished, written, resumed=False)
+
+
+def _require_weights(lora: str, dataset: str, weights: str) -> None:
+    if not weights:
+        raise ArgumentInvalidError(
+            "trainer manual registers weights that were made elsewhere, and none are named",
+            hint=f"lora train --lora {lora} --dataset {dataset} --trainer manual --weights FILE",
+        )
+
+
+def _rights(workspace: Workspace, training: Training) -> Refusal | None:
+    facts = rights_facts(workspace.records, TrainedManifest(training.manifest))
+    if isinstance(facts, Unproven) or not facts.refused:
+        return None
+    shown = "; ".join(facts.refused[:3])
+    more = f" and {len(facts.refused) - 3} more" if len(facts.refused) > 3 else ""
+    return Refusal(
+        "rights_refused",
+        f"{training.manifest.id} holds images that may not be trained on any more: {shown}{more}",
+        f"lora dataset build {training.manifest.id}",
+    )
+
+
+def _refused_activation(lora: str) -> Result:
+    message = "a release becomes active through the gate alone, and a new one was never reviewed"
+    return Result(
+        data={"loraId": lora},
+        reasoning=message,
+        refusal=Refusal(
+            "gate_refused",
+            message,
+            "train without --set-active, then lora eval grid, a review, and lora promote",
+        ),
+    )
+
+
+def _flags(
+    resolution: int | None,
+    steps: int | None,
+    epochs: int | None,
+    rank: int | None,
+    alpha: float | None,
+    learning_rate: float | None,
+    batch_size: int | None,
+    seed: int | None,
+) -> dict[str, Any]:
+    return {
+        "resolution": resolution,
+        "steps": steps,
+        "epochs": epochs,
+        "rank": rank,
+        "alpha": alpha,
+        "learningRate": learning_rate,
+        "batchSize": batch_size,
+        "seed": seed,
+    }

@@ -1,0 +1,325 @@
+"""One run, from its first record to its last: training, ready, failed or cancelled.
+
+The order is that of every write here: the run's record before anything starts, bytes into the
+store, a note of them in the run's folder, then the run's record and the release that counts.
+Killed anywhere, what is there says how far it came, and the same command completes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from lora_pipeline.foundation import files
+from lora_pipeline.foundation.errors import PipelineError, StateError, TrainerError
+from lora_pipeline.operations.release_register import (
+    add_trained_release,
+    keep_bytes,
+    new_release,
+)
+from lora_pipeline.operations.train_request import Training
+from lora_pipeline.releases.records import Lora, Release
+from lora_pipeline.training.outcome import Outcome, output_of
+from lora_pipeline.training.plan import CheckpointOnDisk, Plan
+from lora_pipeline.training.records import Attempt, OutputFile, Run, RunError
+from lora_pipeline.training.run_folder import is_alive, is_here, run_folder, working_in
+from lora_pipeline.training.supervision import asked_to_stop, supervise
+from lora_pipeline.training.weights import WeightsReport, inspect_weights
+from lora_pipeline.workspace.changes import Changes
+from lora_pipeline.workspace.layout import Scope
+from lora_pipeline.workspace.records import Loaded
+from lora_pipeline.workspace.root import Workspace
+from lora_pipeline.workspace.store import open_store
+
+_VERIFIED = "verified.json"
+UNDER_WAY = ("created", "queued", "training")
+INTERRUPTED = RunError(
+    code="interrupted",
+    message="the process that trained was killed or the machine stopped",
+    hint="the same lora train command again does the work anew",
+)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that brought a release.
+
+    Attributes:
+        run: Its record.
+        release_id: The release.
+        written: What was written.
+        warnings: What was worth knowing.
+    """
+
+    run: Run
+    release_id: str
+    written: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def new_run(
+    workspace: Workspace,
+    training: Training,
+    base: CheckpointOnDisk,
+    plan: Plan,
+    run_id: str,
+    digest: str,
+) -> Run:
+    """Return the record of a run that is about to start."""
+    now = workspace.now()
+    return Run(
+        id=run_id,
+        lora_id=training.lora.record_id,
+        release_id=training.release_id,
+        state="training",
+        trainer=plan.trainer,
+        trainer_version=plan.trainer_version,
+        created_at=now,
+        updated_at=now,
+        started_at=now,
+        requested_by=workspace.require_actor(),
+        plan_digest=digest,
+        dataset_id=training.manifest.id,
+        manifest_hash=training.manifest.content_hash,
+        checkpoint_id=base.checkpoint_id,
+        checkpoint_digest=base.digest,
+        recipe=training.recipe.recipe,
+        steps_planned=plan.total_steps,
+        attempts=(Attempt(number=1, started_at=now),),
+        warnings=plan.warnings,
+    )
+
+
+def execute(
+    workspace: Workspace,
+    training: Training,
+    base: CheckpointOnDisk,
+    plan: Plan,
+    run: Run,
+    notes: str,
+) -> Finished:
+    """Run a plan and record what it came to.
+
+    Raises:
+        TrainerError: When it brought no usable weights; the run is recorded as failed.
+        KeyboardInterrupt: When it was asked to stop; the run is recorded as cancelled.
+        LockedError, RecordConflictError: When the records could not be written.
+    """
+    scope, folder = training.lora.scope, run_folder(workspace, run.id)
+    with asked_to_stop(), working_in(folder, run.started_at):
+        _remember_wishes(folder, training, notes)
+        changes = Changes(workspace)
+        changes.create(run, scope, run.id)
+        changes.apply()
+        idle = workspace.settings.number("trainers.idleTimeoutSeconds")
+        outcome = supervise(
+            plan,
+            training.trainer,
+            base,
+            folder,
+            events=workspace.events,
+            idle_timeout_s=idle or None,
+        )
+        ended = _ended(workspace, run, outcome)
+        if outcome.interrupted:
+            _update(workspace, scope, replace(ended, state="cancelled"))
+            raise KeyboardInterrupt
+        if outcome.error is not None or outcome.final is None:
+            raise _failed(workspace, scope, ended, outcome.error)
+        keep_bytes(workspace, outcome.final)
+        _remember_outcome(folder, ended, outcome.final)
+        return _bring_release(workspace, scope, ended, outcome.final, notes)
+
+
+def earlier_runs(
+    workspace: Workspace, scope: Scope, lora_id: str, digest: str
+) -> list[Loaded[Run]]:
+    """Return the runs of the very same plan, oldest first."""
+    return [
+        loaded
+        for loaded in workspace.records.all(Run, scope)
+        if loaded.record.lora_id == lora_id and loaded.record.plan_digest == digest
+    ]
+
+
+def complete_earlier(
+    workspace: Workspace, runs: list[Loaded[Run]], notes: str
+) -> tuple[Finished | None, list[str]]:
+    """Settle what killed runs of the same plan left behind.
+
+    A run whose weights were verified before it was killed is finished; one that was killed
+    while it trained is recorded as failed.
+
+    Returns:
+        The run that could be finished, or None, and what was written besides.
+
+    Raises:
+        StateError: When one of them is under way.
+    """
+    written: list[str] = []
+    for loaded in runs:
+        run = loaded.record
+        if run.state in UNDER_WAY and is_alive(workspace, run.id):
+            raise StateError(f"run {run.id} trains this already", hint=f"lora run show {run.id}")
+        finished = finish_killed(workspace, loaded, notes)
+        if finished is not None:
+            return finished, written
+        if run.state in UNDER_WAY and is_here(workspace, run.id):
+            written += mark_interrupted(workspace, loaded)
+    return None, written
+
+
+def finish_killed(workspace: Workspace, loaded: Loaded[Run], notes: str = "") -> Finished | None:
+    """Finish a run whose weights were verified before it was killed, or return None."""
+    run, folder = loaded.record, run_folder(workspace, loaded.record.id)
+    if run.state in UNDER_WAY:
+        run = _remembered_outcome(folder, run)
+    if run.state != "ready" or not run.outputs or _has_release(workspace, loaded, run):
+        return None
+    stored = open_store(workspace).path(_final(run).sha256)
+    if not stored.is_file():
+        return None
+    return _bring_release(workspace, loaded.scope, run, inspect_weights(stored), notes)
+
+
+def mark_interrupted(workspace: Workspace, loaded: Loaded[Run]) -> list[str]:
+    """Record that a run was killed and return what was written."""
+    run, now = loaded.record, workspace.now()
+    changes = Changes(workspace)
+    changes.update(
+        loaded,
+        replace(
+            run,
+            state="failed",
+            updated_at=now,
+            error=INTERRUPTED,
+            attempts=_closed(run.attempts, now, None, INTERRUPTED.code),
+        ),
+    )
+    return changes.apply()
+
+
+def read_wishes(workspace: Workspace, run_id: str) -> dict[str, Any] | None:
+    """Return what a run of this machine was asked for, or None when nobody knows."""
+    try:
+        document = json.loads((run_folder(workspace, run_id) / "wishes.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _remember_wishes(folder: Path, training: Training, notes: str) -> None:
+    wishes = training.wishes
+    document = {
+        "datasetId": wishes.dataset,
+        "trainerArguments": list(wishes.trainer_arguments),
+        "trainerConfig": wishes.trainer_config,
+        "notes": notes,
+    }
+    files.write_atomic(folder / "wishes.json", json.dumps(document).encode())
+
+
+def _remember_outcome(folder: Path, run: Run, report: WeightsReport) -> None:
+    ready = replace(run, state="ready", outputs=(output_of(report, folder), *run.outputs))
+    files.write_atomic(folder / _VERIFIED, json.dumps(ready.to_dict()).encode())
+
+
+def _remembered_outcome(folder: Path, run: Run) -> Run:
+    try:
+        document = json.loads((folder / _VERIFIED).read_bytes())
+        return Run.from_dict(document)
+    except (OSError, ValueError, PipelineError):
+        return run
+
+
+def _final(run: Run) -> OutputFile:
+    return next((one for one in run.outputs if one.step is None), run.outputs[0])
+
+
+def _has_release(workspace: Workspace, loaded: Loaded[Run], run: Run) -> bool:
+    if not workspace.records.exists(Lora, loaded.scope, run.lora_id):
+        return True  # the LoRA was deleted; there is nothing to add a release to
+    lora = workspace.records.read(Lora, loaded.scope, run.lora_id).record
+    return any(release.training.get("runId") == run.id for release in lora.releases)
+
+
+def _bring_release(
+    workspace: Workspace, scope: Scope, run: Run, report: WeightsReport, notes: str
+) -> Finished:
+    loaded = workspace.records.read(Run, scope, run.id)
+    lora = workspace.records.read(Lora, scope, run.lora_id).record
+    folder = run_folder(workspace, run.id)
+    outputs = run.outputs
+    if not any(one.sha256 == report.sha256 for one in outputs):
+        outputs = (output_of(report, folder), *outputs)
+    ready = replace(run, state="ready", updated_at=workspace.now(), outputs=outputs)
+    release = _release(workspace, lora, run, report, notes)
+    written, release_id = add_trained_release(workspace, loaded, ready, release)
+    warnings = list(run.warnings)
+    if release_id != run.release_id:
+        warnings.append(f"{run.release_id} was taken meanwhile, the release is {release_id}")
+    if report.leaks:
+        shown = ", ".join(report.leaks[:3])
+        warnings.append(f"its metadata tells what a studio keeps to itself ({shown})")
+    return Finished(
+        replace(ready, release_id=release_id), release_id, tuple(written), tuple(warnings)
+    )
+
+
+def _release(
+    workspace: Workspace, lora: Lora, run: Run, report: WeightsReport, notes: str
+) -> Release:
+    training: Mapping[str, Any] = {
+        "trainer": run.trainer,
+        "trainerVersion": run.trainer_version,
+        "recipe": run.recipe.to_dict(),
+        "datasetId": run.dataset_id,
+        "manifestHash": run.manifest_hash,
+        "checkpointId": run.checkpoint_id,
+        "checkpointDigest": run.checkpoint_digest,
+        "runId": run.id,
+    }
+    return new_release(workspace, lora, report, run.release_id, training, run.requested_by, notes)
+
+
+def _ended(workspace: Workspace, run: Run, outcome: Outcome) -> Run:
+    now = workspace.now()
+    code = outcome.error.code if outcome.error else "cancelled" if outcome.interrupted else ""
+    return replace(
+        run,
+        updated_at=now,
+        ended_at=now,
+        duration_seconds=round(outcome.seconds, 1),
+        steps_done=outcome.steps_done,
+        final_loss=outcome.final_loss,
+        attempts=_closed(run.attempts, now, outcome.status, code),
+        outputs=outcome.checkpoints,
+        warnings=(*run.warnings, *outcome.warnings),
+    )
+
+
+def _closed(
+    attempts: tuple[Attempt, ...], now: str, status: int | None, code: str
+) -> tuple[Attempt, ...]:
+    if not attempts:
+        return ()
+    last = replace(attempts[-1], ended_at=now, exit_status=status, error=code)
+    return (*attempts[:-1], last)
+
+
+def _failed(workspace: Workspace, scope: Scope, run: Run, error: RunError | None) -> TrainerError:
+    error = error or RunError(code="no_output", message="the trainer left no weights")
+    _update(workspace, scope, replace(run, state="failed", error=error))
+    advice = f"{error.hint}; lora run log {run.id}" if error.hint else f"lora run log {run.id}"
+    return TrainerError(f"{error.message}  (run {run.id} failed: {error.code})", hint=advice)
+
+
+def _update(workspace: Workspace, scope: Scope, run: Run) -> None:
+    changes = Changes(workspace)
+    changes.update(workspace.records.read(Run, scope, run.id), run)
+    changes.apply()
