@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from lora_pipeline.evaluation.grid import result_digest
+from lora_pipeline.evaluation.records import Evaluation
+from lora_pipeline.foundation import strict_json
 from lora_pipeline.releases.history import entry_digest
 from lora_pipeline.releases.records import Lora
 from tests.support import attacks
@@ -148,6 +152,32 @@ def test_a_review_that_was_removed_and_committed_is_found(studio: Studio) -> Non
     commit_all(studio.root, "Cleaning up")
 
     assert "review_removed" in messages(validate(studio))
+
+
+def test_a_policy_that_was_relaxed_for_a_moment_gives_nothing(studio: Studio) -> None:
+    attacks.write_policy(studio, minEffect=0.0001)
+    add_review(studio, add_grid(studio, "r2", lift=2))
+    promoted = invoke(["promote", LORA, "r2", "--as", ANA], studio.root)
+    assert promoted.exit_code == 0
+
+    shutil.rmtree(studio.root / "config" / "gates")
+    answer = validate(studio)
+
+    assert answer.exit_code == 1
+    assert "effect: 0.008 mean difference to base, needs 0.020" in messages(answer)
+
+
+def test_a_grid_without_its_hard_prompts_is_not_whole(studio: Studio) -> None:
+    def change(evaluation: Evaluation) -> Evaluation:
+        easy = tuple(cell for cell in evaluation.cells if cell.prompt_id == "plain")
+        made_up = replace(evaluation, cells=easy)
+        return replace(made_up, result_digest=result_digest(made_up))
+
+    path = attacks.only(studio, "evaluation")
+    evaluation = change(Evaluation.from_dict(json.loads(path.read_text())))
+    path.write_bytes(strict_json.dumps(evaluation.to_dict(), one_line_each=("cells",)))
+
+    assert "its cells are not those of suite tiny" in messages(validate(studio))
 
 
 def test_every_field_of_the_evidence_is_compared(studio: Studio) -> None:
