@@ -18,6 +18,7 @@ _RIGHTS = ("allowed", "denied", "unknown")
 
 
 @click.group()
+@shared_options
 def asset() -> None:
     """Import, approve and tag art.
 
@@ -118,7 +119,7 @@ def import_folder(
     add_tags: bool,
     skip_bad: bool,
 ) -> None:
-    r"""Import a folder of images; they wait for review.
+    """Import a folder of images; they wait for review.
 
     Reads PNG, JPEG and WebP files in DIR and below. Title, tags, type, style, origin and
     rights may come from assets.csv, assets.json or metadata.jsonl in DIR (columns file, title,
@@ -126,9 +127,10 @@ def import_folder(
     trainingRights), or from files beside an image: NAME.json with the same names, NAME.txt
     with tags or a description. What is said of one image weighs more than the options.
 
-    Every image is decoded first. When a file is bad nothing is written, the answer is no (exit
-    1) and every bad file is listed with its reason; --skip-bad imports the others. An image
-    that the project has already is left out, so importing a folder again adds nothing.
+    Every image is decoded first. When one file is bad nothing is written, the answer is no
+    (exit 1), and every bad file is listed with its reason. With --skip-bad the others are
+    imported. An image that the project has already is left out, so importing a folder again
+    adds nothing.
 
     Writes a spec and an asset for each image, with a copy below files/images/.
 
@@ -166,7 +168,7 @@ def import_folder(
 @shared_options
 @click.pass_obj
 def list_all(session: Session, /, *, limit: int, **filters: Any) -> None:
-    r"""List assets with tags, status and rights.
+    """List assets with tags, status and rights.
 
     --json always holds all of them. Exits with 3 when a filter leaves nothing over.
 
@@ -183,7 +185,7 @@ def list_all(session: Session, /, *, limit: int, **filters: Any) -> None:
 @shared_options
 @click.pass_obj
 def show(session: Session, asset_id: str) -> None:
-    r"""Show one asset and what was decided about it.
+    """Show one asset and what was decided about it.
 
     ID may be the end of an id, when no other asset ends like it.
 
@@ -201,7 +203,7 @@ def show(session: Session, asset_id: str) -> None:
 @writing_options
 @click.pass_obj
 def approve(session: Session, /, *, note: str, from_file: Path | None, **choice: Any) -> None:
-    r"""Approve assets for use in datasets.
+    """Approve assets for use in datasets.
 
     Without ids or --status only those that wait (draft, review) are meant. What was withdrawn
     or may not be trained on is left out; named by its id it is refused (exit 1), and nothing
@@ -221,7 +223,7 @@ def approve(session: Session, /, *, note: str, from_file: Path | None, **choice:
 @writing_options
 @click.pass_obj
 def reject(session: Session, /, *, note: str, from_file: Path | None, **choice: Any) -> None:
-    r"""Reject assets: kept, and never trained on.
+    """Reject assets: kept, and never trained on.
 
     Without ids or --status only those that wait (draft, review) are meant.
 
@@ -239,7 +241,7 @@ def reject(session: Session, /, *, note: str, from_file: Path | None, **choice: 
 @writing_options
 @click.pass_obj
 def deprecate(session: Session, /, *, note: str, from_file: Path | None, **choice: Any) -> None:
-    r"""Deprecate assets that must no longer be used.
+    """Deprecate assets that must no longer be used.
 
     They are kept; no dataset takes them any more.
 
@@ -261,7 +263,7 @@ def deprecate(session: Session, /, *, note: str, from_file: Path | None, **choic
 @writing_options
 @click.pass_obj
 def tag(session: Session, /, *, from_file: Path | None, **choice: Any) -> None:
-    r"""Add tags to images and take tags off them.
+    """Add tags to images and take tags off them.
 
     A tag that no catalog has, or a second tag of a group of which an image may have one, is
     refused (exit 1), and nothing is written. --tag chooses assets; --add and --remove change
@@ -281,7 +283,7 @@ def tag(session: Session, /, *, from_file: Path | None, **choice: Any) -> None:
 @writing_options
 @click.pass_obj
 def rate(session: Session, /, *, stars: int, from_file: Path | None, **choice: Any) -> None:
-    r"""Rate assets with one to five stars.
+    """Rate assets with one to five stars.
 
     Datasets can ask for a lowest rating.
 
@@ -299,7 +301,7 @@ def rate(session: Session, /, *, stars: int, from_file: Path | None, **choice: A
 @writing_options
 @click.pass_obj
 def withdraw(session: Session, /, *, reason: str, from_file: Path | None, **choice: Any) -> None:
-    r"""Withdraw assets from training, for good.
+    """Withdraw assets from training, for good.
 
     The images stay; no dataset takes them any more. Lists the manifests and releases that hold
     them; lora validate fails an active release that was trained on them.
@@ -335,7 +337,7 @@ def rights(
     from_file: Path | None,
     **choice: Any,
 ) -> None:
-    r"""Say whether assets may be trained on.
+    """Say whether assets may be trained on.
 
     What was withdrawn stays withdrawn.
 

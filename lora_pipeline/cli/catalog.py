@@ -13,6 +13,7 @@ from lora_pipeline.foundation.result import Result
 
 
 @click.group()
+@shared_options
 def catalog() -> None:
     """Show asset types, styles, scenarios and tags.
 
@@ -26,7 +27,7 @@ def catalog() -> None:
 @shared_options
 @click.pass_obj
 def show(session: Session, checkpoint: str) -> None:
-    r"""Show the words in force and how often art uses them.
+    """Show the words in force and how often art uses them.
 
     \b
     lora catalog show --project neon_city

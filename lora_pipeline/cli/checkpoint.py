@@ -14,6 +14,7 @@ from lora_pipeline.foundation.result import Result
 
 
 @click.group()
+@shared_options
 def checkpoint() -> None:
     """Add and check base models.
 
@@ -81,14 +82,14 @@ def add(
     training_adapter: Path | None,
     **options: Any,
 ) -> None:
-    r"""Add a base model, named by the digest of its bytes.
+    """Add a base model, named by the digest of its bytes.
 
     Reads every byte of the model once, looks up its architecture and resolution, and writes
     checkpoints/ID.json. Pickled models (.ckpt, .pt, .bin) are refused with exit 3: they can
     run code when they are read.
 
     \b
-    lora checkpoint add sdxl --path models/sd_xl_base_1.0.safetensors \
+    lora checkpoint add sdxl --path models/sd_xl_base_1.0.safetensors \\
         --license openrail++ --commercial-loras yes
     """
     from lora_pipeline.operations.checkpoint import add_checkpoint
@@ -110,7 +111,7 @@ def add(
 @shared_options
 @click.pass_obj
 def list_all(session: Session) -> None:
-    r"""List base models and what may be made of them.
+    """List base models and what may be made of them.
 
     \b
     lora checkpoint list
@@ -125,7 +126,7 @@ def list_all(session: Session) -> None:
 @shared_options
 @click.pass_obj
 def show(session: Session, checkpoint_id: str) -> None:
-    r"""Show a base model and whether it is here.
+    """Show a base model and whether it is here.
 
     \b
     lora checkpoint show sdxl
@@ -140,7 +141,7 @@ def show(session: Session, checkpoint_id: str) -> None:
 @shared_options
 @click.pass_obj
 def verify(session: Session, checkpoint_id: str) -> None:
-    r"""Compare every byte of a base model with its record.
+    """Compare every byte of a base model with its record.
 
     Exits with 1 when the model is another one, with 3 when it is not on this machine.
 

@@ -13,6 +13,7 @@ from lora_pipeline.foundation.result import Result
 
 
 @click.group()
+@shared_options
 def project() -> None:
     """Create and show projects.
 
@@ -60,7 +61,7 @@ def create(
     unknown_rights: Any,
     notes: str,
 ) -> None:
-    r"""Create a project with catalogs to start from.
+    """Create a project with catalogs to start from.
 
     Writes data/projects/ID/project.json and five catalogs: asset types, styles, scenarios,
     palettes and tags. Exits with 3 when there is one of that id.
@@ -88,7 +89,7 @@ def create(
 @shared_options
 @click.pass_obj
 def list_all(session: Session) -> None:
-    r"""List projects and how much they hold.
+    """List projects and how much they hold.
 
     \b
     lora project list
@@ -103,7 +104,7 @@ def list_all(session: Session) -> None:
 @shared_options
 @click.pass_obj
 def show(session: Session, project_id: str | None) -> None:
-    r"""Show a project, its rules and where its art stands.
+    """Show a project, its rules and where its art stands.
 
     Shows the project in use when ID is left out.
 

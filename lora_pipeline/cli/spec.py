@@ -11,6 +11,7 @@ from lora_pipeline.foundation.result import Result
 
 
 @click.group()
+@shared_options
 def spec() -> None:
     """Show specs, the intent of assets.
 
@@ -30,7 +31,7 @@ def spec() -> None:
 def list_all(
     session: Session, *, asset_types: tuple[str, ...], styles: tuple[str, ...], limit: int
 ) -> None:
-    r"""List specs with how many assets each has.
+    """List specs with how many assets each has.
 
     \b
     lora spec list --asset-type ui_icon
@@ -47,7 +48,7 @@ def list_all(
 @shared_options
 @click.pass_obj
 def show(session: Session, spec_id: str) -> None:
-    r"""Show one spec and the assets made for it.
+    """Show one spec and the assets made for it.
 
     \b
     lora spec show 01JQ7Z5VZJ3T1M4TQW8Z9KD2MM
