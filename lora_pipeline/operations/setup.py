@@ -64,7 +64,7 @@ def setup_trainer(
     if state["ready"] and source is None and python is None:
         return Result(
             data=state | {"steps": []},
-            reasoning=f"{trainer} {state['version']} is ready, nothing to do",
+            reasoning=f"{_named(state)} is ready, nothing to do",
             suggestions=[f"lora train --trainer {trainer} --plan"],
             dry_run=workspace.dry_run,
         )
@@ -83,7 +83,7 @@ def setup_trainer(
     after = _state(replace(workspace, settings=read_settings(workspace.root)), found)
     return Result(
         data=after | {"steps": steps},
-        reasoning=f"{trainer} {after['version']} is set up",
+        reasoning=f"{_named(after)} is set up",
         warnings=[] if after["ready"] else [after["problem"]],
         suggestions=[f"lora train --trainer {trainer} --plan"],
         written=written,
@@ -204,6 +204,7 @@ def _state(workspace: Workspace, trainer: Trainer) -> dict[str, Any]:
     return {
         "trainer": trainer.name,
         "summary": trainer.summary,
+        "program": trainer.starts_program,
         "ready": problem is None,
         "version": trainer.version(settings),
         "architectures": list(trainer.architectures),
@@ -221,9 +222,9 @@ def _answer(state: dict[str, Any]) -> Result:
     if state["ready"]:
         return Result(
             data=state,
-            reasoning=f"{name} {state['version']} is ready",
+            reasoning=f"{_named(state)} is ready",
             warnings=warnings,
-            suggestions=[f"lora train --trainer {name} --plan"],
+            suggestions=[f"lora train --trainer {name} --plan"] if state["program"] else [],
         )
     return Result(
         data=state,
@@ -232,6 +233,13 @@ def _answer(state: dict[str, Any]) -> Result:
         suggestions=[state["hint"]],
         refusal=Refusal("trainer_not_ready", state["problem"], state["hint"]),
     )
+
+
+def _named(state: dict[str, Any]) -> str:
+    name, version = state["trainer"], state["version"]
+    if version == "unknown":
+        return str(name)
+    return str(version) if version.startswith(name) else f"{name} {version}"
 
 
 def _sayer(workspace: Workspace) -> Say:

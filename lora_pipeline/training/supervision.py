@@ -71,7 +71,7 @@ def supervise(
         except PipelineError as failure:
             error = RunError(code=failure.code, message=failure.message, hint=failure.hint or "")
         seconds = time.monotonic() - started
-        found = _found(plan, trainer, folder, checkpoint, started_ns)
+        found, written_loss = _found(plan, trainer, folder, checkpoint, started_ns)
         if status == 0 and found.error and found.error.code == "no_output":
             # Some programs say on the way why there is nothing, and end as if all were well.
             told = trainer.explain(log.last_lines, status)
@@ -87,7 +87,7 @@ def supervise(
             final=None if interrupted or error else found.final,
             checkpoints=found.checkpoints,
             steps_done=watch.steps,
-            final_loss=watch.loss,
+            final_loss=written_loss if watch.loss is None else watch.loss,
             seconds=seconds,
             warnings=tuple([] if error else steps_warning(watch.steps, plan.total_steps)),
         )
@@ -173,14 +173,13 @@ def _both(events: EventSink, log: RunLog) -> EventSink:
 
 def _found(
     plan: Plan, trainer: Trainer, folder: Path, checkpoint: CheckpointOnDisk, started_ns: int
-) -> Found:
+) -> tuple[Found, float | None]:
     try:
         collected = trainer.collect(plan, folder)
     except PipelineError as error:
-        return Found(
-            None, (), RunError(code=error.code, message=error.message, hint=error.hint or "")
-        )
-    return verify_outputs(collected, folder, checkpoint, started_ns)
+        told = RunError(code=error.code, message=error.message, hint=error.hint or "")
+        return Found(None, (), told), None
+    return verify_outputs(collected, folder, checkpoint, started_ns), collected.loss
 
 
 def _words(outcome: Outcome) -> str:

@@ -137,8 +137,8 @@ class Environment:
         ) as running:
             for line in running.lines(idle_timeout_s=_SILENCE_S):
                 said.append(line.text)
-                if line.text.startswith(("Collecting", "Downloading", "Installing", "Building")):
-                    say(line.text)
+                if words := _words(line.text):
+                    say(words)
             status = running.wait()
         if status != 0:
             raise _refusal(what, said[-200:])
@@ -159,6 +159,16 @@ def python_version(python: Path) -> tuple[int, int]:
     if done.status != 0 or not (major.isdigit() and minor.isdigit()):
         raise TrainerUnavailableError(f"{python} is no Python that runs", hint=hint)
     return int(major), int(minor)
+
+
+def _words(line: str) -> str:
+    """Return what a line of pip says to somebody who waits, or nothing."""
+    if line.startswith("Installing collected packages:"):
+        count = line.count(",") + 1
+        return f"installing {count} package{'s' if count > 1 else ''}"
+    if line.startswith("Collecting "):
+        return line.split(" (from ", 1)[0].lower()
+    return ""
 
 
 def _refusal(what: Sequence[str], said: Sequence[str]) -> TrainerUnavailableError:

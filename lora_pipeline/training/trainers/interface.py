@@ -51,10 +51,17 @@ class CollectedFile:
 
 @dataclass(frozen=True)
 class Collected:
-    """What a run left behind: the final weights, when there are any, and checkpoints."""
+    """What a run left behind.
+
+    Attributes:
+        final: The final weights, when there are any.
+        checkpoints: Weights of earlier steps.
+        loss: The last loss, where the program wrote it down instead of printing it.
+    """
 
     final: CollectedFile | None
     checkpoints: tuple[CollectedFile, ...] = ()
+    loss: float | None = None
 
 
 class Trainer(Protocol):
@@ -79,7 +86,10 @@ class Trainer(Protocol):
         """Return the version of the program, or ``unknown``."""
 
     def prepare(self, request: TrainingRequest, settings: Settings, version: str) -> Plan:
-        """Return what will be run. Pure: reads no file, clock or environment.
+        """Return what will be run, whether the program is installed or not.
+
+        Pure: it reads no clock and no environment, looks for the program where the settings
+        say, and reads no file but ``request.config_file``.
 
         Raises:
             RecipeInvalidError: When the recipe asks for what the trainer cannot do.

@@ -26,7 +26,11 @@ from lora_pipeline.training.trainers.interface import (
     Problem,
     TrainingProgress,
 )
-from lora_pipeline.training.trainers.mflux_checkpoint import checkpoint_zips, extract_adapter
+from lora_pipeline.training.trainers.mflux_checkpoint import (
+    checkpoint_zips,
+    extract_adapter,
+    last_loss,
+)
 from lora_pipeline.training.trainers.mflux_models import FAMILIES, choose_model
 from lora_pipeline.training.trainers.mflux_user_file import merge_user_file
 from lora_pipeline.training.trainers.offline import OFFLINE
@@ -119,16 +123,17 @@ class MfluxTrainer:
         Raises:
             WeightsRefusedError: When a zip holds no LoRA.
         """
-        final, checkpoints = None, []
+        final, checkpoints, loss = None, list[CollectedFile](), None
         scale = _scale(plan)
         target = run_folder / plan.expected_output
         for step, path in checkpoint_zips(run_folder, mflux_config.OUTPUT_FOLDER):
+            loss = last_loss(path)
             if step >= plan.total_steps:
                 final = CollectedFile(extract_adapter(path, target, scale=scale))
             elif step > 0:
                 kept = target.with_name(f"{target.stem}-step{step:08d}.safetensors")
                 checkpoints.append(CollectedFile(extract_adapter(path, kept, scale=scale), step))
-        return Collected(final, tuple(checkpoints))
+        return Collected(final, tuple(checkpoints), loss)
 
     def explain(self, lines: Sequence[OutputLine], status: int) -> RunError:
         """Return why a run failed; mflux ends with 0 when its training was stopped."""

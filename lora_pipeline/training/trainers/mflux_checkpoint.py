@@ -19,6 +19,7 @@ from lora_pipeline.foundation.errors import PipelineError, WeightsRefusedError
 _NAME = re.compile(r"^(\d{7,})_checkpoint\.zip$")
 _MEMBER = re.compile(r"^[A-Za-z0-9_.-]+\.safetensors$")
 _LARGEST_INDEX = 1024 * 1024
+_LARGEST_LOSSES = 256 * 1024 * 1024
 LARGEST_ADAPTER = 8 * 1024**3
 # RuntimeError is what zipfile raises for an encrypted member.
 _UNREADABLE = (
@@ -68,6 +69,18 @@ def extract_adapter(path: Path, target: Path, *, scale: float) -> Path:
     times = path.stat()
     os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
     return target
+
+
+def last_loss(path: Path) -> float | None:
+    """Return the last loss that a checkpoint holds, or None where it holds none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith("_loss.json")]
+            data = archive.read(_member(archive, names[0], _LARGEST_LOSSES, path.name))
+        written = strict_json.loads(data, "losses")["step_loss"]
+        return float(written[-1]["loss"])
+    except (*_UNREADABLE, PipelineError, LookupError, TypeError, ValueError):
+        return None
 
 
 def _sound(folder: Path) -> Iterator[tuple[int, Path]]:

@@ -64,6 +64,7 @@ def test_previews_of_mflux_do_not_count_as_steps(tmp_path: Path) -> None:
     assert outcome.error is None
     assert outcome.final is not None
     assert outcome.steps_done == 4
+    assert outcome.final_loss == pytest.approx(0.6)
     assert {event.total for event in events if event.type == "progress"} == {4}
 
 
