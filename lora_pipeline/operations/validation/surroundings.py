@@ -13,8 +13,10 @@ from lora_pipeline.operations.validation.collected import CollectedRecords
 from lora_pipeline.releases.policies import weakened_policies
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.records import Run
+from lora_pipeline.training.run_folder import is_alive, is_here
 from lora_pipeline.workspace import git
 from lora_pipeline.workspace.definitions import FAMILIES, read_definition
+from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 
 _WEIGHT_FILES = [
@@ -96,14 +98,8 @@ def left_over(workspace: Workspace, records: CollectedRecords) -> Iterator[Findi
         )
     for run in records.everywhere(Run):
         record = run.record
-        if record.state in _UNDER_WAY and not _alive(workspace, record):
-            yield Finding(
-                "run_interrupted",
-                "warning",
-                workspace.relative(run.path),
-                f"run {record.id} of {record.lora_id} is {record.state}, and nothing works on it",
-                f"lora run resume {record.id}, or lora run cancel {record.id}",
-            )
+        if record.state in _UNDER_WAY and not is_alive(workspace, record.id):
+            yield _interrupted(workspace, run)
         if record.state == "ready" and records.exists(Lora, run.scope, record.lora_id):
             lora = records.read(Lora, run.scope, record.lora_id).record
             if lora.release(record.release_id) is None:
@@ -117,5 +113,15 @@ def left_over(workspace: Workspace, records: CollectedRecords) -> Iterator[Findi
                 )
 
 
-def _alive(workspace: Workspace, run: Run) -> bool:
-    return False
+def _interrupted(workspace: Workspace, loaded: Loaded[Run]) -> Finding:
+    run, where = loaded.record, workspace.relative(loaded.path)
+    if not is_here(workspace, run.id):
+        message = f"run {run.id} of {run.lora_id} is {run.state}, on another machine"
+        return Finding("run_elsewhere", "info", where, message, f"lora run show {run.id}")
+    return Finding(
+        "run_interrupted",
+        "warning",
+        where,
+        f"run {run.id} of {run.lora_id} is {run.state}, and nothing works on it any more",
+        f"lora run resume {run.id}, or lora run cancel {run.id}",
+    )
