@@ -92,7 +92,9 @@ def render_grid(
     with _private_folder(workspace, loaded.record_id) as folder, grid.saved_at_the_end():
         grid.forget_lost_images()
         crashes = 0
-        while grid.todo(limit):
+        while todo := grid.todo(limit):
+            words = f"{len(todo)} cells to draw, {renderer.name} loads base and LoRA"
+            workspace.events(Event("started", "grid", words))
             with renderer.open(source, workspace.settings, folder) as session:
                 grid.begin(session.identity, donors)
                 grid.render(session, folder, limit)
@@ -247,11 +249,14 @@ def strength_words(strength: float) -> str:
 
 
 def _drawn(session: RenderSession, cell: Cell, target: Path, store: ObjectStore) -> str:
-    session.render(_request(cell), target)
-    pixels = read_pixels(target, width=cell.width, height=cell.height)
-    if is_constant(pixels):
-        raise RendererError(CONSTANT)
-    return store.put_file(target)
+    try:
+        session.render(_request(cell), target)
+        pixels = read_pixels(target, width=cell.width, height=cell.height)
+        if is_constant(pixels):
+            raise RendererError(CONSTANT)
+        return store.put_file(target)
+    finally:
+        target.unlink(missing_ok=True)
 
 
 def _request(cell: Cell) -> CellRequest:

@@ -157,8 +157,7 @@ def render_subject(
     """
     if options.limit is not None and options.limit < 1:
         raise ArgumentInvalidError(f"limit must be at least 1, got {options.limit}")
-    if options.png:
-        require_png_target(workspace, options.png)
+    png = require_png_target(workspace, options.png) if options.png else ""
     name = options.renderer or workspace.settings.require_text("renderers.default")
     renderer = find_renderer(name, registry)
     earlier, warnings = earlier_evaluations(workspace, subject.target.lora.scope)
@@ -172,7 +171,7 @@ def render_subject(
     lacking = lacking_cells(workspace, record)
     if loaded and record.status == "complete":
         _draw(workspace, subject, record, options)
-        return complete_result(workspace, subject, loaded, png=options.png).with_warnings(warnings)
+        return complete_result(workspace, subject, loaded, png=png).with_warnings(warnings)
     if len(lacking) > ASK_ABOVE and not options.yes and options.limit is None:
         return too_many_result(workspace, subject, record, len(lacking))
     _require_healthy(renderer, workspace)
@@ -181,7 +180,9 @@ def render_subject(
         return planned_result(subject, record, lacking).with_warnings([*warnings, *lost])
     if loaded is None:
         loaded = _created(workspace, subject, record)
-    donors = [one.record for one in earlier if one.record_id != loaded.record_id]
+    # Who asks for pictures again wants to see them drawn, not taken over.
+    others = [] if options.again else earlier
+    donors = [one.record for one in others if one.record_id != loaded.record_id]
     loaded, report = render_grid(
         workspace, loaded, renderer, source, donors=donors, limit=options.limit
     )
@@ -189,9 +190,9 @@ def render_subject(
     loaded = finish_evaluation(workspace, loaded, trigger_word=trigger).loaded
     _draw(workspace, subject, loaded.record, options)
     again = f"lora eval grid {subject.target.words}{_suite_flag(options.suite)}"
-    return rendered_result(
-        workspace, subject, loaded, report, again=again, png=options.png
-    ).with_warnings([*warnings, *lost])
+    return rendered_result(workspace, subject, loaded, report, again=again, png=png).with_warnings(
+        [*warnings, *lost]
+    )
 
 
 def show_evaluation(
@@ -253,7 +254,7 @@ def write_sheet(
     """
     target = find_target(workspace, lora, release, project=project, scope=scope)
     record = find_evaluation(workspace, target, evaluation).record
-    write_png(workspace, record, target.lora.record.trigger_word, png)
+    written = write_png(workspace, record, target.lora.record.trigger_word, png)
     shown = show_evaluation(
         workspace,
         target.lora.record_id,
@@ -262,7 +263,7 @@ def write_sheet(
         project=project,
         scope=scope,
     )
-    return replace(shown, data={**shown.data, "png": png})
+    return replace(shown, data={**shown.data, "png": written})
 
 
 def _planned(workspace: Workspace, subject: Subject, notes: str) -> Evaluation:

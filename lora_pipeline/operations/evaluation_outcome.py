@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from lora_pipeline.evaluation.effect import doubts
@@ -12,7 +11,7 @@ from lora_pipeline.evaluation.grid import missing_cells, problems_of_grid
 from lora_pipeline.evaluation.records import Cell, Evaluation, Review
 from lora_pipeline.evaluation.rendering import GridReport
 from lora_pipeline.evaluation.reviews import is_unchanged
-from lora_pipeline.foundation.errors import ArgumentInvalidError, StateError
+from lora_pipeline.foundation.errors import ArgumentInvalidError, StateError, UnsafePathError
 from lora_pipeline.foundation.files import write_atomic
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.evaluation_subject import Subject, Target
@@ -183,30 +182,36 @@ def sheet_shown(workspace: Workspace, loaded: Loaded[Evaluation]) -> str:
     return workspace.relative(path) if path.is_file() else ""
 
 
-def write_png(workspace: Workspace, record: Evaluation, trigger_word: str, png: str) -> None:
-    """Write the contact sheet as PNG, for a person to look at.
+def write_png(workspace: Workspace, record: Evaluation, trigger_word: str, png: str) -> str:
+    """Write the contact sheet as PNG, for a person to look at; return where, as people read it.
 
     Raises:
-        ArgumentInvalidError, StateError: When nothing may be written there.
+        ArgumentInvalidError, StateError, UnsafePathError: When nothing may be written there.
     """
-    path = require_png_target(workspace, png)
+    shown = require_png_target(workspace, png)
     data = sheet_png(workspace, record, trigger_word=trigger_word)
     if not workspace.dry_run:
-        write_atomic(path, data)
+        write_atomic(workspace.root / shown, data)
+    return shown
 
 
-def require_png_target(workspace: Workspace, png: str) -> Path:
-    """Return where a PNG may be written: nothing but an earlier picture is ever replaced.
+def require_png_target(workspace: Workspace, png: str) -> str:
+    """Return where a PNG may be written, relative to the workspace.
+
+    It stays in the workspace, and replaces nothing but an earlier picture: agents may name it.
 
     Raises:
-        ArgumentInvalidError: When the name or what is there says otherwise.
+        ArgumentInvalidError: When its name does not say what it is.
         StateError: When something else is there.
+        UnsafePathError: When it leads outside the workspace.
     """
-    path = workspace.root / png
+    path = (workspace.root / png).resolve()
     if path.suffix.lower() != ".png":
         raise ArgumentInvalidError(f"the sheet is a PNG, {png!r} does not end with .png")
+    if not path.is_relative_to(workspace.root):
+        raise UnsafePathError(f"{png} leads outside the workspace", hint="--png sheet.png")
     if path.exists():
         with path.open("rb") as stream:
             if stream.read(len(_PNG)) != _PNG:
                 raise StateError(f"{png} is there and no PNG, it is not replaced")
-    return path
+    return workspace.relative(path)

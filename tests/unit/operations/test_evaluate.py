@@ -16,6 +16,7 @@ from lora_pipeline.foundation.errors import (
     RecordNotFoundError,
     RendererError,
     StateError,
+    UnsafePathError,
 )
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.evaluate import (
@@ -97,6 +98,7 @@ def test_a_complete_grid_is_left_as_it_is(workspace: Workspace) -> None:
 def test_rendering_again_makes_another_evaluation(workspace: Workspace) -> None:
     first = grid(workspace)
     second = grid(workspace, again=True)
+    assert second.data["rendered"] == 12
     assert first.data["evaluationId"] != second.data["evaluationId"]
     assert first.data["resultDigest"] == second.data["resultDigest"]
     assert len(evaluations(workspace)) == 2
@@ -214,6 +216,8 @@ def test_a_large_grid_is_drawn_only_when_somebody_said_yes(workspace: Workspace)
         ({"limit": 0}, None, ArgumentInvalidError, "limit must be at least 1"),
         ({"png": "sheet.jpg"}, None, ArgumentInvalidError, "does not end with .png"),
         ({"png": "models/not.png"}, None, StateError, "no PNG, it is not replaced"),
+        ({"png": "../sheet.png"}, None, UnsafePathError, "leads outside the workspace"),
+        ({"png": "/tmp/sheet.png"}, None, UnsafePathError, "leads outside the workspace"),
         ({}, FakeRenderer(sick="no model here"), RendererError, "no model here"),
         ({"suite": "tiny_icons"}, None, RecordNotFoundError, "no suite 'tiny_icons'"),
     ],
@@ -283,7 +287,8 @@ def test_a_vae_that_is_not_loaded_is_said(workspace: Workspace) -> None:
 
 
 def test_the_sheet_is_written_as_png_when_asked_for(workspace: Workspace) -> None:
-    grid(workspace, png="sheet.png")
+    answer = grid(workspace, png=str(workspace.root / "sheet.png"))
+    assert answer.data["png"] == "sheet.png"
     first = (workspace.root / "sheet.png").read_bytes()
     write_sheet(workspace, LORA, png="sheet.png")
     assert (workspace.root / "sheet.png").read_bytes() == first
