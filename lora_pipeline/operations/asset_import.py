@@ -92,7 +92,7 @@ def import_assets(
 
     Args:
         workspace: Where the assets go.
-        folder: The folder, or one image.
+        folder: The folder, or one image; relative to the workspace.
         asset_type: Asset type of images that are described with none.
         project: The project.
         tags: Tags of every image.
@@ -358,12 +358,21 @@ def _image_warnings(found: _Import, vocabulary: Vocabulary) -> list[str]:
         for note in facts.notes:
             notes[note].append(planned.name)
     warnings = [f"{_some(names)}: {note}" for note, names in notes.items()]
+    warnings += [f"{_some(names)}: one picture in different bytes" for names in _twins(found.good)]
     if found.undescribed:
         warnings.append(f"{_some(found.undescribed)}: not described in {found.metadata.name}")
     if found.contents.others:
         warnings.append(f"{_some(found.contents.others)}: not imported, no image")
     warnings += [bad.reason for bad in found.bad]
     return warnings
+
+
+def _twins(images: Iterable[InspectedImage]) -> list[list[str]]:
+    by_pixels: dict[str, list[str]] = defaultdict(list)
+    for image in images:
+        assert image.facts is not None  # noqa: S101 - good images were decoded
+        by_pixels[image.facts.pixel_sha256].append(image.planned.name)
+    return [names for names in by_pixels.values() if len(names) > 1]
 
 
 def _some(names: Sequence[str] | Iterable[str], *, most: int = _SHOWN) -> str:

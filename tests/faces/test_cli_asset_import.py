@@ -342,6 +342,18 @@ def test_location_in_a_photo_is_warned_about(studio: Path, tmp_path: Path) -> No
     assert warnings == ["trip.jpg: EXIF data says where it was taken, and the copy keeps that"]
 
 
+def test_one_picture_saved_twice_in_other_bytes_is_warned_about(studio: Path, art: Path) -> None:
+    with Image.open(art / "icon-001.png") as image:
+        image.save(art / "again.png", compress_level=0)
+
+    answer = run(studio, art)
+
+    assert answer.document["data"]["imported"] == 4
+    assert answer.document["warnings"] == [
+        "again.png, icon-001.png: one picture in different bytes"
+    ]
+
+
 def test_names_of_any_kind_are_imported(studio: Path, tmp_path: Path) -> None:
     names = ["猫.png", "犬.png", "-rf $(x);.png", 'a "b".png']
     for seed, name in enumerate(names):
