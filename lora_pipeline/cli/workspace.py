@@ -183,13 +183,12 @@ def doctor(session: Session) -> None:
     lora doctor --json
     """
     from lora_pipeline.foundation.errors import SettingsError, WorkspaceNotFoundError
-    from lora_pipeline.operations.doctor import check_health
+    from lora_pipeline.operations.doctor import check_health, check_machine
 
     try:
-        workspace, problem = session.open_workspace(), None
+        session.run(check_health, _doctor_text)
     except (SettingsError, WorkspaceNotFoundError) as error:
-        workspace, problem = None, error
-    session.show(check_health(workspace, problem=problem), _doctor_text)
+        session.show(check_machine(error), _doctor_text)
 
 
 def _doctor_text(result: Result) -> Report:

@@ -22,18 +22,22 @@ _BAD_RELEASES = {
 _SAFE_PILLOW = 13
 
 
-def check_health(workspace: Workspace | None, *, problem: PipelineError | None = None) -> Result:
-    """Check Python, Git, disk, store, locks, trainers and renderers.
+def check_health(workspace: Workspace) -> Result:
+    """Check Python, Git, disk, store, locks, trainers and renderers."""
+    checks = [*machine_checks(workspace.root), *_packages()]
+    return _judged([*checks, *workspace_checks(workspace), *_programs(workspace)])
+
+
+def check_machine(problem: PipelineError) -> Result:
+    """Check what can be checked without a workspace.
 
     Args:
-        workspace: Where it is; None looks at the machine only.
-        problem: Why there is no workspace, when one was expected.
+        problem: Why there is none: not found, or its settings cannot be read.
     """
-    checks = [*machine_checks(workspace.root if workspace else Path.cwd()), *_packages()]
-    if workspace is not None:
-        checks += [*workspace_checks(workspace), *_programs(workspace)]
-    elif problem is not None:
-        checks.append(_no_workspace(problem))
+    return _judged([*machine_checks(Path.cwd()), *_packages(), _no_workspace(problem)])
+
+
+def _judged(checks: list[Check]) -> Result:
     states = Counter(check.state for check in checks)
     failed = states["fail"]
     return Result(
@@ -41,13 +45,23 @@ def check_health(workspace: Workspace | None, *, problem: PipelineError | None =
             "checks": [check.to_dict() for check in checks],
             "counts": {state: states[state] for state in ("ok", "warn", "fail", "skipped")},
         },
-        reasoning=f"{states['ok']} ok, {states['warn']} warnings, {failed} failures, "
-        f"{states['skipped']} skipped",
+        reasoning=", ".join(
+            [
+                f"{states['ok']} ok",
+                _counted(states["warn"], "warning"),
+                _counted(failed, "failure"),
+                f"{states['skipped']} skipped",
+            ]
+        ),
         suggestions=[check.fix for check in checks if check.state == "fail" and check.fix][:3],
         refusal=Refusal("unhealthy", f"{failed} of {len(checks)} checks failed")
         if failed
         else None,
     )
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _no_workspace(problem: PipelineError) -> Check:
@@ -106,7 +120,8 @@ def _programs(workspace: Workspace) -> Iterator[Check]:
     for name, trainer in TRAINERS.items():
         problem = trainer.health(settings)
         state = _state_of(name, settings.text("trainers.default"), broken=problem is not None)
-        found = problem.message if problem else f"version {trainer.version(settings)}"
+        found = problem.message if problem else trainer.version(settings)
+        found = "ready" if found == "unknown" else found
         yield Check(f"trainer {name}", state, found, problem.hint if problem else "")
     for name, renderer in RENDERERS.items():
         reason = renderer.health(settings)
