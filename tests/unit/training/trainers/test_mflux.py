@@ -359,6 +359,9 @@ def test_a_scale_that_mflux_does_not_export_is_put_into_the_weights(
         final = MFLUX.collect(plan, request.run_folder).final
         assert final is not None
         tensors.append(load_file(final.path))
+        before = final.path.read_bytes()
+        MFLUX.collect(plan, request.run_folder)
+        assert final.path.read_bytes() == before
     for name, tensor in tensors[0].items():
         factor = 0.5 if "lora_B" in name else 1.0
         assert numpy.array_equal(tensors[1][name], tensor * numpy.float32(factor))
