@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lora_pipeline.evaluation.finishing import finish_evaluation
-from lora_pipeline.evaluation.grid import plan_cells, problems_of_grid
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.evaluation.renderers.interface import Registry, Renderer
 from lora_pipeline.evaluation.renderers.registry import RENDERERS, find_renderer
 from lora_pipeline.evaluation.rendering import render_grid
 from lora_pipeline.foundation.errors import ArgumentInvalidError, RendererError
-from lora_pipeline.foundation.ids import new_ulid
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.evaluation_outcome import (
     complete_result,
@@ -25,6 +22,12 @@ from lora_pipeline.operations.evaluation_outcome import (
     too_many_result,
     write_png,
 )
+from lora_pipeline.operations.evaluation_plan import (
+    continued_evaluation,
+    planned_evaluation,
+    withdraw_evaluation,
+    write_evaluation,
+)
 from lora_pipeline.operations.evaluation_subject import (
     Subject,
     earlier_evaluations,
@@ -35,7 +38,6 @@ from lora_pipeline.operations.evaluation_subject import (
 )
 from lora_pipeline.releases.lookup import ScopeName
 from lora_pipeline.workspace.changes import Changes
-from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 
 # More cells than this are drawn only when somebody said yes: they are hours of computing.
@@ -85,7 +87,7 @@ def create_evaluation(
     """
     target = find_target(workspace, lora, release, project=project, scope=scope)
     subject = subject_of(workspace, target, suite_id=suite, prompts=prompts)
-    record = _planned(workspace, subject, notes)
+    record = planned_evaluation(workspace, subject, notes)
     changes = Changes(workspace)
     changes.create(record, target.lora.scope, record.id)
     return Result(
@@ -161,13 +163,9 @@ def render_subject(
     name = options.renderer or workspace.settings.require_text("renderers.default")
     renderer = find_renderer(name, registry)
     earlier, warnings = earlier_evaluations(workspace, subject.target.lora.scope)
-    if subject.checkpoint.vae_weights is not None:
-        warnings.append(
-            f"checkpoint {subject.checkpoint.id} names a VAE, which renderer {name} does not load; "
-            "base and LoRA are both drawn with the one inside the checkpoint"
-        )
-    loaded, lost = _continued(workspace, subject, earlier, name, again=options.again)
-    record = loaded.record if loaded else _planned(workspace, subject, options.notes)
+    warnings += _unused_parts(subject, name)
+    loaded, lost = continued_evaluation(workspace, subject, earlier, name, again=options.again)
+    record = loaded.record if loaded else planned_evaluation(workspace, subject, options.notes)
     lacking = lacking_cells(workspace, record)
     if loaded and record.status == "complete":
         _draw(workspace, subject, record, options)
@@ -178,14 +176,17 @@ def render_subject(
     source = render_source(workspace, subject)
     if workspace.dry_run:
         return planned_result(subject, record, lacking).with_warnings([*warnings, *lost])
-    if loaded is None:
-        loaded = _created(workspace, subject, record)
     # Who asks for pictures again wants to see them drawn, not taken over.
-    others = [] if options.again else earlier
-    donors = [one.record for one in others if one.record_id != loaded.record_id]
-    loaded, report = render_grid(
-        workspace, loaded, renderer, source, donors=donors, limit=options.limit
-    )
+    donors = () if options.again else [one.record for one in earlier if one is not loaded]
+    started = loaded or write_evaluation(workspace, subject, record)
+    try:
+        loaded, report = render_grid(
+            workspace, started, renderer, source, donors=donors, limit=options.limit
+        )
+    except RendererError:
+        if loaded is None:
+            withdraw_evaluation(workspace, started)
+        raise
     trigger = subject.target.lora.record.trigger_word
     loaded = finish_evaluation(workspace, loaded, trigger_word=trigger).loaded
     _draw(workspace, subject, loaded.record, options)
@@ -266,88 +267,15 @@ def write_sheet(
     return replace(shown, data={**shown.data, "png": written})
 
 
-def _planned(workspace: Workspace, subject: Subject, notes: str) -> Evaluation:
-    lora = subject.target.lora.record
-    cells = plan_cells(
-        subject.suite.suite,
-        trigger_word=lora.trigger_word,
-        weights_sha256=subject.weights_sha256,
-        checkpoint_digest=subject.checkpoint.digest,
-    )
-    return Evaluation(
-        id=new_ulid(),
-        lora_id=lora.id,
-        release_id=subject.target.release.id,
-        created_at=workspace.now(),
-        updated_at=workspace.now(),
-        status="pending",
-        prompts=tuple(dict.fromkeys(cell.prompt for cell in cells)),
-        notes=notes,
-        suite_id=subject.suite.suite.id,
-        suite_digest=subject.suite.digest,
-        suite=subject.suite.suite,
-        weights_sha256=subject.weights_sha256,
-        checkpoint_id=subject.checkpoint.id,
-        checkpoint_digest=subject.checkpoint.digest,
-        cells=cells,
-    )
-
-
-def _continued(
-    workspace: Workspace,
-    subject: Subject,
-    earlier: Sequence[Loaded[Evaluation]],
-    renderer: str,
-    *,
-    again: bool,
-) -> tuple[Loaded[Evaluation] | None, list[str]]:
-    """Return the evaluation to go on with, and what a person should know about others.
-
-    A complete one stays as it is: when nothing of it is lost there is nothing to do, and when
-    something is, a new one takes its place.
-    """
-    alike = _alike(workspace, subject, earlier)
-    unfinished = [one for one in alike if one.record.status != "complete"]
-    complete = [
-        one
-        for one in alike
-        if not problems_of_grid(one.record)
-        and one.record.renderer is not None
-        and one.record.renderer.name == renderer
-    ]
-    whole = [one for one in complete if not lacking_cells(workspace, one.record)]
-    lost = [
-        _lost(len(lacking_cells(workspace, one.record)), one.record_id)
-        for one in complete
-        if not whole
-    ]
-    choices = unfinished if again else [*whole, *unfinished]
-    newest = max(choices, key=lambda one: (one.record.created_at, one.record_id), default=None)
-    return newest, [] if again else lost
-
-
-def _lost(count: int, evaluation_id: str) -> str:
-    images = "1 image" if count == 1 else f"{count} images"
-    verb = "is" if count == 1 else "are"
-    return (
-        f"{images} of evaluation {evaluation_id} {verb} not in this store; "
-        "it stays as it is, and a new one is made"
-    )
-
-
-def _alike(
-    workspace: Workspace, subject: Subject, earlier: Sequence[Loaded[Evaluation]]
-) -> list[Loaded[Evaluation]]:
-    """Return the evaluations of the same release with the same suite and the same cells."""
-    wanted = _planned(workspace, subject, "")
-    planned = [cell.id for cell in wanted.cells]
+def _unused_parts(subject: Subject, renderer: str) -> list[str]:
+    checkpoint = subject.checkpoint
+    if checkpoint.vae_weights is None:
+        return []
     return [
-        one
-        for one in earlier
-        if one.scope == subject.target.lora.scope
-        and (one.record.lora_id, one.record.release_id, one.record.suite_digest)
-        == (wanted.lora_id, wanted.release_id, wanted.suite_digest)
-        and [cell.id for cell in one.record.cells] == planned
+        (
+            f"checkpoint {checkpoint.id} names a VAE, which renderer {renderer} does not load; "
+            "base and LoRA are both drawn with the one inside the checkpoint"
+        )
     ]
 
 
@@ -364,10 +292,3 @@ def _draw(workspace: Workspace, subject: Subject, record: Evaluation, options: G
 
 def _suite_flag(suite: str) -> str:
     return f" --suite {suite}" if suite else ""
-
-
-def _created(workspace: Workspace, subject: Subject, record: Evaluation) -> Loaded[Evaluation]:
-    changes = Changes(workspace)
-    changes.create(record, subject.target.lora.scope, record.id)
-    changes.apply()
-    return workspace.records.read(Evaluation, subject.target.lora.scope, record.id)

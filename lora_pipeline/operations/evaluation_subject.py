@@ -220,7 +220,9 @@ def _checkpoint_path(workspace: Workspace, checkpoint: Checkpoint) -> Path:
 def _by_release(
     workspace: Workspace, release_id: str, project: str | None, scope: ScopeName
 ) -> Target | None:
-    places = [SHARED] if scope == "baseline" else workspace.visible(workspace.scope(project))
+    places = [SHARED]
+    if scope == "project" and (workspace.records.project_ids() or project):
+        places = workspace.visible(workspace.scope(project))
     found = [
         Target(loaded, release)
         for place in places

@@ -70,7 +70,7 @@ class Changes:
         if digest_of_bytes(data) != loaded.digest:
             self._records.append(_RecordWrite(loaded.path, data, loaded.digest))
 
-    def remove(self, loaded: Loaded[Record]) -> None:
+    def remove(self, loaded: Loaded[R]) -> None:
         """Remove a record that was read; applying fails when it changed since.
 
         Removals come after all writes, in the order given. The record that says what belongs

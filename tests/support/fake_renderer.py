@@ -48,6 +48,7 @@ class FakeRenderer:
         crashes: How many sessions do that.
         version: Version that it claims.
         sick: Why it cannot run here, or empty.
+        refuses_to_open: Why it cannot load the LoRA, or empty.
         drawn: Requests that it was given, in order.
         opened: How many sessions were opened.
     """
@@ -58,6 +59,7 @@ class FakeRenderer:
     crashes: int = 99
     version: str = "1.0"
     sick: str = ""
+    refuses_to_open: str = ""
     drawn: list[CellRequest] = field(default_factory=list)
     opened: int = 0
     name: str = "fake"
@@ -76,6 +78,8 @@ class FakeRenderer:
     ) -> Iterator[FakeSession]:
         """Return a session."""
         self.opened += 1
+        if self.refuses_to_open:
+            raise RendererError(self.refuses_to_open)
         (folder / "renderer.log").write_text("loaded\n")
         yield FakeSession(self, source)
 

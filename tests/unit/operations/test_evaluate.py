@@ -236,6 +236,22 @@ def test_bad_options_are_refused_and_nothing_is_written(
     assert tree_digest(workspace.root) == before
 
 
+def test_a_lora_that_does_not_fit_leaves_no_evaluation_behind(workspace: Workspace) -> None:
+    renderer = FakeRenderer(refuses_to_open="the LoRA does not fit this checkpoint")
+    with pytest.raises(RendererError, match="does not fit"):
+        grid(workspace, renderer)
+    assert evaluations(workspace) == []
+
+
+def test_an_evaluation_that_was_created_before_stays_when_nothing_can_be_drawn(
+    workspace: Workspace,
+) -> None:
+    create_evaluation(workspace, LORA)
+    with pytest.raises(RendererError, match="does not fit"):
+        grid(workspace, FakeRenderer(refuses_to_open="does not fit"))
+    assert [one.status for one in evaluations(workspace)] == ["pending"]
+
+
 def test_weights_that_are_not_here_are_refused_before_anything_is_written(
     workspace: Workspace,
 ) -> None:
