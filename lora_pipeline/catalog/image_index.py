@@ -54,6 +54,16 @@ def known_images(workspace: Workspace, scope: Scope) -> dict[str, str]:
     return known
 
 
+def images_without_asset(workspace: Workspace, scope: Scope) -> list[Path]:
+    """Return the folders of copied images that no asset names: an import was interrupted."""
+    home = workspace.data_root / scope.folder
+    images, assets = home / "files" / "images", home / FOLDERS[Asset.KIND]
+    folders = sorted(images.iterdir()) if images.is_dir() else []
+    return [
+        path for path in folders if path.is_dir() and not (assets / f"{path.name}.json").is_file()
+    ]
+
+
 def _read(workspace: Workspace, path: Path) -> _Asset:
     try:
         return _DECODER.decode(path.read_bytes())

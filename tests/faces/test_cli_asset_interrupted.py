@@ -68,4 +68,7 @@ def test_import_that_is_killed_anywhere_is_completed_by_the_next_one(tmp_path: P
     answer = invoke([*argv, "--json"], folder)
     assert answer.document["data"]["imported"] == 0
     assert answer.document["written"] == []
+    findings = invoke(["validate", "--json"], folder).document["data"]["findings"]
+    assert {one["code"] for one in findings if one["severity"] != "info"} <= {"left_over"}
+    assert any("interrupted import" in one["message"] for one in findings)
     assert at > 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lora_pipeline.catalog.image_index import images_without_asset
 from lora_pipeline.evaluation.suites import read_suite
 from lora_pipeline.foundation import files, strict_json
 from lora_pipeline.foundation.errors import PipelineError
@@ -96,6 +97,15 @@ def left_over(workspace: Workspace, records: CollectedRecords) -> Iterator[Findi
             "an interrupted write left it; nothing names it",
             f"rm {workspace.relative(path)}",
         )
+    for scope in workspace.records.scopes():
+        for folder in images_without_asset(workspace, scope):
+            yield Finding(
+                "left_over",
+                "warning",
+                workspace.relative(folder),
+                "an interrupted import left it; no asset names it",
+                f"import the art again, then rm -r {workspace.relative(folder)}",
+            )
     for run in records.everywhere(Run):
         record = run.record
         if record.state in _UNDER_WAY and not is_alive(workspace, record.id):

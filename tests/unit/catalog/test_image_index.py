@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_pipeline.catalog.image_index import known_images
+from lora_pipeline.catalog.image_index import images_without_asset, known_images
 from lora_pipeline.foundation.errors import JsonInvalidError
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
@@ -49,3 +49,13 @@ def test_record_that_is_no_json_is_named(workspace: Workspace) -> None:
 
     with pytest.raises(JsonInvalidError, match=r"assets/A\.json is not a valid asset"):
         known_images(workspace, SCOPE)
+
+
+def test_copied_image_that_no_asset_names_was_left_by_an_interrupted_import(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    add_asset(workspace, "neon_city", draw_icon(tmp_path / "a.png"))
+    lonely = workspace.data_root / SCOPE.folder / "files/images/01JNMG7Z9S0000000000000000"
+    draw_icon(lonely / "original" / "b.png", seed=1)
+
+    assert images_without_asset(workspace, SCOPE) == [lonely]
