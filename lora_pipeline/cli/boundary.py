@@ -35,6 +35,7 @@ def run_guarded(command: click.Command, session: Session, arguments: Sequence[st
     except BaseException as error:  # noqa: BLE001 - the boundary: nothing may pass it
         if _is_broken_pipe(error) and _reader_is_gone():
             return session.exit_code  # `lora … | head`: that is not our failure
+        _leave_broken_output()
         # An option that could not be read was still asked for.
         asked = "--json" in takewhile(lambda word: word != "--", arguments)
         return _explain(error, wants_json=session.json or asked)
@@ -54,7 +55,7 @@ def _explain(error: BaseException, *, wants_json: bool) -> int:
             return _show_usage(error, wants_json=wants_json)
         case PipelineError():
             if wants_json:
-                print_json(error_document(error))
+                _print_json(error_document(error))
             print_error(error)
             return INTERRUPTED if isinstance(error, OperationCancelledError) else FAILED
         case _:
@@ -63,7 +64,7 @@ def _explain(error: BaseException, *, wants_json: bool) -> int:
 
 def _show_interruption(*, wants_json: bool) -> int:
     if wants_json:
-        print_json(_document_of("interrupted", "interrupted"))
+        _print_json(_document_of("interrupted", "interrupted"))
     say("interrupted", err=True)
     return INTERRUPTED
 
@@ -75,7 +76,7 @@ def _show_usage(error: click.ClickException, *, wants_json: bool) -> int:
         words = error.format_message()
         # Without a command click's message is the whole help.
         message = "a command is missing" if words.startswith("Usage:") else words
-        print_json(_document_of("usage", message, hint))
+        _print_json(_document_of("usage", message, hint))
     error.show()
     return USAGE
 
@@ -90,7 +91,7 @@ def _report_bug(error: BaseException, *, wants_json: bool) -> int:
     message = _SECRETS.sub(r"\1…", f"this is a bug in lora: {type(error).__name__}: {error}")
     hint = f"report it with the log {log}" if log else "report it with the text above"
     if wants_json:
-        print_json(_document_of("bug", message, hint))
+        _print_json(_document_of("bug", message, hint))
     if log is None:
         say(text, err=True)
     say(f"{message}\nnext   {hint}", err=True)
@@ -107,6 +108,13 @@ def _keep_log(report: str) -> Path | None:
     except OSError:
         return None  # the disk may be what broke
     return Path(name)
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    try:
+        print_json(document)
+    except OSError:
+        _send_output_nowhere()  # the output is what broke; stderr and the exit code still tell
 
 
 def _document_of(code: str, message: str, hint: str | None = None) -> dict[str, Any]:
@@ -132,5 +140,20 @@ def _reader_is_gone() -> bool:
         watched.register(sys.__stdout__.fileno(), 0)  # type: ignore[union-attr]
         if not any(event & select.POLLERR for _, event in watched.poll(0)):
             return False
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # type: ignore[union-attr]
+    _send_output_nowhere()
     return True
+
+
+def _leave_broken_output() -> None:
+    """When our output cannot be written (a full disk), no later attempt shall fail again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _send_output_nowhere()
+    except ValueError:
+        return  # it is closed
+
+
+def _send_output_nowhere() -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # type: ignore[union-attr]
