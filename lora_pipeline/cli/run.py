@@ -156,7 +156,7 @@ def _shown(result: Result) -> Report:
     data, record = result.data, result.data["run"]
     rows = [
         ("lora", f"{data['loraId']} {data['releaseId']}"),
-        ("trainer", f"{data['trainer']}  {record.get('trainerVersion', '')}".rstrip()),
+        ("trainer", _trainer(data["trainer"], record.get("trainerVersion", ""))),
         ("dataset", f"{data['datasetId']}  {record['manifestHash'][:19]}…"),
         ("base", f"{record['checkpointId']}  {record['checkpointDigest'][:19]}…"),
         ("steps", f"{data['stepsDone']} of {data['stepsPlanned']}{_with_loss(data)}"),
@@ -206,6 +206,10 @@ def _recipe(recipe: dict[str, Any]) -> str:
 def _output(one: dict[str, Any]) -> str:
     step = f"  step {one['step']}" if one.get("step") is not None else "  final"
     return f"sha256:{one['sha256'][:12]}{step}  {one['name']}"
+
+
+def _trainer(name: str, version: str) -> str:
+    return version if version.startswith(name) else f"{name}  {version}".rstrip()
 
 
 def _with_loss(data: Any) -> str:

@@ -52,8 +52,11 @@ def trained(result: Result) -> Report:
     if "runId" not in data:
         return registered(result)
     headline = f"{data['loraId']} {data['releaseId']} · a candidate"
-    if data["resumed"]:
-        headline += ", finished from a run that was killed"
+    headline += (
+        ", finished from a run that was killed"
+        if data["resumed"]
+        else f", trained on {data['datasetId']} with {counted(data['images'], 'image')}"
+    )
     loss = f", loss {data['finalLoss']:.4f}" if data["finalLoss"] is not None else ""
     rows = [
         ("trained", f"{data['steps']} steps in {duration(data['seconds'])}{loss}"),
@@ -118,7 +121,7 @@ def _setting(one: dict[str, Any]) -> str:
 def _weights(weights: dict[str, Any]) -> str:
     words = f"sha256:{weights['sha256'][:12]} · {size_text(weights['bytes'])}"
     if weights.get("rank"):
-        words += f" · rank {weights['rank']}, {counted(weights['modules'], 'module')}"
+        words += f" · rank {weights['rank']}, {counted(weights['modules'], 'module')} verified"
     return words
 
 

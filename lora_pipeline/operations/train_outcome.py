@@ -7,6 +7,7 @@ import shlex
 
 from lora_pipeline.datasets.staging import Staging, plan_staging
 from lora_pipeline.foundation.result import Result
+from lora_pipeline.operations.release_register import weights_facts
 from lora_pipeline.operations.train_request import (
     Training,
     Wishes,
@@ -81,7 +82,7 @@ def brought(
             "seconds": run.duration_seconds,
             "finalLoss": run.final_loss,
             "recipe": training.recipe.explain(),
-            "weights": run.outputs[0].to_dict(),
+            **weights_facts(finished.weights),
             "checkpointsKept": len(run.outputs) - 1,
             "log": workspace.relative(run_folder(workspace, run.id)),
         },

@@ -52,12 +52,14 @@ class Finished:
     Attributes:
         run: Its record.
         release_id: The release.
+        weights: What its weights are.
         written: What was written.
         warnings: What was worth knowing.
     """
 
     run: Run
     release_id: str
+    weights: WeightsReport
     written: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
@@ -255,7 +257,7 @@ def _bring_release(
     lora = workspace.records.read(Lora, scope, run.lora_id).record
     folder = run_folder(workspace, run.id)
     outputs = run.outputs
-    if not any(one.sha256 == report.sha256 for one in outputs):
+    if not any(one.step is None for one in outputs):
         outputs = (output_of(report, folder), *outputs)
     ready = replace(run, state="ready", updated_at=workspace.now(), outputs=outputs)
     release = _release(workspace, lora, run, report, notes)
@@ -267,7 +269,11 @@ def _bring_release(
         shown = ", ".join(report.leaks[:3])
         warnings.append(f"its metadata tells what a studio keeps to itself ({shown})")
     return Finished(
-        replace(ready, release_id=release_id), release_id, tuple(written), tuple(warnings)
+        run=replace(ready, release_id=release_id),
+        release_id=release_id,
+        weights=report,
+        written=tuple(written),
+        warnings=tuple(warnings),
     )
 
 

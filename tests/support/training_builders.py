@@ -10,6 +10,14 @@ from typing import Any
 
 import numpy
 
+from lora_pipeline.operations.checkpoint import add_checkpoint
+from lora_pipeline.operations.dataset import build_dataset
+from lora_pipeline.operations.lora import create_lora
+from lora_pipeline.workspace.root import Workspace
+from tests.support import fake_trainer
+from tests.support.dataset_builders import PROJECT, studio
+from tests.support.workspace_builders import commit_all, reopen
+
 # A module of an SD-type UNet with its inputs and outputs, as the tiny checkpoints have it.
 SD_MODULE = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 
@@ -100,4 +108,40 @@ def write_checkpoint_headers(
         tensors = [float_tensor(f"{name}.weight", shape, 1.0) for name, shape in shapes.items()]
         (folder / part).mkdir(parents=True, exist_ok=True)
         (folder / part / "model.safetensors").write_bytes(safetensors_bytes(tensors))
+    return folder
+
+
+LORA, DATASET, BASE = "icons", "flat_icons", "tiny"
+
+
+def training_studio(folder: Path, *, base: Path | None = None, git: bool = True) -> Workspace:
+    """Return a workspace with everything that training needs: images, base model, LoRA.
+
+    Args:
+        folder: Where it goes.
+        base: The base model; else a folder of headers that the fake trainer's weights fit.
+        git: Whether it is a repository with everything committed.
+    """
+    workspace = studio(folder, icons=4, git=git)
+    base = base or fake_base(folder.parent / f"{folder.name}-base")
+    add_checkpoint(
+        workspace, BASE, path=str(base), architecture="sd15", asset_types=("ui_icon",),
+        resolution=64, license="CC0-1.0", commercial_loras="yes", project=PROJECT,
+    )  # fmt: skip
+    build_dataset(workspace, DATASET, asset_types=("ui_icon",), trigger_word="flt", project=PROJECT)
+    create_lora(
+        workspace, LORA, checkpoint=BASE, asset_types=("ui_icon",), trigger="flt", project=PROJECT
+    )
+    if git:
+        commit_all(folder, "Ready to train")
+    return reopen(folder)
+
+
+def fake_base(folder: Path) -> Path:
+    """Write a diffusers folder of headers that the fake trainer's weights fit."""
+    module = fake_trainer.MODULE.removeprefix("unet.")
+    write_checkpoint_headers(folder, {"unet": {module: (fake_trainer.SIZE, fake_trainer.SIZE)}})
+    (folder / "model_index.json").write_text(
+        json.dumps({"_class_name": "StableDiffusionPipeline"}), encoding="utf-8"
+    )
     return folder
