@@ -102,7 +102,7 @@ class Teller:
     def pictures(self) -> list[str]:
         """Return the pictures that the demo left to look at."""
         found = [
-            self.root.parent / "sheet.png",
+            self.root / "sheet.png",
             *sorted((self.root / "data").rglob("evals/*.webp")),
         ]
         return [str(path) for path in found if path.is_file()]

@@ -219,7 +219,7 @@ def _evaluation() -> Chapter:
             Step(
                 _by(
                     ARTIST, "eval", "grid", "sticker_icons", "r1", "--suite", "demo_icon",
-                    "--png", "../sheet.png",
+                    "--png", "sheet.png",
                 )
             ),
         ),
