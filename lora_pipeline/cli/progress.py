@@ -57,7 +57,7 @@ class Bars:
         if event.type == "progress":
             task = self._tasks.get(event.topic)
             if task is None:
-                task = progress.add_task(event.topic, total=event.total, note="")
+                task = progress.add_task(plain(event.topic), total=event.total, note="")
                 self._tasks[event.topic] = task
             progress.update(
                 task, completed=event.step or 0, total=event.total, note=plain(event.message)
@@ -97,5 +97,7 @@ class Bars:
 def _words(event: Event) -> str:
     counted = f"{event.step}/{event.total} {event.unit}".strip() if event.step is not None else ""
     return "  ".join(
-        part for part in (event.topic if counted else "", counted, plain(event.message)) if part
+        part
+        for part in (plain(event.topic) if counted else "", counted, plain(event.message))
+        if part
     )
