@@ -48,13 +48,12 @@ def create(
     recommended: bool,
     scope: ScopeName,
 ) -> None:
-    r"""Create a LoRA: what it is for, and the word that calls it.
+    """Create a LoRA: what it is for, and the word that calls it.
 
     Writes loras/ID.json of the project, or of the shared records with --scope baseline. Exits
     with 3 when id, name or trigger word are taken, or a word is unknown.
 
-    \b
-    lora create ui_icons --checkpoint sdxl --asset-type ui_icon --trigger stkr
+    Example: lora create ui_icons --checkpoint sdxl --asset-type ui_icon --trigger stkr
     """
     from lora_pipeline.operations.lora import create_lora
 
@@ -95,12 +94,11 @@ def list_loras(
     active: bool | None,
     scope: Literal["all", "project", "baseline"],
 ) -> None:
-    r"""List LoRAs.
+    """List LoRAs.
 
     Reads the LoRAs of the project in use and the shared ones.
 
-    \b
-    lora list --asset-type ui_icon --active
+    Example: lora list --asset-type ui_icon --active
     """
     from lora_pipeline.operations.lora import list_loras as operation
 
@@ -121,13 +119,12 @@ def list_loras(
 @shared_options
 @click.pass_obj
 def show(session: Session, lora: str, *, scope: ScopeName) -> None:
-    r"""Show a LoRA, its releases and its history.
+    """Show a LoRA, its releases and its history.
 
     Reads the LoRA with its evaluations and reviews. Whether the active release is proven is
     said by lora resolve and lora validate, which read the bytes.
 
-    \b
-    lora show ui_icons
+    Example: lora show ui_icons
     """
     from lora_pipeline.operations.lora import show_lora
 
@@ -144,13 +141,12 @@ def show(session: Session, lora: str, *, scope: ScopeName) -> None:
 def activate(
     session: Session, lora: str, *, strength: float | None, reason: str, scope: ScopeName
 ) -> None:
-    r"""Switch a LoRA on for use, with a strength.
+    """Switch a LoRA on for use, with a strength.
 
     Writes the LoRA's record and its history. Which release is used is another question: that is
     moved by promote and rollback alone. Exits with 1 when no release is active.
 
-    \b
-    lora activate ui_icons --strength 0.8
+    Example: lora activate ui_icons --strength 0.8
     """
     from lora_pipeline.operations.lora import activate_lora
 
@@ -172,12 +168,11 @@ def activate(
 @writing_options
 @click.pass_obj
 def deactivate(session: Session, lora: str, *, reason: str, scope: ScopeName) -> None:
-    r"""Switch a LoRA off for use.
+    """Switch a LoRA off for use.
 
     Writes the LoRA's record and its history; its active release stays what it is.
 
-    \b
-    lora deactivate ui_icons --reason "new style sheet"
+    Example: lora deactivate ui_icons --reason "new style sheet"
     """
     from lora_pipeline.operations.lora import deactivate_lora
 
@@ -194,13 +189,12 @@ def deactivate(session: Session, lora: str, *, reason: str, scope: ScopeName) ->
 @writing_options
 @click.pass_obj
 def delete(session: Session, lora: str, *, force: bool, yes: bool, scope: ScopeName) -> None:
-    r"""Delete a LoRA that nothing uses.
+    """Delete a LoRA that nothing uses.
 
     Removes its record, runs, evaluations and reviews; weights stay in the store, and Git keeps
     what was committed. Exits with 1 when a release is active or a run is under way.
 
-    \b
-    lora delete old_icons --dry-run
+    Example: lora delete old_icons --dry-run
     """
     from lora_pipeline.operations.lora_delete import delete_lora
 
@@ -229,14 +223,13 @@ def resolve(
     loras: tuple[str, ...],
     scope: ScopeName,
 ) -> None:
-    r"""Say which weights production uses, and why.
+    """Say which weights production uses, and why.
 
     Computes the gate anew, from the bytes up: a release that does not pass today is not used.
     With --asset-type instead of an ID, all LoRAs that go together, by the project's policies.
     Exits with 1 when nothing can be used.
 
-    \b
-    lora resolve ui_icons --json
+    Example: lora resolve ui_icons --json
     """
     from lora_pipeline.operations.resolve import resolve_lora, resolve_stack
 

@@ -32,7 +32,7 @@ def promote(
     reason: str,
     scope: Literal["project", "baseline"],
 ) -> None:
-    r"""Make a release active, when the gate passes.
+    """Make a release active, when the gate passes.
 
     Reads the weights, the run, the manifest, the grid with its images, the reviews and the
     policy, and computes every condition anew. Writes the LoRA's record: status, pointer and one
@@ -40,8 +40,7 @@ def promote(
 
     Exits with 0 when it is active, 1 when the gate refuses.
 
-    \b
-    lora promote ui_icons r7 --reason "style sheet 12"
+    Example: lora promote ui_icons r7 --reason "style sheet 12"
     """
     from lora_pipeline.operations.promote import promote_release
 
@@ -72,15 +71,14 @@ def rollback(
     reason: str,
     scope: Literal["project", "baseline"],
 ) -> None:
-    r"""Go back to an earlier approved release.
+    """Go back to an earlier approved release.
 
     Reads the same evidence as promote: what was approved then must still be what is there now.
     Writes the LoRA's record: pointer and one entry of its history.
 
     Exits with 0 when it is active again, 1 when the gate refuses.
 
-    \b
-    lora rollback ui_icons --to r5 --reason "halo on dark backgrounds"
+    Example: lora rollback ui_icons --to r5 --reason "halo on dark backgrounds"
     """
     from lora_pipeline.operations.promote import rollback_release
 

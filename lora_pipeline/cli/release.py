@@ -43,12 +43,11 @@ def list_all(
     status: Literal["candidate", "approved", "deprecated"] | None,
     scope: ScopeName,
 ) -> None:
-    r"""List releases, newest first.
+    """List releases, newest first.
 
     Reads the LoRAs of the project in use and the shared ones, or one LoRA.
 
-    \b
-    lora release list ui_icons --status candidate
+    Example: lora release list ui_icons --status candidate
     """
     from lora_pipeline.operations.release import list_releases
 
@@ -69,12 +68,11 @@ def list_all(
 @shared_options
 @click.pass_obj
 def show(session: Session, lora: str, release_id: str, *, scope: ScopeName) -> None:
-    r"""Show how a release was made, and what the gate says.
+    """Show how a release was made, and what the gate says.
 
     Reads the same evidence as promote and writes nothing.
 
-    \b
-    lora release show ui_icons r7
+    Example: lora release show ui_icons r7
     """
     from lora_pipeline.operations.release import show_release
 
@@ -102,14 +100,13 @@ def register(
     notes: str,
     scope: ScopeName,
 ) -> None:
-    r"""Register weights made elsewhere as a candidate.
+    """Register weights made elsewhere as a candidate.
 
     Reads the whole file: it must be a sound LoRA for the base model, finite and not all zero.
     Copies it into the store and writes the LoRA's record. Without --dataset the gate cannot pass:
     nobody could tell what it was trained on. Exits with 3 when the file cannot be used.
 
-    \b
-    lora release register ui_icons out/icons.safetensors --dataset ui_icon_flat
+    Example: lora release register ui_icons out/icons.safetensors --dataset ui_icon_flat
     """
     from lora_pipeline.operations.release_register import register_release
 
@@ -134,13 +131,12 @@ def register(
 @shared_options
 @click.pass_obj
 def verify(session: Session, lora: str, release_id: str, *, scope: ScopeName) -> None:
-    r"""Check the weights of a release, byte by byte.
+    """Check the weights of a release, byte by byte.
 
     Reads the whole file: both digests, every value, and every module against the base model.
     Exits with 1 when anything differs or the file is not here.
 
-    \b
-    lora release verify ui_icons r7
+    Example: lora release verify ui_icons r7
     """
     from lora_pipeline.operations.release import verify_release
 
@@ -164,13 +160,12 @@ def deprecate(
     deactivate: bool,
     scope: ScopeName,
 ) -> None:
-    r"""Say that a release must no longer be used.
+    """Say that a release must no longer be used.
 
     Writes the LoRA's record and its history; nothing is deleted. Exits with 1 for the active
     release, unless --deactivate is given.
 
-    \b
-    lora release deprecate ui_icons r3 --reason "licence of two images withdrawn"
+    Example: lora release deprecate ui_icons r3 --reason "licence of two images withdrawn"
     """
     from lora_pipeline.operations.release import deprecate_release
 

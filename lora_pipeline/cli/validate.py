@@ -23,7 +23,7 @@ _LABELS = {"error": "error", "not_proven": "not proven", "warning": "warning", "
 @shared_options
 @click.pass_obj
 def validate(session: Session, *, require_weights: bool, require_images: bool) -> None:
-    r"""Check every record and every active release.
+    """Check every record and every active release.
 
     Reads all records once: their form, what they name, digests, words, and the gate of every
     active release, computed anew from its evidence. Writes nothing. What is not on this machine
@@ -31,8 +31,7 @@ def validate(session: Session, *, require_weights: bool, require_images: bool) -
 
     Exits with 0 when there is no error, 1 when there is one.
 
-    \b
-    lora validate --require-weights
+    Example: lora validate --require-weights
     """
     from lora_pipeline.operations.validate import validate_workspace
 

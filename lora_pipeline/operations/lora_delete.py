@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from lora_pipeline.evaluation.records import Evaluation, Review
+from lora_pipeline.foundation.errors import RecordNotFoundError
 from lora_pipeline.foundation.result import Refusal, Result
-from lora_pipeline.releases.lookup import ScopeName, find_lora
+from lora_pipeline.releases.lookup import ScopeName, find_lora, scope_of
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.records import Run
 from lora_pipeline.workspace.changes import Changes
+from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 
@@ -39,44 +41,75 @@ def delete_lora(
         RecordNotFoundError: When it does not exist.
         RecordError: When a record that is about it is not valid.
     """
-    loaded = find_lora(workspace, lora, project=project, scope=scope)
-    place = loaded.scope
-    runs = [one for one in workspace.records.all(Run, place) if one.record.lora_id == lora]
-    reasons = [] if force else _reasons(loaded.record, runs)
-    counts = {"releases": len(loaded.record.releases), "runs": len(runs)}
-    if reasons:
-        steps = _steps(loaded.record)
-        return Result(
-            data={"loraId": lora, "inUse": reasons, **counts},
-            reasoning=f"{lora} is in use",
-            suggestions=steps,
-            dry_run=workspace.dry_run,
-            refusal=Refusal("lora_in_use", f"{lora} is in use: {'; '.join(reasons)}", steps[0]),
-        )
+    about = _About(workspace, *_place(workspace, lora, project, scope))
+    if about.loaded is not None and not force:
+        reasons = _reasons(about.loaded.record, about.runs)
+        if reasons:
+            return _in_use(workspace, about.loaded.record, reasons)
     changes = Changes(workspace)
-    reviews = [one for one in workspace.records.all(Review, place) if one.record.lora_id == lora]
-    evaluations = [
-        one for one in workspace.records.all(Evaluation, place) if one.record.lora_id == lora
-    ]
-    for review in reviews:
+    # Once the LoRA is gone nothing is active any more; running again removes the rest.
+    if about.loaded is not None:
+        changes.remove(about.loaded)
+    for review in about.reviews:
         changes.remove(review)
-    for evaluation in evaluations:
-        changes.remove(evaluation)
+    for evaluation in about.evaluations:
         for sheet in _sheets(evaluation.path):
             changes.remove_file(sheet)
-    for run in runs:
+        changes.remove(evaluation)
+    for run in about.runs:
         changes.remove(run)
-    changes.remove(loaded)
+    releases = len(about.loaded.record.releases) if about.loaded else 0
     return Result(
         data={
             "loraId": lora,
-            "evaluations": len(evaluations),
-            "reviews": len(reviews),
-            **counts,
+            "releases": releases,
+            "runs": len(about.runs),
+            "evaluations": len(about.evaluations),
+            "reviews": len(about.reviews),
         },
-        reasoning=f"Deleted LoRA {lora} with {counts['releases']} releases",
+        reasoning=f"Deleted LoRA {lora} with {releases} releases",
         written=changes.apply(),
         dry_run=workspace.dry_run,
+    )
+
+
+class _About:
+    """The records that are about a LoRA; the LoRA itself is gone when it was half deleted."""
+
+    def __init__(
+        self, workspace: Workspace, lora_id: str, scope: Scope, loaded: Loaded[Lora] | None
+    ) -> None:
+        records = workspace.records
+        self.loaded = loaded
+        self.runs = [one for one in records.all(Run, scope) if one.record.lora_id == lora_id]
+        self.evaluations = [
+            one for one in records.all(Evaluation, scope) if one.record.lora_id == lora_id
+        ]
+        self.reviews = [one for one in records.all(Review, scope) if one.record.lora_id == lora_id]
+
+
+def _place(
+    workspace: Workspace, lora: str, project: str | None, scope: ScopeName
+) -> tuple[str, Scope, Loaded[Lora] | None]:
+    try:
+        loaded = find_lora(workspace, lora, project=project, scope=scope)
+    except RecordNotFoundError:
+        place = scope_of(workspace, project, scope)
+        rest = _About(workspace, lora, place, None)
+        if not (rest.runs or rest.evaluations or rest.reviews):
+            raise
+        return lora, place, None
+    return lora, loaded.scope, loaded
+
+
+def _in_use(workspace: Workspace, lora: Lora, reasons: list[str]) -> Result:
+    steps = _steps(lora)
+    return Result(
+        data={"loraId": lora.id, "inUse": reasons},
+        reasoning=f"{lora.id} is in use",
+        suggestions=steps,
+        dry_run=workspace.dry_run,
+        refusal=Refusal("lora_in_use", f"{lora.id} is in use: {'; '.join(reasons)}", steps[0]),
     )
 
 

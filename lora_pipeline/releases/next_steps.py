@@ -25,7 +25,7 @@ def steps_after_refusal(lora: Lora, release: Release, decision: Decision) -> tup
         steps.append(f"lora eval grid {name}")
     elif refusing & {"approvals", "reviews", "objections"}:
         steps.append(f"lora eval show {name}")
-        steps.append(f"lora eval approve {name} --as SOMEONE_ELSE")
+        steps.append(f"lora eval review {name} --as SOMEONE_ELSE")
     return tuple(steps[:MAX_STEPS])
 
 

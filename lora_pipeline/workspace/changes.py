@@ -73,8 +73,7 @@ class Changes:
     def remove(self, loaded: Loaded[R]) -> None:
         """Remove a record that was read; applying fails when it changed since.
 
-        Removals come after all writes, in the order given. The record that says what belongs
-        together is to be named last: until it is gone, running again completes the rest.
+        Removals come after all writes, in the order given.
         """
         self._removals.append((loaded.path, loaded.digest))
 

@@ -288,6 +288,20 @@ def test_a_lora_of_the_same_id_may_be_made_again_after_it_was_deleted(studio: St
     assert read(studio, LORA).active_release_id == "r5"
 
 
+def test_what_an_interrupted_deletion_left_is_named_with_the_command_that_completes_it(
+    studio: Studio,
+) -> None:
+    studio.path("lora", LORA).unlink()
+    answer = lora(studio, "validate")
+    fixes = {one["fix"] for one in answer.document["data"]["findings"]}
+    assert answer.exit_code == 1
+    assert "restore it from Git, or lora delete icons to remove what is left of it" in fixes
+
+    assert lora(studio, "delete", LORA, "--yes").exit_code == 0
+    assert lora(studio, "validate").exit_code == 0
+    assert lora(studio, "delete", LORA, "--yes").exit_code == 3
+
+
 def test_deleting_asks_first(studio: Studio) -> None:
     answer = invoke(["delete", LORA, "--force"], studio.root)
 

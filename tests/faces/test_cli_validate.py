@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lora_pipeline.training.run_folder import working_in
 from tests.support.attacks import forged_pointer, only
 from tests.support.release_builders import LORA, Studio, active_studio, add_lora, copy_of, edit
 from tests.support.workspace_builders import (
@@ -274,3 +275,50 @@ def test_findings_of_one_file_stand_together(studio: Studio) -> None:
     assert lines[0].startswith("18 records checked · ")
     assert sum("loras/icons.json" in line for line in lines) == 1
     assert any("r2 is active, the history says r1" in line for line in lines)
+
+
+def interrupted_run(studio: Studio) -> str:
+    path = first(studio, "run")
+    edit(path, '"state": "ready"', '"state": "training"')
+    return path.stem
+
+
+def test_a_run_that_nothing_works_on_any_more_says_how_to_go_on(studio: Studio) -> None:
+    run_id = interrupted_run(studio)
+    (studio.root / ".lora" / "runs" / run_id).mkdir(parents=True, exist_ok=True)
+    [warning] = findings(validate(studio), "warning")
+
+    assert warning["code"] == "run_interrupted"
+    assert warning["fix"] == f"lora run resume {run_id}, or lora run cancel {run_id}"
+
+
+def test_a_run_of_another_machine_is_left_in_peace(studio: Studio) -> None:
+    run_id = interrupted_run(studio)
+    shutil.rmtree(studio.root / ".lora" / "runs" / run_id)
+    answer = validate(studio)
+
+    assert findings(answer, "warning") == []
+    assert "is training, on another machine" in messages(answer, "info")
+
+
+def test_a_run_that_works_right_now_is_no_finding(studio: Studio) -> None:
+    run_id = interrupted_run(studio)
+    with working_in(studio.root / ".lora" / "runs" / run_id, "2026-03-01T12:00:00Z"):
+        answer = validate(studio)
+
+    assert not {"run_interrupted", "run_elsewhere"} & {
+        one["code"] for one in answer.document["data"]["findings"]
+    }
+
+
+def test_a_run_whose_release_was_not_written_any_more_says_how_to_complete_it(
+    studio: Studio,
+) -> None:
+    path = studio.path("lora", LORA)
+    document = json.loads(path.read_text())
+    lost = document["releases"].pop()
+    path.write_text(json.dumps(document))
+    [warning] = findings(validate(studio), "warning")
+
+    assert warning["code"] == "release_missing"
+    assert warning["fix"] == f"lora run resume {lost['training']['runId']}"

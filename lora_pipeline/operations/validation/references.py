@@ -163,11 +163,14 @@ class _References:
         self, loaded: Loaded[Any], kind: str, record_id: str, field: str, known: Iterable[str]
     ) -> Finding:
         near = did_you_mean(record_id, known)
+        fix = f"did you mean {near}?" if near else ""
+        if kind == Lora.KIND and not near:
+            fix = f"restore it from Git, or lora delete {record_id} to remove what is left of it"
         return self._error(
             loaded,
             "reference_lost",
             f"{field} names {kind} {record_id}, which is not there",
-            f"did you mean {near}?" if near else "",
+            fix,
         )
 
     def _of_scope(self, loaded: Loaded[Any], project_id: str) -> Iterator[Finding]:
