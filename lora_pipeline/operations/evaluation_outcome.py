@@ -149,7 +149,8 @@ def shown_result(
     """Say all that is known about an evaluation."""
     record = loaded.record
     problems = problems_of_grid(record)
-    next_step = f"lora eval {'grid' if problems else 'review'} {target.words}"
+    approved = any(one.verdict == "approved" and is_unchanged(one) for one in reviews)
+    verb = "eval grid" if problems else "promote" if approved else "eval review"
     return Result(
         data={
             **evaluation_facts(record),
@@ -163,7 +164,7 @@ def shown_result(
         },
         reasoning=f"Evaluation {record.id} of {target.words} is {record.status}",
         warnings=tuple(doubts(record.metrics)) if record.metrics else (),
-        suggestions=(next_step,),
+        suggestions=(f"lora {verb} {target.words}",),
         dry_run=workspace.dry_run,
     )
 

@@ -121,6 +121,13 @@ def test_approve_writes_one_review_and_says_what_it_holds_for(studio: Workspace)
     assert "next  lora promote ui_icons r1" in answer.stdout
 
 
+def test_after_an_approval_showing_names_the_promotion(studio: Workspace) -> None:
+    render(studio)
+    invoke(["eval", "approve", LORA], studio.root)
+    answer = invoke(["eval", "show", LORA], studio.root)
+    assert "next  lora promote ui_icons r1" in answer.stdout
+
+
 def test_reject_takes_signs_and_shows_them(studio: Workspace) -> None:
     render(studio)
     invoke(
