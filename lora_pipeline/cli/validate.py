@@ -13,7 +13,7 @@ from lora_pipeline.cli.output import Report, counted
 from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.result import Result
 
-MAX_FILES_SHOWN = 25
+MAX_FILES_SHOWN, MAX_LINES_SHOWN = 25, 6
 _LABELS = {"error": "error", "not_proven": "not proven", "warning": "warning", "info": "note"}
 
 
@@ -63,10 +63,12 @@ def _rows(findings: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     listed = [(severity, where, list(group)) for (severity, where), group in groups]
     for severity, where, group in listed[:MAX_FILES_SHOWN]:
         lines = [where]
-        for one in group:
+        for one in group[:MAX_LINES_SHOWN]:
             lines.append(f"  {one['message']}")
             if one["fix"]:
                 lines.append(f"    {one['fix']}")
+        if len(group) > MAX_LINES_SHOWN:
+            lines.append(f"  and {len(group) - MAX_LINES_SHOWN} more")
         rows.append((_LABELS[severity], "\n".join(lines)))
     if len(listed) > MAX_FILES_SHOWN:
         left = counted(len(listed) - MAX_FILES_SHOWN, "more file")
