@@ -120,6 +120,9 @@ def list_command(session: Session, scope: Any) -> None:
 
     Reads the manifests of the project and the shared ones; all there are when no project is
     chosen. Exits with 0.
+
+    \b
+    lora dataset list
     """
     from lora_pipeline.operations.dataset_views import list_datasets
 
@@ -157,6 +160,9 @@ def stats(session: Session, dataset_id: str, scope: Any) -> None:
     """Count images by tag, size, licence and split.
 
     Reads the manifest. Exits with 0.
+
+    \b
+    lora dataset stats ui_icon_flat
     """
     from lora_pipeline.operations.dataset_views import count_dataset
 
@@ -199,6 +205,9 @@ def verify(session: Session, dataset_id: str, scope: Any) -> None:
 
     Reads the manifest and its images, and computes the content hash anew. A Git LFS pointer
     proves an image that was not fetched. Exits with 0, with 1 when anything differs.
+
+    \b
+    lora dataset verify ui_icon_flat
     """
     from lora_pipeline.operations.dataset_files import verify_dataset
 
@@ -217,6 +226,9 @@ def stage(session: Session, dataset_id: str, scope: Any) -> None:
     its content: 000001.png with 000001.txt beside it, upright, sRGB, without transparency and
     metadata. Training does the same by itself. Exits with 0, with 3 when an image is missing
     or not what the manifest says.
+
+    \b
+    lora dataset stage ui_icon_flat
     """
     from lora_pipeline.operations.dataset_files import stage_dataset
 

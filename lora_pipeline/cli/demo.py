@@ -38,6 +38,9 @@ def demo(session: Session, folder: Path, *, replace: bool, steps: int | None) ->
     Nothing leaves this machine.
 
     Exits with 0, or with 3 when a step did not end as it must.
+
+    \b
+    lora demo demo-workspace
     """
     from lora_pipeline.foundation.extras import require_extra
     from lora_pipeline.operations.demo import prepare_folder, story
