@@ -65,7 +65,7 @@ def setup_trainer(
         return Result(
             data=state | {"steps": []},
             reasoning=f"{_named(state)} is ready, nothing to do",
-            suggestions=[f"lora train --trainer {trainer} --plan"],
+            suggestions=[_next(trainer)],
             dry_run=workspace.dry_run,
         )
     recipe = _RECIPES[trainer](workspace, source, python)
@@ -85,7 +85,7 @@ def setup_trainer(
         data=after | {"steps": steps},
         reasoning=f"{_named(after)} is set up",
         warnings=[] if after["ready"] else [after["problem"]],
-        suggestions=[f"lora train --trainer {trainer} --plan"],
+        suggestions=[_next(trainer)],
         written=written,
     )
 
@@ -224,7 +224,7 @@ def _answer(state: dict[str, Any]) -> Result:
             data=state,
             reasoning=f"{_named(state)} is ready",
             warnings=warnings,
-            suggestions=[f"lora train --trainer {name} --plan"] if state["program"] else [],
+            suggestions=[_next(name)] if state["program"] else [],
         )
     return Result(
         data=state,
@@ -233,6 +233,10 @@ def _answer(state: dict[str, Any]) -> Result:
         suggestions=[state["hint"]],
         refusal=Refusal("trainer_not_ready", state["problem"], state["hint"]),
     )
+
+
+def _next(name: str) -> str:
+    return f"lora train --lora ID --dataset ID --trainer {name} --plan"
 
 
 def _named(state: dict[str, Any]) -> str:

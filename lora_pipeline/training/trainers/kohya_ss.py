@@ -10,6 +10,8 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from lora_pipeline.foundation.errors import PipelineError, RecipeInvalidError
 from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.foundation.strict_json import read_bytes
@@ -92,7 +94,9 @@ class KohyaTrainer:
         home = _NOWHERE if isinstance(found, str) else found
         warnings += cautions(request, family, tokenizer_cache=tokenizers is not None)
         if isinstance(found, str):
-            warnings.append(f"{found}: the command shows where it will stand ({_SETUP})")
+            warnings.append(
+                f"python and sd-scripts in the command stand for what {_SETUP} will bring"
+            )
         return Plan(
             trainer=self.name,
             trainer_version=version,
@@ -144,6 +148,10 @@ class KohyaTrainer:
                 code="image_unreadable",
                 message="sd-scripts could not read one of the images",
                 hint="lora dataset verify",
+            )
+        if "Can't load tokenizer" in error.message:
+            return msgspec.structs.replace(
+                error, hint="set trainers.kohya_ss.tokenizerCache to a folder that holds it"
             )
         if status == 0 and error.code == "trainer_failed":
             return RunError(

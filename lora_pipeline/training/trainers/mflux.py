@@ -97,7 +97,7 @@ class MfluxTrainer:
         warnings += mflux_config.cautions(request, choice.model, choice.told_by)
         program = find_program(settings)
         if program is None:
-            warnings.append(f"mflux is not set up on this machine ({_SETUP})")
+            warnings.append(f"mflux-train in the command stands for what {_SETUP} will bring")
         elif number is not None and not full:
             warnings.append(f"mflux {version} uses its own weight decay and limits no gradient")
         return Plan(

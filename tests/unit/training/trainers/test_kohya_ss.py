@@ -452,7 +452,9 @@ def test_missing_tokenizers_are_told_offline(tmp_path: Path, scripts: SdScripts)
     plan = KOHYA_SS.prepare(request, here, "x")
     assert any("tokenizerCache is not set" in warning for warning in plan.warnings)
     done = run_plan(KOHYA_SS, plan, request.run_folder)
-    assert KOHYA_SS.explain(done.lines, done.status).code == "model_unavailable"
+    error = KOHYA_SS.explain(done.lines, done.status)
+    assert error.code == "model_unavailable"
+    assert "trainers.kohya_ss.tokenizerCache" in error.hint
 
 
 def test_weights_behind_a_link_are_not_collected(tmp_path: Path, here: Settings) -> None:

@@ -142,7 +142,7 @@ def test_an_unknown_version_is_taken_for_the_one_this_was_written_for(
 ) -> None:
     plan = MFLUX.prepare(request_for(tmp_path), nothing, "unknown")
     assert "optimizer_params" in document(plan)["optimizer"]
-    assert "mflux is not set up on this machine (lora setup mflux)" in plan.warnings
+    assert any("lora setup mflux" in warning for warning in plan.warnings)
 
 
 @settings(max_examples=60, deadline=None)
