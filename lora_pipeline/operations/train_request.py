@@ -320,7 +320,9 @@ def _file_layer(name: str) -> Layer:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise FileMissingError(f"cannot read {path}: {error.strerror}") from error
+        raise FileMissingError(
+            f"cannot read {path}: {error.strerror}", hint="--config-file RECIPE.yaml"
+        ) from error
     source = f"file {path.name}"
     return Layer(source, parse_config(data, source))
 

@@ -162,6 +162,8 @@ def main(mode: str, target: str) -> int:
         sys.stderr.write(f"Traceback (most recent call last):\n  File x, line 1\n{words}\n")
         return 1
     if mode == "waits":
+        (output.parent / "pid.new").write_text(str(os.getpid()))
+        (output.parent / "pid.new").rename(output.parent / "pid")
         while True:
             time.sleep(0.05)
     if mode == "silent":
