@@ -20,7 +20,7 @@ import sys
 import time
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS: dict[str, tuple[str, tuple[str, ...], str]] = {
@@ -302,6 +302,7 @@ def _train(
     print(f"  total optimization steps / 学習ステップ数: {total}", flush=True)
     output = Path(options.output_dir)
     output.mkdir(parents=True, exist_ok=True)
+    alive = _alive(output / "alive") if mode == "hang" else None
     _bar("steps:", 0, total, "")
     for step in range(1, total + 1):
         loss = "nan" if mode == "nan" else f"{1.2 - 0.9 * step / total:.3g}"
@@ -311,10 +312,19 @@ def _train(
             _sample(options, step)
         if options.save_every_n_steps and step % options.save_every_n_steps == 0:
             _save(script, options, f"{options.output_name}-step{step:08d}", step, images, mode)
-        while mode == "hang" and step == 2:
+        while alive and step == 2:
             time.sleep(0.05)
     _save(script, options, options.output_name, total, images, mode)
     print("model saved.")
+
+
+def _alive(path: Path) -> IO[bytes]:
+    """Hold a lock that the operating system lets go of when this process ends."""
+    import fcntl
+
+    stream = path.open("wb")
+    fcntl.flock(stream, fcntl.LOCK_EX)
+    return stream
 
 
 def _sample(options: argparse.Namespace, step: int) -> None:

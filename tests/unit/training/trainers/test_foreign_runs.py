@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lora_pipeline.foundation.events import Event
+from lora_pipeline.foundation.process import Supervised, child_environment
 from lora_pipeline.training.outcome import Outcome
 from lora_pipeline.training.supervision import supervise
 from lora_pipeline.training.trainers.interface import Trainer
 from lora_pipeline.training.trainers.kohya_ss import KOHYA_SS
 from lora_pipeline.training.trainers.mflux import MFLUX
 from tests.support.fake_trainer_programs import make_mflux, make_sd_scripts
-from tests.support.trainer_requests import make_request, settings_with
+from tests.support.trainer_requests import make_request, settings_with, write_files
 
 
 def run_with(
@@ -97,3 +99,30 @@ def test_a_program_that_ends_well_without_images_is_told_as_such(tmp_path: Path)
     assert outcome.status == 0
     assert outcome.error is not None
     assert outcome.error.code == "dataset_empty"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups and flock are POSIX's")
+def test_stopping_a_run_stops_the_script_below_its_launcher_too(tmp_path: Path) -> None:
+    import fcntl
+
+    scripts = make_sd_scripts(tmp_path / "trainers")
+    scripts.fail_with("hang")
+    here = settings_with(
+        tmp_path / "ws",
+        trainers__kohya_ss__home=str(scripts.home),
+        trainers__kohya_ss__tokenizerCache=str(scripts.tokenizers),
+    )
+    request = make_request(tmp_path, "sd15", recipe={"save_every": 1})
+    plan = KOHYA_SS.prepare(request, here, "x")
+    write_files(plan, request.run_folder)
+    environment = child_environment(plan.environment)
+    with Supervised(plan.argv, cwd=plan.cwd, environment=environment) as running:
+        for line in running.lines(idle_timeout_s=60):
+            step = KOHYA_SS.read_line(line)
+            if step is not None and step.step == 2:
+                break
+    with (request.run_folder / "output" / "alive").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the script held it as long as it lived
+    found = KOHYA_SS.collect(plan, request.run_folder)
+    assert found.final is None
+    assert found.checkpoints[0].step == 1
