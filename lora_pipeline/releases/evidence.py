@@ -177,8 +177,16 @@ class EvidenceReader:
             for loaded in self.records.all(Evaluation, lora.scope)
             if (loaded.record.lora_id, loaded.record.release_id) == (lora.record.id, release.id)
         ]
-        # An unfinished grid does not take the place of a complete one.
-        own.sort(key=lambda one: (one.status == "complete", one.created_at, one.id))
+        # Neither an unfinished grid nor one of prompts that no suite has takes the place of a
+        # complete grid of a suite as it stands.
+        own.sort(
+            key=lambda one: (
+                one.status == "complete",
+                self._suite(one) == one.suite_digest,
+                one.created_at,
+                one.id,
+            )
+        )
         return own[-1] if own else None
 
     def _reviews(self, lora: Loaded[Lora], release: Release) -> tuple[GivenReview, ...]:
