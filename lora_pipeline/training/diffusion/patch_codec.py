@@ -80,13 +80,13 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     ) -> PatchAutoencoder:
         """Return the codec whose components describe best the patches of these images.
 
+        Its scaling factor brings the latents of these images to a standard deviation of one.
+
         Args:
             images: Float images of shape (count, 3, height, width) with values from -1 to 1.
             patch_size: Width and height of a patch in pixels, a power of two.
             latent_channels: Components kept for each patch.
         """
-        blocks = (1,) * patch_size.bit_length()
-        codec: PatchAutoencoder = PatchAutoencoder(patch_size, latent_channels, blocks)
         patches = functional.pixel_unshuffle(images, patch_size).permute(0, 2, 3, 1)
         patches = patches.flatten(0, 2).double()
         center = patches.mean(dim=0)
@@ -95,10 +95,19 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         components = vectors.T.flip(0)[:latent_channels]
         # An eigenvector's sign is free; fix it, so that the same images give the same codec.
         strongest = components.gather(1, components.abs().argmax(dim=1, keepdim=True))
-        deviations = variances.flip(0)[:latent_channels].clamp_min(1e-6).sqrt()
+        components = components * strongest.sign()
+        scale = variances.flip(0)[:latent_channels].clamp_min(1e-6).sqrt().sqrt()
+        latents = (patches - center) @ (components / scale[:, None]).T
+        # Every value is named: diffusers forgets in `from_config` what was left to its default.
+        codec: PatchAutoencoder = PatchAutoencoder(
+            patch_size=patch_size,
+            latent_channels=latent_channels,
+            block_out_channels=(1,) * patch_size.bit_length(),
+            scaling_factor=round(1 / float(latents.std()), 4),
+        )
         codec.center.copy_(center)
-        codec.components.copy_(components * strongest.sign())
-        codec.scale.copy_(deviations.sqrt())
+        codec.components.copy_(components)
+        codec.scale.copy_(scale)
         return codec
 
     def encode(

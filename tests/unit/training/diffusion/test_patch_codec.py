@@ -54,6 +54,13 @@ def test_latents_of_a_channel_vary_by_the_square_root_of_their_component() -> No
     assert torch.allclose(spread, codec.scale, rtol=0.01)
 
 
+def test_the_scaling_factor_brings_latents_to_a_standard_deviation_of_one() -> None:
+    images = _images(64)
+    codec = PatchAutoencoder.fitted(images, latent_channels=16)
+    latents = codec.encode(images).latent_dist.mode() * codec.config.scaling_factor
+    assert float(latents.std()) == pytest.approx(1, abs=0.01)
+
+
 def test_sampling_takes_a_generator_and_adds_no_noise() -> None:
     latents = PatchAutoencoder.fitted(_images()).encode(_images()).latent_dist
     assert torch.equal(latents.sample(torch.Generator().manual_seed(3)), latents.mode())
@@ -78,11 +85,18 @@ def test_blocks_that_contradict_the_patch_size_are_refused() -> None:
 
 def test_a_saved_codec_comes_back_the_same(tmp_path: Path) -> None:
     codec = PatchAutoencoder.fitted(_images(), latent_channels=6)
-    codec.register_to_config(scaling_factor=1.5)
     codec.save_pretrained(tmp_path)
     loaded = PatchAutoencoder.from_pretrained(tmp_path, local_files_only=True)
-    assert loaded.config.scaling_factor == 1.5
+    assert loaded.config.scaling_factor == codec.config.scaling_factor
     assert torch.equal(loaded(_images()).sample, codec(_images()).sample)
+
+
+def test_a_fitted_codec_can_be_built_again_from_its_config() -> None:
+    codec = PatchAutoencoder.fitted(_images(), latent_channels=6)
+    again = PatchAutoencoder.from_config(codec.config)
+    again.load_state_dict(codec.state_dict())
+    assert again.config.scaling_factor == codec.config.scaling_factor != 1
+    assert torch.equal(again(_images()).sample, codec(_images()).sample)
 
 
 def test_nothing_in_the_codec_is_trained() -> None:
