@@ -207,7 +207,7 @@ def _training(steps: int | None) -> Chapter:
                 )
             ),
             Step((*train, "--plan"), say="What the trainer will be given, before anything starts."),
-            Step(_by(ARTIST, *train), say="About a minute and a half of computing."),
+            Step(_by(ARTIST, *train), say="About two minutes of computing."),
         ),
     )  # fmt: skip
 
