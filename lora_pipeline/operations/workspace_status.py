@@ -90,7 +90,9 @@ class _Reading:
         datasets = [_dataset(one, assets, known, project) for one in self._all(Manifest)]
         loras = self._loras([one["id"] for one in datasets])
         states = Counter(one.versions[-1].status for one in assets.values() if one.versions)
-        unfinished = [_run(one) for one in self._all(Run) if one.state in _UNFINISHED]
+        unfinished = [
+            _run(self.workspace, one) for one in self._all(Run) if one.state in _UNFINISHED
+        ]
         report: dict[str, Any] = {
             "project": self.scope.project_id or "",
             "assets": dict(sorted(states.items())),
@@ -127,7 +129,7 @@ class _Reading:
         ]
 
     def _next(self, report: dict[str, Any]) -> list[str]:
-        steps = [f"lora run show {one['id']}" for one in report["unfinishedRuns"]]
+        steps = [one["next"] for one in report["unfinishedRuns"]]
         steps += [f"lora dataset build {one['id']}" for one in report["datasets"] if one["drift"]]
         steps += [one["next"] for one in report["loras"] if one["next"]]
         if self.scope == SHARED:
@@ -183,12 +185,17 @@ def _drift(
     return "" if version.status == wanted else f"no longer {wanted}"
 
 
-def _run(run: Run) -> dict[str, Any]:
+def _run(workspace: Workspace, run: Run) -> dict[str, Any]:
+    from lora_pipeline.operations.run import state_now  # 30 ms that most calls need not pay
+
+    state = state_now(workspace, run)
+    verb = "resume" if state == "interrupted" else "log"
     return {
+        "next": f"lora run {verb} {run.id}",
         "id": run.id,
         "loraId": run.lora_id,
         "releaseId": run.release_id,
-        "state": run.state,
+        "state": state,
         "startedAt": run.started_at or run.created_at,
         "stepsDone": run.steps_done,
         "stepsPlanned": run.steps_planned,

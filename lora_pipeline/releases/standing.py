@@ -58,4 +58,5 @@ def _next_for_candidate(
 
 def _newest(lora: Lora) -> Release | None:
     usable = [one for one in lora.releases if one.status != "deprecated"]
-    return max(usable, key=lambda one: one.created_at) if usable else None
+    # Of several that were made in one second the later in the list is the newer one.
+    return max(reversed(usable), key=lambda one: one.created_at) if usable else None

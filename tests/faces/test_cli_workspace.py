@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from lora_pipeline.catalog.records import Asset
+from lora_pipeline.training.records import Recipe, Run
+from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.lock import workspace_lock
 from lora_pipeline.workspace.root import Workspace
 from tests.support.catalog_builders import add_asset, add_catalogs, draw_icon
 from tests.support.faults import make_read_only, make_writable
+from tests.support.release_builders import LORA, PROJECT, active_studio
 from tests.support.workspace_builders import (
     REPOSITORY,
     Answer,
@@ -321,6 +324,42 @@ def test_a_record_that_cannot_be_read_hides_nothing_else(studio: Workspace) -> N
     assert path.name in invoke(["status"], studio.root).stdout
 
 
+def test_loras_are_told_with_what_is_active_and_the_next_command(tmp_path: Path) -> None:
+    studio = active_studio(tmp_path / "studio")
+
+    answer = invoke(["status", "--json"], studio.root)
+
+    (lora,) = scope_of(answer, PROJECT)["loras"]  # type: ignore[misc]
+    assert lora["active"] == "r1"  # type: ignore[has-type]
+    assert lora["releases"] == {"approved": 1, "candidate": 1}  # type: ignore[has-type]
+    assert answer.document["suggestions"][0] == f"lora eval grid {LORA} r2"
+    assert f"lora       {LORA}  active r1  1 approved · 1 candidate" in (
+        invoke(["status"], studio.root).stdout
+    )
+
+
+def test_a_run_whose_process_is_gone_is_told_with_the_way_to_go_on(studio: Workspace) -> None:
+    run = Run(
+        id="01HZZZZZZZZZZZZZZZZZZZZZZZ", lora_id="icons", release_id="r1", state="training",
+        trainer="diffusers", created_at=studio.now(), updated_at=studio.now(),
+        plan_digest=f"sha256:{'0' * 64}", dataset_id="flat", manifest_hash=f"sha256:{'1' * 64}",
+        checkpoint_id="base", checkpoint_digest=f"sha256:{'2' * 64}", recipe=Recipe(),
+        steps_done=40, steps_planned=100,
+    )  # fmt: skip
+    changes = Changes(studio)
+    changes.create(run, Scope("neon_city"), run.id)
+    changes.apply()
+
+    elsewhere = invoke(["status", "--json"], studio.root)
+    (studio.runtime / "runs" / run.id).mkdir(parents=True)
+    here = invoke(["status", "--json"], studio.root)
+
+    assert elsewhere.document["suggestions"][0] == f"lora run log {run.id}"
+    assert here.document["suggestions"][0] == f"lora run resume {run.id}"
+    line = f"  run        {run.id}  interrupted since 2026-03-01T12:00:00Z · step 40 of 100"
+    assert line in invoke(["status"], studio.root).stdout.splitlines()
+
+
 def test_of_several_projects_each_is_told_and_one_may_be_asked_for(studio: Workspace) -> None:
     add_project(studio, "other")
 
@@ -433,6 +472,65 @@ def test_what_is_wrong_is_named_with_the_way_to_mend_it(tmp_path: Path) -> None:
     assert found["git lfs"]["fix"] == "git lfs pull"
     assert str(os.getpid()) in found["lock"]["message"]
     assert found["lock"]["state"] == "warn"
+
+
+def test_a_machine_without_git_is_told_to_install_it(tmp_path: Path) -> None:
+    make_workspace(tmp_path, git=False)
+
+    answer = run_lora(["doctor", "--json"], tmp_path, {"PATH": str(tmp_path)})
+
+    assert answer.exit_code == 1
+    assert checks(answer)["git"] == {
+        "name": "git", "state": "fail", "message": "not installed", "fix": "install git",
+    }  # fmt: skip
+    assert checks(answer)["repository"]["state"] == "warn"
+    assert run_lora(["init", "x"], tmp_path.parent, {"PATH": str(tmp_path)}).stderr.startswith(
+        "error  git is not installed"
+    )
+
+
+def test_schemas_of_another_version_and_a_shallow_clone_are_told(tmp_path: Path) -> None:
+    (tmp_path / "origin").mkdir()
+    make_repository(tmp_path / "origin")
+    invoke(["init", "--commit"], tmp_path / "origin")
+    (tmp_path / "origin" / "schemas" / "lora.v1.schema.json").write_text("{}\n")
+    git(tmp_path / "origin", "commit", "--quiet", "--all", "--message", "Another version")
+    git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{tmp_path}/origin", "clone")
+
+    found = checks(invoke(["doctor", "--json"], tmp_path / "clone"))
+
+    assert found["history"]["fix"] == "git fetch --unshallow"
+    assert found["schemas"] == {
+        "name": "schemas",
+        "state": "warn",
+        "message": "1 for editors are of another version of lora",
+        "fix": "lora init --refresh-schemas",
+    }
+
+
+def test_a_clock_behind_the_newest_commit_is_told(tmp_path: Path) -> None:
+    make_workspace(tmp_path)
+    environment = {"GIT_COMMITTER_DATE": "@4000000000 +0000", **os.environ}
+    subprocess.run(
+        ["git", "commit", "--quiet", "--allow-empty", "--message", "from the future"],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+    )
+
+    assert checks(invoke(["doctor", "--json"], tmp_path))["clock"]["state"] == "warn"
+
+
+def test_lfs_that_is_asked_for_and_not_installed_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").symlink_to(shutil.which("git") or "")
+    only_git = {"PATH": str(tmp_path / "bin")}
+    run_lora(["init", "--lfs"], tmp_path, only_git)
+
+    found = checks(run_lora(["doctor", "--json"], tmp_path, only_git))["git lfs"]
+
+    assert found["state"] == "fail"
+    assert "git lfs install" in found["fix"]
 
 
 def test_a_store_that_cannot_be_used_is_a_failure(
