@@ -78,9 +78,7 @@ def editor_settings() -> dict[str, Any]:
         for kind, places in sorted(records.items())
         if f"{kind}/v1" in known
     ]
-    json_schemas.append(
-        {"fileMatch": [f"/{LOCAL_FILE}"], "url": f"./{_schema_path(LOCAL_SCHEMA)}"}
-    )
+    json_schemas.append({"fileMatch": [f"/{LOCAL_FILE}"], "url": f"./{_schema_path(LOCAL_SCHEMA)}"})
     yaml_schemas = {f"./{_schema_path(PIPELINE_SCHEMA)}": PIPELINE_FILE}
     for family, kind in FAMILIES.items():
         yaml_schemas[f"./{_schema_path(f'{kind}/v1')}"] = f"config/{family}/*.yaml"
