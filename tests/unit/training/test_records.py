@@ -23,7 +23,7 @@ from tests.support.workspace_builders import REPOSITORY
 EXAMPLES = REPOSITORY / "tests" / "examples"
 VALID = sorted((EXAMPLES / "run" / "valid").glob("*.json"))
 INVALID = [p for kind in ("run", "preset") for p in (EXAMPLES / kind / "invalid").glob("*.json")]
-PARTS = {
+PARTS: dict[str, type[msgspec.Struct]] = {
     "recipe": Recipe, "attempt": Attempt, "outputFile": OutputFile, "error": RunError,
     "cost": Cost,
 }  # fmt: skip
