@@ -121,6 +121,8 @@ def resolve_recipe(layers: Sequence[Layer]) -> ResolvedRecipe:
         name: merged.layers[name].source_of(name) if name in merged.values else DEFAULT
         for name in RULES
     }
+    if _shorten_warmup(merged):
+        sources["warmupSteps"] += ", shortened to steps"
     return ResolvedRecipe(Recipe.from_dict(merged.values), sources)
 
 
@@ -184,12 +186,21 @@ def _check_relations(merged: _Merged) -> None:
             hint="--steps N, --epochs N, or --preset ID (lora preset list)",
         )
     steps, warmup = values.get("steps"), values.get("warmupSteps", 0)
-    if steps is not None and warmup > steps:
+    if steps is not None and warmup > steps and not merged.layers["warmupSteps"].preset_id:
         raise _relation("warmupSteps", f"must be at most steps ({steps}), got {warmup}", merged)
     if values.get("textEncoderLearningRate") and not values.get("trainTextEncoder"):
         raise _relation("textEncoderLearningRate", "needs trainTextEncoder to be true", merged)
     if values.get("sampleEvery") and not values.get("samplePrompts"):
         raise _relation("sampleEvery", "needs samplePrompts", merged)
+
+
+def _shorten_warmup(merged: _Merged) -> bool:
+    """Fit the warm-up of a preset to fewer steps: who asks for 20 steps does not mean its 50."""
+    steps, warmup = merged.values.get("steps"), merged.values.get("warmupSteps", 0)
+    if steps is None or warmup <= steps:
+        return False
+    merged.values["warmupSteps"] = steps
+    return True
 
 
 def _relation(name: str, message: str, merged: _Merged) -> RecipeInvalidError:

@@ -180,6 +180,15 @@ def test_settings_that_contradict_each_other_are_refused(
     assert words in refused(Layer("--config", values)).message
 
 
+def test_the_warm_up_of_a_preset_is_fitted_to_fewer_steps() -> None:
+    preset = Layer("preset long", {"steps": 900, "warmupSteps": 50}, "long")
+
+    result = resolve_recipe([preset, flags(steps=20)])
+
+    assert result.recipe.warmup_steps == 20
+    assert result.sources["warmupSteps"] == "preset long, shortened to steps"
+
+
 @pytest.mark.parametrize(
     ("data", "values"),
     [
