@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-train demo test test-fast check format format-check lint types \
+.PHONY: help install install-train demo test test-slow test-fast check format format-check lint types \
 	imports docs docs-check wheel bench clean demo-art demo-checkpoint
 
 help:  ## Show this list
@@ -35,13 +35,16 @@ $(VENV)/.train: $(VENV)/.core
 demo: install-train  ## Import, approve, build, train, evaluate, review and promote, for real
 	$(BIN)/lora demo demo-workspace --replace
 
-test: install-train  ## All tests
-	$(BIN)/pytest --numprocesses 2 $(ARGS)
+test: install-train  ## Tests, but for the slow ones
+	$(BIN)/pytest --numprocesses 2 -m 'not slow' $(ARGS)
+
+test-slow: install-train  ## The slow ones: the demo, faults at every write, the largest models
+	$(BIN)/pytest --numprocesses 2 -m slow $(ARGS)
 
 test-fast: install  ## Tests that need no torch and no patience
 	$(BIN)/pytest --numprocesses 2 -m 'not train and not slow' $(ARGS)
 
-check: format-check lint types imports docs-check test  ## Everything that CI checks
+check: format-check lint types imports docs-check test test-slow  ## Everything that CI checks
 
 format: install  ## Format the code
 	$(BIN)/ruff format .
