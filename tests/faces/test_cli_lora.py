@@ -182,7 +182,7 @@ def test_show_tells_releases_verdicts_history_and_what_comes_next(studio: Studio
         {"reviewer": KIM, "verdict": "approved", "comment": "hatching as it should be"}
     ]
     assert data["releases"][0]["evaluations"][0]["effect"] == pytest.approx(0.235, abs=0.001)
-    assert answer.document["suggestions"] == ["lora resolve icons"]
+    assert answer.document["suggestions"] == ["lora eval grid icons r2"]
 
 
 def test_show_for_people_is_a_page(studio: Studio) -> None:
