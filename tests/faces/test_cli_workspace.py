@@ -221,7 +221,7 @@ def test_what_make_runs_is_a_command_line_that_lora_understands(tmp_path: Path) 
 
     for target in ("dataset", "train", "eval"):
         shown = subprocess.run(
-            ["make", "--dry-run", target, *given], cwd=tmp_path, capture_output=True, check=True,
+            ["make", "--no-print-directory", "--dry-run", target, *given], cwd=tmp_path, capture_output=True, check=True,
             encoding="utf-8",
         ).stdout.splitlines()[-1]  # fmt: skip
         words = shown.split()
