@@ -220,10 +220,9 @@ def test_what_make_runs_is_a_command_line_that_lora_understands(tmp_path: Path) 
     given = ["PROJECT=p", "ASSET_TYPE=ui_icon", "LORA_ID=icons", "DATASET=flat", "RELEASE=r1"]
 
     for target in ("dataset", "train", "eval"):
-        shown = subprocess.run(
-            ["make", "--no-print-directory", "--dry-run", target, *given], cwd=tmp_path, capture_output=True, check=True,
-            encoding="utf-8",
-        ).stdout.splitlines()[-1]  # fmt: skip
+        make = ["make", "--no-print-directory", "--dry-run", target, *given]
+        done = subprocess.run(make, cwd=tmp_path, capture_output=True, check=True, encoding="utf-8")
+        shown = done.stdout.splitlines()[-1]
         words = shown.split()
         assert words[0] == "lora"
         answer = invoke(words[1:], tmp_path)

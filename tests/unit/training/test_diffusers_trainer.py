@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_metadata_tell_programs_what_they_need_and_nothing_of_the_studio(tmp_pat
     ],
 )
 def test_what_it_cannot_do_is_refused_before_anything_starts(
-    options: dict[str, object], words: str, tmp_path: Path
+    options: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
     with pytest.raises(RecipeInvalidError, match=words) as caught:
         planned(tmp_path, **options)
