@@ -31,7 +31,7 @@ class Examples:
         job: Names the images.
         model: Encodes them; its parts are moved to ``device`` only while they are needed.
         device: Where the loop computes.
-        dtype: Type in which the loop gets latents and captions.
+        dtype: Type in which the loop gets what captions say.
     """
 
     def __init__(self, job: Job, model: Model, device: torch.device, dtype: torch.dtype) -> None:
@@ -58,8 +58,9 @@ class Examples:
     def batch(self, shown: list[Shown], draws: torch.Generator) -> tuple[Tensor, Conditioning]:
         """Return latents and captions of one batch on the device."""
         captions = ["" if one.silent else self._job.images[one.index].caption for one in shown]
+        # Latents stay in full precision: noise and targets are made of them.
         latents = torch.stack([self._latent(one, draws) for one in shown])
-        return latents.to(device=self._device, dtype=self._dtype), self._conditioning(captions)
+        return latents.to(self._device), self._conditioning(captions)
 
     def _prepare_captions(self) -> None:
         for encoder in self._model.text_encoders().values():

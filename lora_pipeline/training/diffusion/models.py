@@ -146,17 +146,18 @@ class StableDiffusion:
         schedule = self._schedule
         times = schedule.draw_times(len(latents), draws)
         noise = draw_noise(latents, draws, recipe.noise_offset)
-        noisy = schedule.noised(latents, noise, times)
+        hidden = conditioning["hidden"]
+        noisy = schedule.noised(latents, noise, times).to(hidden.dtype)
         options: dict[str, Any] = {}
         if self._is_xl:
             options["added_cond_kwargs"] = {
                 "text_embeds": conditioning["pooled"],
-                "time_ids": self._time_ids(latents),
+                "time_ids": self._time_ids(noisy),
             }
         predicted = self.denoiser(
             noisy,
             times.to(latents.device),
-            encoder_hidden_states=conditioning["hidden"],
+            encoder_hidden_states=hidden,
             **options,
         ).sample
         weights = schedule.weights(times, recipe.min_snr_gamma)
@@ -212,22 +213,22 @@ class Flux:
         noise = draw_noise(latents, draws, recipe.noise_offset)
         sigmas = self._sigmas(count, (height // 2) * (width // 2), draws).to(latents)
         mixed = sigmas.view(-1, 1, 1, 1)
-        noisy = (1 - mixed) * latents + mixed * noise
+        hidden = conditioning["hidden"]
+        noisy = ((1 - mixed) * latents + mixed * noise).to(hidden.dtype)
 
         def packed(values: Tensor) -> Tensor:
             rows: Tensor = pipeline._pack_latents(values, count, channels, height, width)  # noqa: SLF001
             return rows
 
         positions = pipeline._prepare_latent_image_ids(  # noqa: SLF001
-            count, height // 2, width // 2, latents.device, latents.dtype
+            count, height // 2, width // 2, noisy.device, noisy.dtype
         )
-        hidden = conditioning["hidden"]
-        words = torch.zeros(hidden.shape[1], 3, device=latents.device, dtype=latents.dtype)
+        words = torch.zeros(hidden.shape[1], 3, device=noisy.device, dtype=noisy.dtype)
         guided = getattr(self.denoiser.config, "guidance_embeds", False)
         predicted = self.denoiser(
             hidden_states=packed(noisy),
             timestep=sigmas,
-            guidance=torch.ones(count).to(latents) if guided else None,
+            guidance=torch.ones(count).to(noisy) if guided else None,
             pooled_projections=conditioning["pooled"],
             encoder_hidden_states=hidden,
             txt_ids=words,
