@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -28,12 +27,12 @@ from lora_pipeline.foundation.child_environment import (
     own_program,
 )
 from lora_pipeline.foundation.errors import ProgramNotFoundError, ProgramTimedOutError
+from lora_pipeline.foundation.process_output import OutputLine, start_readers
 
 __all__ = [
     "Completed", "Conversation", "OutputLine", "Supervised", "child_environment",
     "own_environment", "own_program", "run",
 ]  # fmt: skip
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 _MAX_WAITING_LINES = 4096
 _LOOK_EVERY_S = 1.0
 _PIPE_HOLDS = 4096  # bytes; the least that POSIX lets a pipe take without blocking
@@ -113,14 +112,6 @@ def run(
     )
 
 
-@dataclass(frozen=True)
-class OutputLine:
-    """One line that a supervised program printed, without colour codes."""
-
-    stream: str
-    text: str
-
-
 class Supervised:
     """A long-running program whose output is read as it comes.
 
@@ -153,10 +144,9 @@ class Supervised:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        self._readers = [
-            self._reader("stdout", self._process.stdout),
-            self._reader("stderr", self._process.stderr),
-        ]
+        stdout, stderr = self._process.stdout, self._process.stderr
+        assert stdout is not None and stderr is not None  # noqa: S101, PT018 - Popen was given PIPE
+        self._readers = start_readers({"stdout": stdout, "stderr": stderr}, self._lines.put)
 
     def __enter__(self) -> Supervised:
         """Return the running program."""
@@ -247,30 +237,6 @@ class Supervised:
                 self._process.terminate()
             else:
                 os.killpg(self._process.pid, number)
-
-    def _reader(self, name: str, stream: IO[bytes] | None) -> threading.Thread:
-        assert stream is not None  # noqa: S101 - Popen was given PIPE
-        thread = threading.Thread(target=self._pump, args=(name, stream), daemon=True)
-        thread.start()
-        return thread
-
-    def _pump(self, name: str, stream: IO[bytes]) -> None:
-        rest = b""
-        try:
-            with stream:
-                while chunk := os.read(stream.fileno(), 65536):
-                    *whole, rest = re.split(rb"[\r\n]", rest + chunk)
-                    self._emit(name, whole)
-                    rest = rest[-65536:]
-                self._emit(name, [rest])
-        finally:
-            self._lines.put(None)  # without it the reader of our lines would wait for ever
-
-    def _emit(self, name: str, parts: Sequence[bytes]) -> None:
-        for part in parts:
-            text = _ANSI.sub("", part.decode("utf-8", "replace")).rstrip()
-            if text:
-                self._lines.put(OutputLine(name, text))
 
 
 _END_GRACE_S = 5.0

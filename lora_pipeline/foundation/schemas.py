@@ -140,7 +140,9 @@ def _explain(error: Any) -> list[Violation]:  # its stubs make every field optio
     if error.validator in ("anyOf", "oneOf") and error.context:
         from jsonschema.exceptions import best_match
 
-        return _explain(best_match(error.context))
+        nearest = best_match([error])
+        if nearest is not error:
+            return _explain(nearest)
     words = _WORDS.get(error.validator, _library_words)(error)
     return [Violation(error.json_path, message) for message in words]
 

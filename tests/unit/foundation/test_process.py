@@ -177,6 +177,17 @@ def test_lines_name_their_stream(tmp_path: Path) -> None:
     assert lines == {("stdout", "o"), ("stderr", "e")}
 
 
+def test_lines_of_both_streams_come_in_the_order_in_which_they_were_printed(
+    tmp_path: Path,
+) -> None:
+    # As a trainer fails: progress on one stream, then the reason on the other.
+    code = "import sys\nprint('step 5/5')\nprint('out of memory', file=sys.stderr)\n"
+
+    for _ in range(5):
+        with supervised(code, tmp_path) as program:
+            assert [line.text for line in program.lines()] == ["step 5/5", "out of memory"]
+
+
 def test_bytes_that_are_no_text_do_not_end_the_reading(tmp_path: Path) -> None:
     with supervised(
         r"import sys; sys.stdout.buffer.write(b'\xff\xfe\nafter\n')", tmp_path

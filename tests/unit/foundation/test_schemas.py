@@ -105,6 +105,13 @@ def test_digits_of_other_scripts_are_no_digits() -> None:
     )
 
 
+def test_of_several_forms_the_nearest_one_is_explained() -> None:
+    document = json.loads((EXAMPLES / "run" / "valid" / "failed.json").read_bytes())
+    document["error"] = {"code": "x", "message": 1}
+
+    assert words(document, "run/v1") == ["$.error.message: must be string, is 1"]
+
+
 def test_no_more_than_a_screenful_is_kept() -> None:
     found = violations_of(project(**{f"x{number}": 1 for number in range(200)}), "project/v1")
 
