@@ -181,6 +181,38 @@ def test_scale_is_in_the_weights_so_that_every_program_reads_the_same(
     assert all(bool((tensor == 0.25).all()) for tensor in ups)
 
 
+def test_the_file_does_what_the_model_did_that_was_trained(
+    checkpoints: dict[str, Path],
+    tmp_path: Path,
+    told: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Any] = []
+    opened = loop.open_model
+    monkeypatch.setattr(loop, "open_model", lambda one: seen.append(opened(one)) or seen[-1])
+    report = trained(
+        a_job(
+            tmp_path, checkpoints["sd15"], "sd15", alpha=1, rank=4, learningRate=0.05,
+            trainTextEncoder=True, targetConvolutions=True,
+        )
+    )  # fmt: skip
+    fresh = open_pipeline(checkpoints["sd15"], dtype=torch.float32, device="cpu")
+    before = _predicted(fresh)
+
+    fresh.load_lora_weights(str(report.path))
+
+    after = _predicted(seen[0].pipeline)
+    assert torch.allclose(_predicted(fresh), after, atol=1e-4)
+    assert not torch.allclose(before, after, atol=1e-2)
+
+
+def _predicted(pipeline: Any) -> Any:
+    hidden, _ = pipeline.encode_prompt("trg blob", "cpu", 1, False)
+    noisy = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        return pipeline.unet(noisy, 500, encoder_hidden_states=hidden).sample
+
+
 def test_checkpoints_are_kept_as_often_as_asked(
     checkpoints: dict[str, Path], tmp_path: Path, told: list[dict[str, Any]]
 ) -> None:
