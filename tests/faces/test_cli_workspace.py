@@ -197,7 +197,7 @@ def test_the_make_targets_run(tmp_path: Path) -> None:
         return subprocess.run(
             ["make", f"LORA={program}", *arguments],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            env=outside_of_make() | {"PYTHONPATH": str(REPOSITORY)},
             capture_output=True,
             check=False,
             encoding="utf-8",
@@ -212,6 +212,12 @@ def test_the_make_targets_run(tmp_path: Path) -> None:
         assert f"make {target} " in missing.stdout
 
 
+def outside_of_make() -> dict[str, str]:
+    """Return our environment without what a `make test` around us hands down."""
+    handed_down = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "ARGS"}
+    return {name: value for name, value in os.environ.items() if name not in handed_down}
+
+
 def test_what_make_runs_is_a_command_line_that_lora_understands(tmp_path: Path) -> None:
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
@@ -220,8 +226,14 @@ def test_what_make_runs_is_a_command_line_that_lora_understands(tmp_path: Path) 
     given = ["PROJECT=p", "ASSET_TYPE=ui_icon", "LORA_ID=icons", "DATASET=flat", "RELEASE=r1"]
 
     for target in ("dataset", "train", "eval"):
-        make = ["make", "--no-print-directory", "--dry-run", target, *given]
-        done = subprocess.run(make, cwd=tmp_path, capture_output=True, check=True, encoding="utf-8")
+        done = subprocess.run(
+            ["make", "--dry-run", target, *given],
+            cwd=tmp_path,
+            env=outside_of_make(),
+            capture_output=True,
+            check=True,
+            encoding="utf-8",
+        )
         shown = done.stdout.splitlines()[-1]
         words = shown.split()
         assert words[0] == "lora"
