@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 from lora_pipeline.training.diffusion import loop, messages  # noqa: E402
 from lora_pipeline.training.diffusion.checkpoint_folder import open_pipeline  # noqa: E402
 from lora_pipeline.training.diffusion.job import Job, JobImage, read_job  # noqa: E402
+from lora_pipeline.training.diffusion.models import Model, open_model  # noqa: E402
 from lora_pipeline.training.plan import CheckpointOnDisk  # noqa: E402
 from lora_pipeline.training.recipe import Layer, resolve_recipe  # noqa: E402
 from lora_pipeline.training.weights import WeightsReport, inspect_weights, require_usable  # noqa: E402
@@ -187,9 +188,13 @@ def test_the_file_does_what_the_model_did_that_was_trained(
     told: list[dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen: list[Any] = []
-    opened = loop.open_model
-    monkeypatch.setattr(loop, "open_model", lambda one: seen.append(opened(one)) or seen[-1])
+    seen: list[Model] = []
+
+    def remember(pipeline: Any) -> Model:
+        seen.append(open_model(pipeline))
+        return seen[-1]
+
+    monkeypatch.setattr(loop, "open_model", remember)
     report = trained(
         a_job(
             tmp_path, checkpoints["sd15"], "sd15", alpha=1, rank=4, learningRate=0.05,
