@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 import click
 
 from lora_pipeline.cli import dataset_report as report
+from lora_pipeline.cli.dataset_diff import diff
+from lora_pipeline.cli.dataset_options import scope_option
+from lora_pipeline.cli.dataset_stats import stats
 from lora_pipeline.cli.options import shared_options, words, writing_options
 from lora_pipeline.cli.session import Session
 
@@ -26,13 +29,8 @@ def dataset() -> None:
     """
 
 
-def _scope_option(command: F) -> F:
-    return click.option(
-        "--scope",
-        type=click.Choice(["project", "baseline"]),
-        default="project",
-        help="baseline: a manifest that all projects share.",
-    )(command)
+dataset.add_command(stats)
+dataset.add_command(diff)
 
 
 def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -81,7 +79,7 @@ _provenance = _options(
 @click.option("--background", metavar="#RRGGBB", help="Colour below transparency [#FFFFFF].")
 @click.option("--held-out", type=float, metavar="SHARE", help="Share held out of training [0].")
 @_provenance
-@_scope_option
+@scope_option
 @click.option("--explain", is_flag=True, help="List every asset that is left out, and why.")
 @writing_options
 @click.pass_obj
@@ -133,7 +131,7 @@ def list_command(session: Session, scope: Any) -> None:
 @click.argument("dataset_id", metavar="ID")
 @click.option("--explain", metavar="ASSET", help="Caption of an asset word by word, or why not.")
 @click.option("--all", "every", is_flag=True, help="Show every image.")
-@_scope_option
+@scope_option
 @shared_options
 @click.pass_obj
 def show(session: Session, dataset_id: str, explain: str | None, every: bool, scope: Any) -> None:
@@ -151,53 +149,9 @@ def show(session: Session, dataset_id: str, explain: str | None, every: bool, sc
     session.run(show_dataset, text, dataset_id, scope=scope, explain=explain)
 
 
-@dataset.command("stats")
-@click.argument("dataset_id", metavar="ID")
-@_scope_option
-@shared_options
-@click.pass_obj
-def stats(session: Session, dataset_id: str, scope: Any) -> None:
-    """Count images by tag, size, licence and split.
-
-    Reads the manifest. Exits with 0.
-
-    \b
-    lora dataset stats ui_icon_flat
-    """
-    from lora_pipeline.operations.dataset_views import count_dataset
-
-    session.run(count_dataset, report.counts, dataset_id, scope=scope)
-
-
-@dataset.command("diff")
-@click.argument("dataset_id", metavar="ID")
-@click.argument("other_id", metavar="[ID]", required=False)
-@click.option("--git", "git_revision", metavar="REV", help="Compare with this commit [HEAD].")
-@_scope_option
-@shared_options
-@click.pass_obj
-def diff(
-    session: Session, dataset_id: str, other_id: str | None, git_revision: str | None, scope: Any
-) -> None:
-    """Show which images came, went or changed.
-
-    Compares two manifests, or one with what it was at a commit. Exits with 0.
-
-    \b
-    lora dataset diff ui_icon_flat
-    lora dataset diff ui_icon_flat --git main~3
-    lora dataset diff ui_icon_flat ui_icon_neon
-    """
-    from lora_pipeline.operations.dataset_views import diff_datasets
-
-    session.run(
-        diff_datasets, report.compared, dataset_id, other_id, git_revision=git_revision, scope=scope
-    )
-
-
 @dataset.command("verify")
 @click.argument("dataset_id", metavar="ID")
-@_scope_option
+@scope_option
 @shared_options
 @click.pass_obj
 def verify(session: Session, dataset_id: str, scope: Any) -> None:
@@ -216,7 +170,7 @@ def verify(session: Session, dataset_id: str, scope: Any) -> None:
 
 @dataset.command("stage")
 @click.argument("dataset_id", metavar="ID")
-@_scope_option
+@scope_option
 @writing_options
 @click.pass_obj
 def stage(session: Session, dataset_id: str, scope: Any) -> None:

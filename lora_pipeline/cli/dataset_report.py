@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from lora_pipeline.cli.output import Report, Table, counted, size_text
+from lora_pipeline.cli.output import Report, Table, counted
 from lora_pipeline.foundation.canonical import short
 from lora_pipeline.foundation.result import Result
 
@@ -59,15 +59,17 @@ def _reason(one: dict[str, Any]) -> str:
 
 
 def _rule_change(one: dict[str, Any]) -> str:
-    return f"{_name(one['name'])}: {_value(one['before'])} → {_value(one['after'])}"
+    return f"{setting_name(one['name'])}: {value_text(one['before'])} → {value_text(one['after'])}"
 
 
-def _name(setting: str) -> str:
+def setting_name(setting: str) -> str:
+    """Return the name of a setting as people say it."""
     # captionRule.triggerWord is "trigger word"
     return re.sub(r"([A-Z])", r" \1", setting.partition(".")[2]).lower()
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """Return the value of a setting as people read it."""
     if isinstance(value, list):
         return ", ".join(value) or "any"
     if isinstance(value, bool):
@@ -177,55 +179,6 @@ def explained(result: Result) -> Report:
         rows,
         [Table(("word", "from", ""), words)],
     )
-
-
-def counts(result: Result) -> Report:
-    """Say the counts of a manifest."""
-    data = result.data
-    tables = [
-        Table((title, "images"), [(one["value"] or "none", one["images"]) for one in data[key]])
-        for title, key in (("tag", "tags"), ("pixels", "sizes"), ("licence", "licenses"))
-    ]
-    return Report(
-        f"{data['datasetId']} · {counted(data['images'], 'image')} · {size_text(data['bytes'])}",
-        [("split", " · ".join(f"{one['images']} {one['value']}" for one in data["splits"]))],
-        tables,
-    )
-
-
-_SIGNS = {"came": "+", "went": "−", "changed": "~"}  # noqa: RUF001 - a minus sign
-
-
-def compared(result: Result) -> Report:
-    """Say what changed between two manifests."""
-    data = result.data
-    against = data["gitRevision"]
-    headline = (
-        f"{data['after']} since {against}" if against else f"{data['before']} → {data['after']}"
-    )
-    same = data["sameContent"] and not data["changes"]
-    headline += " · nothing changed" if same else f" · {data['summary']}"
-    rows = [("rule", " · ".join(map(_name, data["rules"])))] if data["rules"] else []
-    changes = [(_SIGNS[one["kind"]], one["assetId"], _change(one)) for one in data["changes"]]
-    return Report(headline, rows, [Table(("", "asset", "what"), changes)] if changes else [])
-
-
-def _change(one: dict[str, Any]) -> str:
-    if one["kind"] != "changed":
-        item = one["after"] or one["before"]
-        return str(item["caption"])
-    before, after = one["before"], one["after"]
-    parts = []
-    for aspect in one["aspects"]:
-        if aspect == "caption":
-            words = [f"+{word}" for word in one["wordsAdded"]]
-            words += [f"−{word}" for word in one["wordsRemoved"]]  # noqa: RUF001
-            parts.append("caption " + (" ".join(words) or "in another order"))
-        elif aspect == "image":
-            parts.append(f"image {before['sha256'][:8]} → {after['sha256'][:8]}")
-        else:
-            parts.append(f"{aspect} {_value(before[aspect])} → {_value(after[aspect])}")
-    return " · ".join(parts)
 
 
 def verified(result: Result) -> Report:
