@@ -29,10 +29,6 @@ def dataset() -> None:
     """
 
 
-dataset.add_command(stats)
-dataset.add_command(diff)
-
-
 def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
     def decorate(command: F) -> F:
         for option in reversed(options):
@@ -147,6 +143,10 @@ def show(session: Session, dataset_id: str, explain: str | None, every: bool, sc
 
     text = report.explained if explain else report.shown(_SHOWN if not every else None)
     session.run(show_dataset, text, dataset_id, scope=scope, explain=explain)
+
+
+dataset.add_command(stats)
+dataset.add_command(diff)
 
 
 @dataset.command("verify")
