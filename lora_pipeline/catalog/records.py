@@ -287,7 +287,11 @@ class Rights(Part, frozen=True, kw_only=True):
 
 
 class ImageIdentity(Part, frozen=True, kw_only=True):
-    """What an image file is: its digests and its displayed size in pixels."""
+    """What an image file is: its digests and its displayed size in pixels.
+
+    ``pixel_sha256`` is the digest of what is seen, whatever bytes say it; empty where nobody
+    decoded the image.
+    """
 
     sha256: str
     xxh3: str
@@ -296,6 +300,7 @@ class ImageIdentity(Part, frozen=True, kw_only=True):
     height: int
     format: str
     has_alpha: bool = False
+    pixel_sha256: str = ""
 
 
 class Variant(Part, frozen=True, kw_only=True):
