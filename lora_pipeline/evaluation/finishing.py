@@ -16,11 +16,10 @@ from lora_pipeline.evaluation.records import Cell, Evaluation, EvaluationMetrics
 from lora_pipeline.evaluation.sheet import (
     SheetHeader,
     draw_sheet,
-    encode_png,
-    encode_webp,
     is_enlarged,
 )
 from lora_pipeline.foundation.canonical import digest_of_bytes, short
+from lora_pipeline.foundation.drawing import encode_png, encode_webp
 from lora_pipeline.foundation.errors import FileMissingError, RecordInvalidError
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.records import Loaded

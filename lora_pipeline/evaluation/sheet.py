@@ -6,8 +6,6 @@ labelled hatch, never a blank. The same cells give the same bytes with one versi
 
 from __future__ import annotations
 
-import io
-import textwrap
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,24 +14,29 @@ from typing import TYPE_CHECKING
 
 from lora_pipeline.evaluation.grid import BASE
 from lora_pipeline.evaluation.records import Cell, Evaluation
+from lora_pipeline.foundation.drawing import (
+    ALARM,
+    INK,
+    MUTED,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    TITLE_SIZE,
+    Pen,
+    wrapped,
+)
+from lora_pipeline.foundation.typeface import Typeface
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image as PILImage
-    from PIL.ImageDraw import ImageDraw as PILDraw
 
     Pixels = NDArray[np.uint8]
 
-MAX_BYTES = 1_000_000
 _MAX_WIDTH = 2000
 _MARGIN, _LABEL, _GAP, _GROUP_GAP, _ROW_GAP = 44, 236, 16, 40, 30
 _GROUP_HEAD, _CAPTION = 26, 26
 _SMALL_SIDE, _ENLARGED_SIDE, _LARGE_SIDE = 96, 192, 224
-_PAPER, _INK, _MUTED, _LINE = (250, 250, 248), (28, 28, 32), (112, 112, 120), (214, 214, 218)
-_HATCH_PAPER, _HATCH_LINE, _ALARM = (241, 240, 238), (223, 221, 217), (168, 50, 40)
-_TITLE_SIZE, _TEXT_SIZE, _SMALL_SIZE = 32, 16, 14
-_QUALITIES = (90, 80, 70, 60, 50, 40)
 # The bundled font has the letters of ASCII and few more; these are written otherwise.
 _SPELLED = {
     "ß": "ss", "æ": "ae", "ø": "o", "ł": "l", "→": "->",
@@ -66,14 +69,11 @@ def draw_sheet(header: SheetHeader, evaluation: Evaluation, load: Loader) -> PIL
         evaluation: Its cells, in the order of the grid.
         load: Returns the pixels of a cell that is done, or None when they are not here.
     """
-    from PIL import Image, ImageDraw
-
     layout = _Layout.of(evaluation)
-    image = Image.new("RGB", layout.size(header), _PAPER)
-    pen = _Pen(image, ImageDraw.Draw(image))
+    pen = _Pen(layout.size(header), Typeface())
     top = _draw_header(pen, header)
     for prompt in layout.prompts:
-        pen.line(_MARGIN, top - _ROW_GAP // 2, image.width - _MARGIN)
+        pen.line(_MARGIN, top - _ROW_GAP // 2, pen.image.width - _MARGIN)
         _draw_prompt(pen, layout, prompt, top, load)
         top += layout.height_of(prompt)
     pen.text(
@@ -81,37 +81,10 @@ def draw_sheet(header: SheetHeader, evaluation: Evaluation, load: Loader) -> PIL
         top - 4,
         "Below each picture: its strength, and the mean difference to the base beside it "
         "(0 is none, 1 is black against white).",
-        _SMALL_SIZE,
-        _MUTED,
+        SMALL_SIZE,
+        MUTED,
     )
-    return image
-
-
-def encode_png(image: PILImage) -> bytes:
-    """Return the sheet as PNG, without metadata."""
-    stream = io.BytesIO()
-    image.save(stream, "PNG", optimize=True)
-    return stream.getvalue()
-
-
-def encode_webp(image: PILImage, *, lossless_first: bool, max_bytes: int = MAX_BYTES) -> bytes:
-    """Return the sheet as WebP of at most ``max_bytes``, without metadata.
-
-    Args:
-        image: The sheet.
-        lossless_first: Whether to try without loss, which suits enlarged pixels.
-        max_bytes: Quality, then size, is lowered until it fits.
-    """
-    if lossless_first:
-        data = _webp(image, lossless=True, quality=75)
-        if len(data) <= max_bytes:
-            return data
-    while True:
-        for quality in _QUALITIES:
-            data = _webp(image, lossless=False, quality=quality)
-            if len(data) <= max_bytes:
-                return data
-        image = image.resize((image.width * 3 // 4, image.height * 3 // 4))
+    return pen.image
 
 
 def is_enlarged(evaluation: Evaluation) -> bool:
@@ -176,12 +149,8 @@ class _Layout:
         return width, height + _MARGIN
 
 
-class _Pen:
-    """Draws text, lines and pictures on the sheet."""
-
-    def __init__(self, image: PILImage, draw: PILDraw) -> None:
-        self.image = image
-        self._draw = draw
+class _Pen(Pen):
+    """Writes in the letters of the bundled font alone: a sheet in Git is the same everywhere."""
 
     def text(
         self,
@@ -189,40 +158,18 @@ class _Pen:
         top: int,
         words: str,
         size: int,
-        color: tuple[int, int, int] = _INK,
-        anchor: str = "la",
+        color: tuple[int, int, int] = INK,
     ) -> None:
         """Write one line."""
-        from PIL import ImageFont
-
-        font = ImageFont.load_default(size)
-        self._draw.text((left, top), _writable(words), color, font=font, anchor=anchor)
-
-    def line(self, left: int, top: int, right: int) -> None:
-        """Draw a thin line across."""
-        self._draw.line([(left, top), (right, top)], _LINE)
-
-    def frame(self, left: int, top: int, width: int, height: int) -> None:
-        """Draw a thin frame around a picture."""
-        self._draw.rectangle((left - 1, top - 1, left + width, top + height), outline=_LINE)
-
-    def hatch(self, left: int, top: int, width: int, height: int) -> None:
-        """Fill a place where a picture is missing."""
-        from PIL import Image, ImageDraw
-
-        patch = Image.new("RGB", (width, height), _HATCH_PAPER)
-        draw = ImageDraw.Draw(patch)
-        for offset in range(-height, width, 14):
-            draw.line([(offset, height), (offset + height, 0)], _HATCH_LINE, width=3)
-        self.image.paste(patch, (left, top))
+        super().text(left, top, _writable(words), size, color)
 
 
 def _draw_header(pen: _Pen, header: SheetHeader) -> int:
-    pen.text(_MARGIN, _MARGIN - 6, header.title, _TITLE_SIZE)
+    pen.text(_MARGIN, _MARGIN - 6, header.title, TITLE_SIZE)
     top = _MARGIN + 48
     for label, words in header.facts:
-        pen.text(_MARGIN, top, label, _TEXT_SIZE, _MUTED)
-        pen.text(_MARGIN + 110, top, words, _TEXT_SIZE)
+        pen.text(_MARGIN, top, label, TEXT_SIZE, MUTED)
+        pen.text(_MARGIN + 110, top, words, TEXT_SIZE)
         top += 25
     return _header_height(header)
 
@@ -234,15 +181,15 @@ def _header_height(header: SheetHeader) -> int:
 def _draw_prompt(pen: _Pen, layout: _Layout, prompt: _Prompt, top: int, load: Loader) -> None:
     label_top = top + _GROUP_HEAD
     most = (layout.line_height - _GROUP_HEAD - _CAPTION) // 22
-    for words in _wrapped(prompt.text, _LABEL - 30, _TEXT_SIZE)[:most]:
-        pen.text(_MARGIN, label_top, words, _TEXT_SIZE)
+    for words in wrapped(pen.typeface, _writable(prompt.text), _LABEL - 30, TEXT_SIZE)[:most]:
+        pen.text(_MARGIN, label_top, words, TEXT_SIZE)
         label_top += 22
-    pen.text(_MARGIN, label_top + 6, prompt.kind, _SMALL_SIZE, _MUTED)
+    pen.text(_MARGIN, label_top + 6, prompt.kind, SMALL_SIZE, MUTED)
     for number, group in enumerate(prompt.groups):
         row, place = divmod(number, layout.groups_a_line)
         left = _MARGIN + _LABEL + place * (layout.group_width + _GROUP_GAP)
         group_top = top + row * layout.line_height
-        pen.text(left, group_top, f"seed {group[0].seed}", _SMALL_SIZE, _MUTED)
+        pen.text(left, group_top, f"seed {group[0].seed}", SMALL_SIZE, MUTED)
         for column, cell in enumerate(group):
             _draw_cell(
                 pen,
@@ -266,20 +213,22 @@ def _draw_cell(
         _explain(pen, layout, cell, place)
     caption = top + layout.height + 7
     words = "base" if cell.strength == BASE else f"strength {cell.strength:g}"
-    pen.text(left, caption, words, _SMALL_SIZE)
+    pen.text(left, caption, words, SMALL_SIZE)
     if cell.effect is not None:
         right = left + layout.width
-        pen.text(right, caption, f"{cell.effect:.3f}", _SMALL_SIZE, _MUTED, anchor="ra")
+        pen.text_before(right, caption, f"{cell.effect:.3f}", SMALL_SIZE, MUTED)
 
 
 def _explain(pen: _Pen, layout: _Layout, cell: Cell, place: tuple[int, int]) -> None:
     left, top = place
     words = {"failed": "failed", "pending": "not rendered"}.get(cell.status, "not in this store")
-    color = _ALARM if cell.status == "failed" else _MUTED
-    pen.text(left + 12, top + 12, words, _TEXT_SIZE, color)
+    color = ALARM if cell.status == "failed" else MUTED
+    pen.text(left + 12, top + 12, words, TEXT_SIZE, color)
     most = max(0, (layout.height - 50) // 18)
-    for number, line in enumerate(_wrapped(cell.error, layout.width - 24, _SMALL_SIZE)[:most]):
-        pen.text(left + 12, top + 40 + 18 * number, line, _SMALL_SIZE, _MUTED)
+    for number, line in enumerate(
+        wrapped(pen.typeface, _writable(cell.error), layout.width - 24, SMALL_SIZE)[:most]
+    ):
+        pen.text(left + 12, top + 40 + 18 * number, line, SMALL_SIZE, MUTED)
 
 
 def _shown(pixels: Pixels, layout: _Layout) -> PILImage:
@@ -315,20 +264,6 @@ def _by_seed(cells: Sequence[Cell]) -> tuple[tuple[Cell, ...], ...]:
     return tuple(tuple(run) for _, run in groupby(cells, key=lambda cell: cell.seed))
 
 
-def _wrapped(words: str, width: int, size: int) -> list[str]:
-    from PIL import ImageFont
-
-    if not words:
-        return []
-    font = ImageFont.load_default(size)
-    average = font.getlength("the quick brown fox jumps over") / 30
-    lines = textwrap.wrap(_writable(words), max(4, int(width / average)))
-    while any(font.getlength(line) > width for line in lines) and average < width:
-        average *= 1.05
-        lines = textwrap.wrap(_writable(words), max(4, int(width / average)))
-    return lines
-
-
 def _writable(words: str) -> str:
     """Return text in the letters that the bundled font has."""
     spelled = "".join(_SPELLED.get(letter, letter) for letter in words)
@@ -341,9 +276,3 @@ def _writable(words: str) -> str:
         letter if letter in _HAS or (letter.isascii() and letter.isprintable()) else "?"
         for letter in plain
     )
-
-
-def _webp(image: PILImage, *, lossless: bool, quality: int) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, "WEBP", lossless=lossless, quality=quality, method=4)
-    return stream.getvalue()
