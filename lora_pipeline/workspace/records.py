@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,9 @@ class RecordStore:
 
     def __init__(self, data_root: Path) -> None:
         self.data_root = data_root
+        # Messages name a record from the folder that holds the data root.
+        self._shown_root = data_root.name
+        self._root_length = len(str(data_root))
 
     def path(self, kind: str, scope: Scope, record_id: str) -> Path:
         """Return the file of a record, whether it exists or not.
@@ -94,7 +98,11 @@ class RecordStore:
         if not folder.is_dir():
             return []
         # Hidden files are not records: editors and macOS leave such beside them.
-        return sorted(p.stem for p in folder.glob("*.json") if not p.name.startswith("."))
+        return sorted(
+            name.removesuffix(".json")
+            for name in os.listdir(folder)  # noqa: PTH208 - 10,000 names, and no need of paths
+            if name.endswith(".json") and not name.startswith(".")
+        )
 
     def all(self, kind: type[R], scope: Scope) -> Iterator[Loaded[R]]:
         """Yield every record of a kind in a scope, in the order of their ids.
@@ -106,15 +114,31 @@ class RecordStore:
             yield from (self.read(kind, scope, record_id) for record_id in self.ids(kind, scope))
             return
         folder = files.safe_join(self.data_root, f"{scope.folder}/{FOLDERS[kind.KIND]}")
+        links = _links(folder)
         for record_id in self.ids(kind, scope):
-            path = folder / f"{record_id}.json"
             # Following every file to its end costs more than reading it; only links need that.
-            link = path.is_symlink()
-            yield (
-                self.read(kind, scope, record_id)
-                if link
-                else self._load(kind, scope, record_id, path)
-            )
+            if f"{record_id}.json" in links:
+                yield self.read(kind, scope, record_id)
+            else:
+                yield self._load(kind, scope, record_id, folder / f"{record_id}.json")
+
+    def each(self, kind: type[R], scope: Scope) -> Iterator[R]:
+        """Yield what ``all`` does, without what only a change to a record needs.
+
+        Raises:
+            RecordError: At the first file that is not a valid record.
+        """
+        if kind.KIND in SINGLES:
+            yield from (loaded.record for loaded in self.all(kind, scope))
+            return
+        folder = files.safe_join(self.data_root, f"{scope.folder}/{FOLDERS[kind.KIND]}")
+        links, place = _links(folder), str(folder)
+        for record_id in self.ids(kind, scope):
+            if f"{record_id}.json" in links:
+                yield self.read(kind, scope, record_id).record
+                continue
+            file = f"{place}/{record_id}.json"
+            yield self._typed(kind, record_id, file, strict_json.read_bytes(file))
 
     def project_ids(self) -> list[str]:
         """Return the ids of all projects, sorted."""
@@ -129,13 +153,17 @@ class RecordStore:
 
     def _load(self, kind: type[R], scope: Scope, record_id: str, path: Path) -> Loaded[R]:
         data = strict_json.read_bytes(path)
-        document = parse_record(kind, data, str(path.relative_to(self.data_root.parent)))
+        record = self._typed(kind, record_id, str(path), data)
+        return Loaded(record, scope, record_id, path, digest_of_bytes(data))
+
+    def _typed(self, kind: type[R], record_id: str, file: str, data: bytes) -> R:
+        document = parse_record(kind, data, f"{self._shown_root}{file[self._root_length :]}")
         stated = document.get("id", record_id)
         if kind.KIND in FOLDERS and stated != record_id:
             raise RecordInvalidError(
-                f"{path.name} holds the id {stated!r}; the file name must be the id"
+                f"{record_id}.json holds the id {stated!r}; the file name must be the id"
             )
-        return Loaded(kind.from_dict(document), scope, record_id, path, digest_of_bytes(data))
+        return kind.from_dict(document)
 
     def _not_found(self, kind: str, scope: Scope, record_id: str) -> RecordNotFoundError:
         folder = self.data_root / scope.folder / FOLDERS.get(kind, "")
@@ -148,6 +176,13 @@ class RecordStore:
         else:
             hint = f"{scope} has no {kind} yet"
         return RecordNotFoundError(f"no {kind} {record_id!r} in {scope}", hint=hint)
+
+
+def _links(folder: Path) -> frozenset[str]:
+    if not folder.is_dir():
+        return frozenset()
+    with os.scandir(folder) as entries:
+        return frozenset(entry.name for entry in entries if entry.is_symlink())
 
 
 def parse_record(kind: type[Record], data: bytes, name: str) -> dict[str, Any]:
