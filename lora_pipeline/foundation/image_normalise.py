@@ -18,6 +18,7 @@ from lora_pipeline.foundation.image_sniff import too_many_pixels
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 _ORIENTATION, _GPS = 0x0112, 0x8825
+_ICON_SIDE = 128
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 _FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
 
@@ -188,8 +189,12 @@ def save_png(image: Image.Image, target: str) -> None:
 
 
 def save_thumbnail(image: Image.Image, target: str, size: int) -> None:
-    """Write a WebP whose longer side has at most ``size`` pixels, without metadata."""
+    """Write a WebP whose longer side has at most ``size`` pixels, without metadata.
+
+    Icons keep every pixel: they are looked at enlarged.
+    """
     small = image.copy()
     small.thumbnail((size, size), Image.Resampling.LANCZOS)
     clean = Image.frombytes("RGB", small.size, small.tobytes())
-    clean.save(target, format="WEBP", quality=82, method=4)
+    icon = max(image.size) <= _ICON_SIDE
+    clean.save(target, format="WEBP", lossless=icon, quality=82, method=4)

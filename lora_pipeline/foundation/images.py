@@ -164,16 +164,24 @@ class ImageWorker:
         return msgspec.convert(reply["image"], NormalisedImage)
 
     def thumbnail(
-        self, source: Path, target: Path, *, size: int, background: str = "#FFFFFF"
+        self,
+        source: Path,
+        target: Path,
+        *,
+        size: int,
+        background: str = "#FFFFFF",
+        name: str | None = None,
     ) -> None:
         """Write a WebP whose longer side has at most ``size`` pixels, without metadata.
+
+        Small pictures (up to 128 pixels) lose nothing.
 
         Raises:
             FileMissingError: When there is no such file.
             ImageRefusedError: When it cannot be read safely; the message says why.
         """
         request = {"op": "thumbnail", "background": background, "size": size}
-        self._write(source, target, None, request)
+        self._write(source, target, name, request)
 
     def _write(
         self, source: Path, target: Path, name: str | None, request: dict[str, Any]
