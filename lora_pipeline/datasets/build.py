@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lora_pipeline.datasets.caption_words import Words
 from lora_pipeline.datasets.captions import Caption, Tokens, caption_of
+from lora_pipeline.datasets.limits import Drawn, within_limits
 from lora_pipeline.datasets.manifest import content_hash, in_order, summarise
 from lora_pipeline.datasets.picks import Reason
 from lora_pipeline.datasets.proof import ProvenPick, prove_picks
 from lora_pipeline.datasets.records import Item, ProvenanceSummary
 from lora_pipeline.datasets.rules import DatasetRule
 from lora_pipeline.datasets.selection import LeftOut, Step, duplicates, require_some, select
-from lora_pipeline.datasets.sources import Words, read_candidates, source_projects
+from lora_pipeline.datasets.sources import read_candidates, source_projects
 from lora_pipeline.datasets.split import split_of
 from lora_pipeline.foundation.errors import CaptionInvalidError
 from lora_pipeline.foundation.findings import Finding
@@ -85,14 +87,16 @@ def draft_dataset(workspace: Workspace, scope: Scope, rule: DatasetRule) -> Draf
         steps.append(Step("files as imported", len(selected.picks), len(proven.picks), hint))
     require_some(steps, start=start)
     kept, repeats = _without_duplicates(_captioned(workspace, proven.picks, rule))
+    kept, beyond, limits = _within_limits(kept, rule)
+    require_some([*steps, *limits], start=start)
     items = in_order(_item(one, rule) for one in kept)
     return Draft(
         items=items,
         summary=summarise([one.proven.pick.asset for one in kept], items),
         content_hash=content_hash(items, rule.normalization, rule.split),
         captions={one.asset_id: one.caption for one in kept},
-        left_out=(*selected.left_out, *proven.left_out, *repeats),
-        steps=tuple(steps),
+        left_out=(*selected.left_out, *proven.left_out, *repeats, *beyond),
+        steps=(*steps, *limits),
         considered=len(candidates),
         findings=proven.findings,
     )
@@ -142,6 +146,24 @@ def _without_duplicates(
         reason = Reason("duplicate", text, "exact duplicate")
         left.append(LeftOut(pick.asset.id, pick.spec.title, reason, matches=True))
     return kept, left
+
+
+def _within_limits(
+    captioned: Sequence[_Captioned], rule: DatasetRule
+) -> tuple[list[_Captioned], list[LeftOut], tuple[Step, ...]]:
+    picks = [one.proven.pick for one in captioned]
+    limited = within_limits(
+        [
+            Drawn(pick.asset.id, one.proven.identity.sha256, pick.tags, pick.variant.rating)
+            for one, pick in zip(captioned, picks, strict=True)
+        ],
+        rule.selection,
+    )
+    left = [
+        LeftOut(picks[index].asset.id, picks[index].spec.title, reason, matches=True)
+        for index, reason in sorted(limited.left_out.items())
+    ]
+    return [captioned[index] for index in limited.kept], left, limited.steps
 
 
 def _duplicate_key(one: _Captioned) -> tuple[str, ...]:

@@ -5,10 +5,14 @@ Decides only; the catalog's tokens are handed in.
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from msgspec import UNSET
+
+from lora_pipeline.datasets.caption_templates import Slot, Template, parse_template
 from lora_pipeline.datasets.picks import Pick
 from lora_pipeline.datasets.records import CaptionRule
 from lora_pipeline.foundation.errors import CaptionInvalidError, Violation
@@ -27,11 +31,21 @@ class Tokens:
         styles: Tokens by style.
         scenarios: Tokens by scenario.
         tags: One token by tag.
+        checkpoint_id: The checkpoint whose words stand in for the project's, or empty.
+        overridden: The words that come from that checkpoint: ``style flat``, ``tag color:red``.
     """
 
     styles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scenarios: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    checkpoint_id: str = ""
+    overridden: frozenset[str] = frozenset()
+
+    def source(self, word: str) -> str:
+        """Return where the token of a word (``style flat``) comes from."""
+        return f"token of {word}" + (
+            f" for {self.checkpoint_id}" if word in self.overridden else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -47,17 +61,20 @@ class Caption:
     """A caption with its trace.
 
     Attributes:
-        words: What it is made of, in order.
-        repeated: Words that were left out because an earlier one says the same.
+        text: The caption as training sees it.
+        words: What it is made of, in order; marks between them left out.
+        repeated: Words that were left out because another one says the same.
     """
 
+    text: str
     words: tuple[CaptionWord, ...]
     repeated: tuple[CaptionWord, ...] = ()
 
-    @property
-    def text(self) -> str:
-        """The caption as training sees it."""
-        return ", ".join(word.text for word in self.words)
+
+# What a slot of a template is filled with.
+_Filling = Mapping[str, Sequence[CaptionWord]]
+_ONE_WORD = ("trigger", "prefix", "title", "type", "style", "scenario", "suffix")
+_SPACES = re.compile(" {2,}")
 
 
 def caption_of(pick: Pick, rule: CaptionRule, tokens: Tokens) -> Caption:
@@ -66,18 +83,10 @@ def caption_of(pick: Pick, rule: CaptionRule, tokens: Tokens) -> Caption:
     Raises:
         CaptionInvalidError: When it would be empty, or would hold what a caption may not.
     """
-    kept: dict[str, CaptionWord] = {}
-    repeated: list[CaptionWord] = []
-    for word in _words(pick, rule, tokens):
-        text = unicodedata.normalize("NFC", word.text).strip()
-        if not text:
-            continue
-        clean = CaptionWord(text, word.source)
-        if text.casefold() in kept:
-            repeated.append(clean)
-        else:
-            kept[text.casefold()] = clean
-    caption = Caption(tuple(kept.values()), tuple(repeated))
+    if rule.template is UNSET:
+        caption = _between_commas(pick, rule, tokens)
+    else:
+        caption = _in_template(pick, rule, tokens, parse_template(rule.template))
     _require_caption(pick, rule, caption)
     return caption
 
@@ -98,32 +107,142 @@ def unsafe_character(text: str) -> str | None:
     return None
 
 
-def _words(pick: Pick, rule: CaptionRule, tokens: Tokens) -> Iterator[CaptionWord]:
-    yield CaptionWord(rule.trigger_word, "trigger word")
-    yield CaptionWord(rule.prefix, "prefix")
-    yield from _tag_words(pick, rule, tokens)
-    if rule.strategy == "tags+spec+title":
-        yield CaptionWord(pick.spec.title, "title")
+def _between_commas(pick: Pick, rule: CaptionRule, tokens: Tokens) -> Caption:
+    filling = _filling(pick, rule, tokens, None)
+    order = ("trigger", "prefix", "tags", "title", "tokens", "suffix")
+    said: set[str] = set()
+    kept: list[CaptionWord] = []
+    repeated: list[CaptionWord] = []
+    for word in (word for name in order for word in filling[name]):
+        (repeated if _folded(word) in said else kept).append(word)
+        said.add(_folded(word))
+    return Caption(", ".join(word.text for word in kept), tuple(kept), tuple(repeated))
+
+
+def _in_template(pick: Pick, rule: CaptionRule, tokens: Tokens, template: Template) -> Caption:
+    filling = _filling(pick, rule, tokens, template)
+    # A sentence needs its subject: only words of lists give way to those said elsewhere.
+    said = {
+        _folded(word)
+        for slot in template.slots()
+        if slot.name in _ONE_WORD
+        for word in filling[slot.name]
+    }
+    text: list[str] = []
+    words: list[CaptionWord] = []
+    repeated: list[CaptionWord] = []
+    for section in template.sections:
+        pieces: list[str] = []
+        spoken_here: list[CaptionWord] = []
+        filled = not section.optional
+        for part in section.parts:
+            if isinstance(part, Slot):
+                found = _said(part, filling, said, repeated)
+                filled = filled or bool(found)
+                pieces.append(_joined(part, found))
+                spoken_here += found
+            else:
+                pieces.append(part.text)
+                spoken_here += _own_words(part.text)
+        if filled:
+            text += pieces
+            words += spoken_here
+    if all(word.source == _TEMPLATE for word in words):
+        words = []  # what is the same for every image says nothing of this one
+    return Caption(_SPACES.sub(" ", "".join(text)).strip(), tuple(words), tuple(repeated))
+
+
+_TEMPLATE = "template"
+
+
+def _said(
+    slot: Slot, filling: _Filling, said: set[str], repeated: list[CaptionWord]
+) -> list[CaptionWord]:
+    if slot.name in _ONE_WORD:
+        return list(filling[slot.name])
+    kept = []
+    for word in filling[slot.name]:
+        if _folded(word) in said:
+            repeated.append(word)
+        else:
+            kept.append(word)
+            said.add(_folded(word))
+    return kept
+
+
+def _joined(slot: Slot, words: Sequence[CaptionWord]) -> str:
+    texts = [word.text for word in words]
+    if slot.joined_by_and and len(texts) > 1:
+        return f"{', '.join(texts[:-1])} and {texts[-1]}"
+    return ", ".join(texts)
+
+
+def _own_words(text: str) -> list[CaptionWord]:
+    stripped = text.strip(" ,.;:-")
+    return [CaptionWord(stripped, _TEMPLATE)] if any(map(str.isalnum, stripped)) else []
+
+
+def _filling(
+    pick: Pick, rule: CaptionRule, tokens: Tokens, template: Template | None
+) -> dict[str, list[CaptionWord]]:
+    spec = pick.spec
+    groups = template.groups if template else frozenset[str]()
+    filling = {
+        "trigger": [CaptionWord(rule.trigger_word, "trigger word")],
+        "prefix": [CaptionWord(rule.prefix, "prefix")],
+        "type": [CaptionWord(_said_as(spec.asset_type), "asset type")],
+        "style": [CaptionWord(_said_as(spec.style), "style")],
+        "scenario": [CaptionWord(_said_as(spec.scenario), "scenario")],
+        "tags": [],
+        "title": [CaptionWord(spec.title, "title")] if rule.strategy == _WITH_TITLE else [],
+        "tokens": [],
+        "suffix": [CaptionWord(rule.suffix, "suffix")],
+        **{f"tags.{group}": [] for group in groups},
+    }
     if rule.include_prompt_tokens:
-        yield from _token_words(pick, tokens)
-    yield CaptionWord(rule.suffix, "suffix")
-
-
-def _tag_words(pick: Pick, rule: CaptionRule, tokens: Tokens) -> Iterator[CaptionWord]:
+        filling["tokens"] = list(_token_words(pick, tokens, groups))
+    # A tag that has a token is said by its token, not twice in other words: further on where
+    # tokens have a place of their own, else where the tag stands.
+    further_on = template is None or template.has("tokens")
     for tag in pick.variant.tags if rule.strategy == "tags" else pick.tags:
-        # A tag that has a token is said by its token, further on; not twice in other words.
-        if not (rule.include_prompt_tokens and tokens.tags.get(tag)):
+        group = tag.partition(":")[0]
+        name = f"tags.{group}" if group in groups else "tags"
+        token = tokens.tags.get(tag, "") if rule.include_prompt_tokens else ""
+        if not token:
             owner = "tag" if tag in pick.variant.tags else "spec tag"
-            yield CaptionWord(spoken(tag), f"{owner} {tag}")
+            filling[name].append(CaptionWord(spoken(tag), f"{owner} {tag}"))
+        elif name != "tags" or not further_on:
+            filling[name].append(CaptionWord(token, tokens.source(f"tag {tag}")))
+    return {name: _clean(words) for name, words in filling.items()}
 
 
-def _token_words(pick: Pick, tokens: Tokens) -> Iterator[CaptionWord]:
-    for token in tokens.styles.get(pick.spec.style, ()):
-        yield CaptionWord(token, f"token of style {pick.spec.style}")
-    for token in tokens.scenarios.get(pick.spec.scenario, ()):
-        yield CaptionWord(token, f"token of scenario {pick.spec.scenario}")
+_WITH_TITLE = "tags+spec+title"
+
+
+def _token_words(pick: Pick, tokens: Tokens, groups: frozenset[str]) -> Iterator[CaptionWord]:
+    style, scenario = pick.spec.style, pick.spec.scenario
+    for token in tokens.styles.get(style, ()):
+        yield CaptionWord(token, tokens.source(f"style {style}"))
+    for token in tokens.scenarios.get(scenario, ()):
+        yield CaptionWord(token, tokens.source(f"scenario {scenario}"))
     for tag in pick.tags:
-        yield CaptionWord(tokens.tags.get(tag, ""), f"token of tag {tag}")
+        if tag.partition(":")[0] not in groups:
+            yield CaptionWord(tokens.tags.get(tag, ""), tokens.source(f"tag {tag}"))
+
+
+def _clean(words: Sequence[CaptionWord]) -> list[CaptionWord]:
+    stripped = [
+        CaptionWord(unicodedata.normalize("NFC", word.text).strip(), word.source) for word in words
+    ]
+    return [word for word in stripped if word.text]
+
+
+def _said_as(word: str) -> str:
+    return word.replace("_", " ")
+
+
+def _folded(word: CaptionWord) -> str:
+    return word.text.casefold()
 
 
 def _require_caption(pick: Pick, rule: CaptionRule, caption: Caption) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from msgspec import UNSET
+
 from lora_pipeline.catalog.records import Spec
 from lora_pipeline.datasets.picks import Candidate, Pick, Reason, pick_version
 from lora_pipeline.datasets.records import Selection
@@ -55,13 +57,15 @@ def _offer(wanted: Sequence[str], offered: Iterable[str]) -> str | None:
 
 
 def candidate_filters(rule: Selection) -> list[Filter[Candidate]]:
-    """Return the filters that need no image: type, checkpoint, style, scenario, status."""
+    """Return the filters that need no image: ids, type, checkpoint, words, licence, status."""
     return [
+        *_ids(rule),
         Filter("a spec", asked=False, judge=_spec_missing),
         *_one_of("asset type", rule.asset_types, lambda spec: spec.asset_type),
         *_checkpoint(rule.checkpoints),
         *_one_of("style", rule.styles, lambda spec: spec.style),
         *_one_of("scenario", rule.scenarios, lambda spec: spec.scenario),
+        *_licensed(rule),
         Filter(
             f"status {rule.status}",
             asked=True,
@@ -72,8 +76,8 @@ def candidate_filters(rule: Selection) -> list[Filter[Candidate]]:
 
 
 def pick_filters(rule: Selection) -> list[Filter[Pick]]:
-    """Return the filters that look at the image: tags, rating, issues, rights."""
-    filters: list[Filter[Pick]] = []
+    """Return the filters that look at the image: age, tags, rating, issues, rights."""
+    filters: list[Filter[Pick]] = [*_made_since(rule)]
     if rule.tags:
         joined = (" or " if rule.tag_mode == "any" else " and ").join(rule.tags)
         filters.append(
@@ -157,6 +161,75 @@ def _checkpoint(wanted: tuple[str, ...]) -> list[Filter[Candidate]]:
             ),
         )
     ]
+
+
+def _ids(rule: Selection) -> list[Filter[Candidate]]:
+    if rule.asset_ids is UNSET:
+        return []
+    wanted = frozenset(rule.asset_ids)
+    reason = Reason("not_listed", "its id is not in the list of the rule", "not in the list of ids")
+    return [
+        Filter(
+            f"{len(wanted)} ids" if len(wanted) > 1 else "1 id",
+            asked=True,
+            judge=lambda candidate: None if candidate.asset.id in wanted else reason,
+            hint=lambda _: "lora asset list shows ids",
+        )
+    ]
+
+
+def _licensed(rule: Selection) -> list[Filter[Candidate]]:
+    if rule.licenses is UNSET:
+        return []
+    wanted = rule.licenses
+    folded = frozenset(one.casefold() for one in wanted)  # SPDX ids differ in more than case
+
+    def judge(candidate: Candidate) -> Reason | None:
+        found = candidate.license
+        if found.casefold() in folded:
+            return None
+        text = f"its licence is {found}" if found else "no licence is recorded"
+        return Reason("other_license", text, "under another licence")
+
+    return [
+        Filter(
+            f"licence {' or '.join(wanted)}",
+            asked=True,
+            judge=judge,
+            hint=lambda items: _offer(wanted, (one.license for one in items)),
+        )
+    ]
+
+
+def _made_since(rule: Selection) -> list[Filter[Pick]]:
+    if rule.created_since is UNSET:
+        return []
+    start, since = rule.created_since, _moment(rule.created_since)
+
+    def judge(pick: Pick) -> Reason | None:
+        made = pick.version.created_at
+        if _moment(made) >= since:
+            return None
+        return Reason(
+            "too_old", f"made on {made[:10]}, before {start[:10]}", f"made before {start[:10]}"
+        )
+
+    return [
+        Filter(
+            f"made since {start[:10]}",
+            asked=True,
+            judge=judge,
+            hint=lambda picks: (
+                f"the newest was made on {max(p.version.created_at for p in picks)[:10]}"
+            ),
+        )
+    ]
+
+
+def _moment(time: str) -> tuple[str, str]:
+    # Times of records are UTC with Z; only their fractions of a second differ in length.
+    whole, _, fraction = time.removesuffix("Z").partition(".")
+    return whole, fraction.rstrip("0")
 
 
 def _spec_missing(candidate: Candidate) -> Reason | None:

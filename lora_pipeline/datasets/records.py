@@ -17,8 +17,9 @@ class Selection(Part, frozen=True, kw_only=True, omit_defaults=False):
     """The rule that chose the images; building again repeats it.
 
     A shared manifest takes its images from ``projects``, or from every project when the list
-    is empty. The last three fields are read from manifests that name no caption rule of their
-    own; they are not written any more.
+    is empty. Fields from ``asset_ids`` to ``seed`` are written only where they are used, so that
+    manifests that know nothing of them stay as they are. The last three fields are read from
+    manifests that name no caption rule of their own; they are not written any more.
     """
 
     source: Literal["assets"] = "assets"
@@ -33,6 +34,13 @@ class Selection(Part, frozen=True, kw_only=True, omit_defaults=False):
     scenarios: tuple[str, ...] = ()
     include_spec_tags: bool = True
     min_rating: int = 0
+    asset_ids: tuple[str, ...] | UnsetType = UNSET
+    created_since: str | UnsetType = UNSET
+    licenses: tuple[str, ...] | UnsetType = UNSET
+    limit: int | UnsetType = UNSET
+    limit_each: int | UnsetType = UNSET
+    balance: str | UnsetType = UNSET
+    seed: int | UnsetType = UNSET
     projects: tuple[str, ...] | UnsetType = UNSET
     caption_strategy: CaptionStrategy | UnsetType = UNSET
     include_prompt_tokens: bool | UnsetType = UNSET
@@ -40,7 +48,10 @@ class Selection(Part, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class CaptionRule(Part, frozen=True, kw_only=True, omit_defaults=False):
-    """How captions are made from tags, spec and catalog tokens."""
+    """How captions are made from tags, spec and catalog tokens.
+
+    ``template`` is the form of a caption; without one, words stand between commas.
+    """
 
     strategy: CaptionStrategy = "tags"
     include_prompt_tokens: bool = False
@@ -48,6 +59,7 @@ class CaptionRule(Part, frozen=True, kw_only=True, omit_defaults=False):
     trigger_word: str = ""
     prefix: str = ""
     suffix: str = ""
+    template: str | UnsetType = UNSET
 
 
 class Normalization(Part, frozen=True, kw_only=True, omit_defaults=False):

@@ -1,4 +1,4 @@
-"""The records that a dataset is built from: assets with their specs, rights and words."""
+"""The records that a dataset is built from: assets with their specs and rights."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Iterator
 
 from msgspec import UNSET
 
-from lora_pipeline.catalog.catalogs import read_vocabulary
 from lora_pipeline.catalog.records import Asset, Project, Spec
 from lora_pipeline.catalog.rights import license_of, may_train
-from lora_pipeline.datasets.captions import Tokens
 from lora_pipeline.datasets.picks import Candidate, Reason
 from lora_pipeline.datasets.records import Selection
 from lora_pipeline.foundation.errors import RecordNotFoundError
@@ -57,48 +55,4 @@ def _candidates(workspace: Workspace, scope: Scope) -> Iterator[Candidate]:
             spec=specs.get(asset.spec_id),
             barred=Reason(objection.code, objection.text, objection.summary) if objection else None,
             license=license_of(asset),
-        )
-
-
-class Words:
-    """The prompt tokens in force for a project and a checkpoint, each catalog read once."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-        self._known: dict[tuple[str, str], Tokens] = {}
-
-    def tokens(self, project_id: str, checkpoint_id: str) -> Tokens:
-        """Return the tokens: the checkpoint's, else the project's, else the shared ones.
-
-        Raises:
-            RecordError: When a catalog is not valid.
-        """
-        key = (project_id, checkpoint_id)
-        if key not in self._known:
-            self._known[key] = self._read(project_id, checkpoint_id)
-        return self._known[key]
-
-    def _read(self, project_id: str, checkpoint_id: str) -> Tokens:
-        base = read_vocabulary(self._workspace, Scope(project_id))
-        own = read_vocabulary(self._workspace, Scope(project_id), checkpoint_id)
-        # A checkpoint's word without tokens changes the word, and leaves its tokens as they are.
-        return Tokens(
-            styles={
-                word.id: word.prompt_tokens
-                for words in (base.styles, own.styles)
-                for word in words.values()
-                if word.prompt_tokens
-            },
-            scenarios={
-                word.id: word.prompt_tokens
-                for words in (base.scenarios, own.scenarios)
-                for word in words.values()
-                if word.prompt_tokens
-            },
-            tags={
-                tag.id: tag.prompt_token
-                for tags in (base.tags, own.tags)
-                for tag in tags.values()
-                if tag.prompt_token
-            },
         )

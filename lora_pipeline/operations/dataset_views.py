@@ -6,19 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from lora_pipeline.catalog.records import Asset, Spec
-from lora_pipeline.catalog.rights import license_of
-from lora_pipeline.datasets.captions import Caption, caption_of
 from lora_pipeline.datasets.diff import compare
 from lora_pipeline.datasets.lookup import find_manifest
-from lora_pipeline.datasets.picks import Candidate, pick_of
-from lora_pipeline.datasets.records import Item, Manifest
-from lora_pipeline.datasets.rules import stored_rule
-from lora_pipeline.datasets.selection import select
-from lora_pipeline.datasets.sources import Words, read_candidates, source_projects
+from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.foundation.errors import ArgumentInvalidError, RecordNotFoundError
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.operations.dataset_outcome import manifest_at, trace, with_place
+from lora_pipeline.operations.dataset_explain import explain_asset
+from lora_pipeline.operations.dataset_outcome import manifest_at, with_place
 from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
@@ -54,7 +48,7 @@ def show_dataset(
         dataset_id: Id or path of the manifest.
         project: Project to look in.
         scope: ``baseline`` for a shared manifest.
-        explain: Id of an asset: its caption word by word, or the reason that it is left out.
+        explain: Id of an asset, or its end: its caption word by word, or why it is left out.
 
     Raises:
         RecordNotFoundError: When there is no such manifest or asset.
@@ -74,8 +68,8 @@ def show_dataset(
     }
     reasoning = f"{manifest.id} holds {len(manifest.items)} images"
     if explain:
-        data["explained"] = _explain(workspace, loaded, explain)
-        reasoning = f"{explain} in {manifest.id}"
+        data["explained"] = explain_asset(workspace, loaded, explain)
+        reasoning = f"{data['explained']['assetId']} in {manifest.id}"
     return Result(
         data=data,
         reasoning=reasoning,
@@ -210,52 +204,3 @@ def _counts(words: Iterable[str]) -> list[dict[str, Any]]:
         {"value": value, "images": count}
         for value, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))
     ]
-
-
-def _explain(workspace: Workspace, loaded: Loaded[Manifest], asset_id: str) -> dict[str, Any]:
-    manifest = loaded.record
-    item = next((one for one in manifest.items if one.asset_id == asset_id), None)
-    if item is None:
-        return {"assetId": asset_id, "included": False, **_why_not(workspace, loaded, asset_id)}
-    caption = _caption_now(workspace, loaded, item)
-    return {
-        "assetId": asset_id,
-        "included": True,
-        "caption": item.caption,
-        "captionNow": caption.text if caption else None,
-        "words": trace(caption) if caption else [],
-        "item": item.to_dict(),
-    }
-
-
-def _caption_now(workspace: Workspace, loaded: Loaded[Manifest], item: Item) -> Caption | None:
-    rule = stored_rule(loaded.record)
-    for project_id in source_projects(workspace, loaded.scope, rule.selection):
-        place = Scope(project_id)
-        if not workspace.records.exists(Asset, place, item.asset_id):
-            continue
-        asset = workspace.records.read(Asset, place, item.asset_id).record
-        spec = workspace.records.read(Spec, place, asset.spec_id).record
-        pick = pick_of(Candidate(asset, spec, license=license_of(asset)), rule.selection)
-        if pick is None:
-            return None
-        checkpoint = rule.captions.checkpoint_id or spec.checkpoint_id
-        tokens = Words(workspace).tokens(project_id, checkpoint)
-        return caption_of(pick, rule.captions, tokens)
-    return None
-
-
-def _why_not(workspace: Workspace, loaded: Loaded[Manifest], asset_id: str) -> dict[str, Any]:
-    rule = stored_rule(loaded.record)
-    candidates = read_candidates(
-        workspace, source_projects(workspace, loaded.scope, rule.selection)
-    )
-    selected = select(candidates, rule.selection)
-    for one in selected.left_out:
-        if one.asset_id == asset_id:
-            return {"title": one.title, "code": one.reason.code, "reason": one.reason.text}
-    if any(pick.asset.id == asset_id for pick in selected.picks):
-        again = with_place(workspace, loaded.scope, f"lora dataset build {loaded.record_id}")
-        text = f"it matches now; {again} --explain says whether it comes in"
-        return {"title": "", "code": "not_built", "reason": text}
-    raise RecordNotFoundError(f"no asset {asset_id!r} in {loaded.scope}", hint="lora asset list")
