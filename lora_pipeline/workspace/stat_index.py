@@ -1,0 +1,184 @@
+"""What is known of files that were read before, believed only while nothing speaks against it.
+
+A file is not read again when size, times and inode are what they were. That is Git's rule, with
+Git's exception for racy entries: a file that was changed just before it was read may be changed
+again without a trace in its times, so it is read again until it is older than the clock can
+tell. The change time is part of the comparison: no program can set it, so content that was
+changed with size and modification time put back is noticed, and so is a restored backup.
+
+The index holds columns, not records: loading 100,000 entries takes no longer than reading the
+bytes. It is a cache: whatever is odd about it, it counts as empty. ``verify`` never asks it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import sys
+import zlib
+from array import array
+from pathlib import Path
+from typing import NamedTuple
+
+_MAGIC = b"lora-pipeline stat index 1\n"
+_HEAD = struct.Struct("<IIQ")  # checksum, entries, bytes of all paths
+_NUMBERS = 5  # size, mtime, ctime, inode, flags
+_SHA256, _XXH3 = 32, 16
+# Linux stamps files with the time of its last tick, up to 10 ms ago; FAT counts in two seconds.
+_TICK_NS = 20_000_000
+_COARSE_NS = 2_100_000_000
+
+
+class Known(NamedTuple):
+    """What is known of a file without reading it.
+
+    Attributes:
+        size: Length in bytes.
+        sha256: 64 hexadecimal digits.
+        xxh3: 32 hexadecimal digits.
+        plain_png: Whether it is a PNG that needs no normalising.
+    """
+
+    size: int
+    sha256: str
+    xxh3: str
+    plain_png: bool
+
+
+class Stamp(NamedTuple):
+    """What a file system says of a file: if this is the same, so are the bytes."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+class StatIndex:
+    """The index of one workspace: look up with ``known``, add with ``learn``, then ``save``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._entries: dict[str, tuple[Stamp, Known]] = {}
+        self._changed = False
+
+    @classmethod
+    def load(cls, path: Path) -> StatIndex:
+        """Return the index that stands at ``path``; an empty one when it cannot be used."""
+        index = cls(path)
+        # Whatever is wrong with a cache, it is made anew.
+        with contextlib.suppress(OSError, ValueError, struct.error, IndexError):
+            index._entries = _decode(path.read_bytes())
+        return index
+
+    def __len__(self) -> int:
+        """Return the number of files that are known."""
+        return len(self._entries)
+
+    def known(self, path: str, stamp: Stamp) -> Known | None:
+        """Return what is known of a file, or None when it must be read."""
+        entry = self._entries.get(path)
+        return entry[1] if entry is not None and entry[0] == stamp else None
+
+    def learn(self, path: str, stamp: Stamp, known: Known, *, read_ns: int) -> None:
+        """Keep what reading a file told, unless its times are too young to be trusted.
+
+        Args:
+            path: The file.
+            stamp: What the file system said of it when it was opened.
+            known: What reading it told.
+            read_ns: When reading began.
+        """
+        if is_racy(stamp.mtime_ns, read_ns) or is_racy(stamp.ctime_ns, read_ns):
+            self.forget(path)
+            return
+        self._entries[path] = (stamp, known)
+        self._changed = True
+
+    def restamp(self, path: str, stamp: Stamp, *, now_ns: int) -> None:
+        """Take over the change time of a file to which we made a hard link.
+
+        Only the change time may differ from what was kept; else the file is forgotten.
+        """
+        entry = self._entries.get(path)
+        if entry is None:
+            return
+        if entry[0]._replace(ctime_ns=stamp.ctime_ns) != stamp or is_racy(stamp.ctime_ns, now_ns):
+            self.forget(path)
+        elif entry[0] != stamp:
+            self._entries[path] = (stamp, entry[1])
+            self._changed = True
+
+    def forget(self, path: str) -> None:
+        """Drop what is known of a file."""
+        self._changed |= self._entries.pop(path, None) is not None
+
+    def save(self) -> None:
+        """Write the index when it changed; a disk that refuses is no failure of the caller."""
+        if not self._changed:
+            return
+        temporary = self.path.with_name(f".lora-tmp-{self.path.name}-{os.getpid()}")
+        with contextlib.suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                # Not forced to disk: a torn file has another checksum, and counts as empty.
+                temporary.write_bytes(_encode(self._entries))
+                temporary.replace(self.path)
+                self._changed = False
+            finally:
+                temporary.unlink(missing_ok=True)
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """Return the part of a file's status that tells whether it changed."""
+    inode = status.st_ino & 0x7FFF_FFFF_FFFF_FFFF  # Windows has numbers that need every bit
+    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, inode)
+
+
+def is_racy(changed_ns: int, seen_ns: int) -> bool:
+    """Return whether a file changed so shortly before it was seen that times prove nothing.
+
+    A time in the future, as clock steps leave it, is racy too.
+    """
+    grain = _COARSE_NS if changed_ns % 1_000_000_000 == 0 else _TICK_NS
+    return changed_ns + grain > seen_ns
+
+
+def _encode(entries: dict[str, tuple[Stamp, Known]]) -> bytes:
+    numbers = array("q")
+    digests = bytearray()
+    for stamp, known in entries.values():
+        numbers.extend((*stamp, known.plain_png))
+        digests += bytes.fromhex(known.sha256) + bytes.fromhex(known.xxh3)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    paths = "\0".join(entries).encode("utf-8", "surrogateescape")
+    body = b"".join((paths, numbers.tobytes(), digests))
+    return _MAGIC + _HEAD.pack(zlib.crc32(body), len(entries), len(paths)) + body
+
+
+def _decode(data: bytes) -> dict[str, tuple[Stamp, Known]]:
+    start = len(_MAGIC) + _HEAD.size
+    if data[: len(_MAGIC)] != _MAGIC:
+        raise ValueError("another kind of file")
+    checksum, count, length = _HEAD.unpack_from(data, len(_MAGIC))
+    body = memoryview(data)[start:]
+    if zlib.crc32(body) != checksum:
+        raise ValueError("damaged")
+    paths = bytes(body[:length]).decode("utf-8", "surrogateescape").split("\0") if count else []
+    numbers = array("q")
+    numbers.frombytes(body[length : length + count * _NUMBERS * 8])
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    digests = bytes(body[length + count * _NUMBERS * 8 :]).hex()
+    entries: dict[str, tuple[Stamp, Known]] = {}
+    step = 2 * (_SHA256 + _XXH3)
+    for row, path in enumerate(paths):
+        size, mtime, ctime, inode, plain = numbers[row * _NUMBERS : (row + 1) * _NUMBERS]
+        hexdigits = digests[row * step : (row + 1) * step]
+        entries[path] = (
+            Stamp(size, mtime, ctime, inode),
+            Known(size, hexdigits[:64], hexdigits[64:], bool(plain)),
+        )
+    return entries
