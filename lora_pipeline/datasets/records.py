@@ -119,6 +119,18 @@ class Item(Part, frozen=True, kw_only=True, omit_defaults=False):
     repeats: int = 1
 
 
+class UnconfirmedMerge(Part, frozen=True, kw_only=True):
+    """What a merge of two branches leaves to be confirmed by the next build.
+
+    ``ours`` and ``theirs`` are the content hashes that came together; ``undecided`` the assets
+    whose item both sides had changed, each in its own way.
+    """
+
+    ours: str
+    theirs: str
+    undecided: tuple[str, ...] = ()
+
+
 class Manifest(Record, frozen=True, kw_only=True):
     """The dataset manifest. ``content_hash`` covers what training sees and nothing else."""
 
@@ -138,6 +150,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     normalization: Normalization = Normalization()
     split_rule: SplitRule = SplitRule()
     content_hash: str = ""
+    unconfirmed_merge: UnconfirmedMerge | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON-ready form; the rules are written in full, defaults included."""

@@ -22,6 +22,7 @@ from lora_pipeline.datasets.records import (
     ProvenanceSummary,
     Selection,
     SplitRule,
+    UnconfirmedMerge,
 )
 from lora_pipeline.datasets.rules import changed_settings, stored_rule
 from lora_pipeline.foundation import strict_json
@@ -41,6 +42,7 @@ PARTS = [
     (ProvenanceSummary, PROPERTIES["provenanceSummary"]),
     (LicenseCount, PROPERTIES["provenanceSummary"]["properties"]["licenses"]["items"]),
     (Item, SCHEMA["$defs"]["item"]),
+    (UnconfirmedMerge, PROPERTIES["unconfirmedMerge"]),
 ]
 
 
