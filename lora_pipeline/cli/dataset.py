@@ -10,6 +10,7 @@ import click
 from lora_pipeline.cli import dataset_report as report
 from lora_pipeline.cli.dataset_diff import diff
 from lora_pipeline.cli.dataset_options import scope_option
+from lora_pipeline.cli.dataset_sheet import sheet
 from lora_pipeline.cli.dataset_stats import stats
 from lora_pipeline.cli.options import shared_options, words, writing_options
 from lora_pipeline.cli.session import Session
@@ -145,6 +146,7 @@ def show(session: Session, dataset_id: str, explain: str | None, every: bool, sc
     session.run(show_dataset, text, dataset_id, scope=scope, explain=explain)
 
 
+dataset.add_command(sheet)
 dataset.add_command(stats)
 dataset.add_command(diff)
 
