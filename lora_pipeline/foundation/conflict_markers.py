@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 
 from lora_pipeline.foundation.errors import MergeConflictError
@@ -68,9 +69,10 @@ def conflict_error(data: bytes, name: str) -> MergeConflictError | None:
     markers = find_markers(data)
     if markers is None:
         return None
+    file = shlex.quote(name)
     return MergeConflictError(
         f"{name} holds an unresolved merge: {markers}",
-        hint=f"keep one side: git checkout --ours -- {name} (or --theirs); then git add {name}",
+        hint=f"keep one side: git checkout --ours -- {file} (or --theirs); then git add {file}",
     )
 
 

@@ -15,14 +15,10 @@ from typing import Any
 
 import msgspec
 
-from lora_pipeline.foundation.errors import (
-    FileMissingError,
-    JsonInvalidError,
-    MergeConflictError,
-)
+from lora_pipeline.foundation.conflict_markers import conflict_error
+from lora_pipeline.foundation.errors import FileMissingError, JsonInvalidError
 
 MAX_BYTES = 256 * 1024 * 1024
-_MARKERS = (b"<<<<<<<", b">>>>>>>")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _INTEGER_DIGITS = 19  # what 64 bits hold; longer numbers lose digits in other readers
 
@@ -60,11 +56,9 @@ def _decode_plain(data: bytes) -> Any:
 
 
 def _loads_by_rules(data: bytes, name: str) -> Any:
-    if has_conflict_markers(data):
-        raise MergeConflictError(
-            f"{name} holds an unresolved merge",
-            hint="resolve the <<<<<<< and >>>>>>> lines, then lora validate",
-        )
+    conflict = conflict_error(data, name)
+    if conflict is not None:
+        raise conflict
     if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         raise JsonInvalidError(
             f"{name} starts with a byte order mark", hint="save it as UTF-8 without BOM"
@@ -145,14 +139,6 @@ def dumps(value: Any, *, one_line_each: Iterable[str] = ()) -> bytes:
         return ("{\n" + ",\n".join(parts) + "\n}\n").encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise JsonInvalidError(f"value cannot be written as JSON: {error}") from error
-
-
-def has_conflict_markers(data: bytes) -> bool:
-    """Return whether text holds the lines that a failed merge leaves."""
-    if not all(marker in data for marker in _MARKERS):
-        return False
-    lines = data.splitlines()
-    return all(any(line.startswith(marker) for line in lines) for marker in _MARKERS)
 
 
 class _StrictnessError(Exception):

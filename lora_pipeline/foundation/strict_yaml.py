@@ -11,8 +11,8 @@ import functools
 import re
 from typing import Any
 
-from lora_pipeline.foundation.errors import MergeConflictError, RecordInvalidError
-from lora_pipeline.foundation.strict_json import has_conflict_markers
+from lora_pipeline.foundation.conflict_markers import conflict_error
+from lora_pipeline.foundation.errors import RecordInvalidError
 
 MAX_BYTES = 4 * 1024 * 1024
 # Tag, form, and the characters that such a scalar may begin with ("" for an empty one).
@@ -40,10 +40,9 @@ def loads(data: bytes, name: str) -> Any:
 
     if len(data) > MAX_BYTES:
         raise RecordInvalidError(f"{name} has {len(data)} bytes, at most {MAX_BYTES} are read")
-    if has_conflict_markers(data):
-        raise MergeConflictError(
-            f"{name} holds an unresolved merge", hint="resolve the <<<<<<< and >>>>>>> lines"
-        )
+    conflict = conflict_error(data, name)
+    if conflict is not None:
+        raise conflict
     try:
         return yaml.load(data, Loader=_loader())  # noqa: S506 - derives from the safe one
     except yaml.MarkedYAMLError as error:

@@ -117,9 +117,12 @@ def test_an_unresolved_merge_is_named() -> None:
     with pytest.raises(MergeConflictError) as caught:
         strict_json.loads(data, "asset.json")
 
-    assert caught.value.message == "asset.json holds an unresolved merge"
+    assert (
+        caught.value.message
+        == "asset.json holds an unresolved merge: at line 2 (HEAD against theirs)"
+    )
     assert caught.value.hint is not None
-    assert "lora validate" in caught.value.hint
+    assert "git checkout --ours -- asset.json" in caught.value.hint
 
 
 def test_a_text_that_speaks_of_merge_marks_is_no_merge() -> None:
