@@ -15,12 +15,13 @@ from lora_pipeline.datasets.rules import DatasetRule, stored_rule
 from lora_pipeline.foundation.errors import ArgumentInvalidError, RecordNotFoundError
 from lora_pipeline.foundation.ids import did_you_mean, require_slug
 from lora_pipeline.foundation.result import Result
+from lora_pipeline.operations.asset_ids import listed_ids
 from lora_pipeline.operations.dataset_outcome import Built, build_result, manifest_at
 from lora_pipeline.operations.dataset_rule import (
     RuleOptions,
+    architecture_of,
     derived_id,
     for_projects,
-    require_checkpoint,
     rule_from,
 )
 from lora_pipeline.workspace.changes import Changes
@@ -44,14 +45,23 @@ def build_dataset(
     not_tags: tuple[str, ...] = (),
     styles: tuple[str, ...] = (),
     scenarios: tuple[str, ...] = (),
-    checkpoint: str | None = None,
+    checkpoints: tuple[str, ...] = (),
+    licenses: tuple[str, ...] = (),
+    since: str | None = None,
     min_rating: int | None = None,
+    asset_ids: tuple[str, ...] = (),
+    from_file: str | None = None,
     spec_tags: bool | None = None,
+    limit: int | None = None,
+    limit_each: int | None = None,
+    balance: str | None = None,
+    seed: int | None = None,
     caption: CaptionStrategy | None = None,
     with_tokens: bool | None = None,
     trigger_word: str | None = None,
     prefix: str | None = None,
     suffix: str | None = None,
+    template: str | None = None,
     background: str | None = None,
     held_out: float | None = None,
     provenance_source: str | None = None,
@@ -64,8 +74,8 @@ def build_dataset(
     """Build a dataset manifest from approved assets, or build one again by its own rule.
 
     With an id alone the stored rule is repeated. Options that choose images (status, asset
-    types, tags, …) replace the stored selection as a whole; all others change what they name.
-    Nothing is written when nothing changed.
+    types, tags, ids, …) replace the stored selection as a whole; all others, limits among
+    them, change what they name. Nothing is written when nothing changed.
 
     Args:
         workspace: The workspace.
@@ -79,14 +89,25 @@ def build_dataset(
         not_tags: Tags that an image must not carry.
         styles: Styles that are taken.
         scenarios: Scenarios that are taken.
-        checkpoint: Leaves out art made with another checkpoint, and takes its catalog words.
+        checkpoints: Leaves out art made with other checkpoints; captions take the catalog
+            words of the one that is named, or of several each spec's own.
+        licenses: Licences that are taken.
+        since: Day, or time in UTC, before which nothing was made that is taken.
         min_rating: Lowest rating that is taken, 0 to 5.
+        asset_ids: Assets that are taken: ids, or endings that one asset has.
+        from_file: Text file with such ids, one on each line; the ids are kept, not the file.
         spec_tags: Whether the tags of specs count; they do when left out.
+        limit: Highest number of images, drawn by rating and lot; 0 takes the limit away.
+        limit_each: Highest number of images of each tag of the balanced group.
+        balance: Tag group whose tags are shown evenly; empty to stop that.
+        seed: Number that the draw starts from.
         caption: What captions are made of.
         with_tokens: Whether captions hold the catalog's prompt tokens.
         trigger_word: First word of every caption.
         prefix: Words after the trigger word.
         suffix: Last words of every caption.
+        template: Form of a caption: ``tags``, ``sentence``, or text with slots; a new manifest
+            has the form that models of its checkpoint's architecture know.
         background: Colour that transparency is laid on, ``#RRGGBB``.
         held_out: Share of the images that is held out of training.
         provenance_source: Where the images come from.
@@ -99,15 +120,21 @@ def build_dataset(
     Raises:
         ArgumentInvalidError: When an option breaks its rule.
         SelectionEmptyError: When a filter leaves nothing over; names it and counts all before.
-        CaptionInvalidError: When a caption would be empty or hold what it may not.
-        RecordNotFoundError: When a project, checkpoint or dataset does not exist.
+        CaptionInvalidError: When a caption would be empty or hold what it may not, or when the
+            template is none.
+        RecordNotFoundError: When a project, checkpoint, asset or dataset does not exist.
+        FileMissingError: When the file with ids cannot be read.
         RecordConflictError: When the manifest changed meanwhile.
     """
+    place = workspace.scope(project) if scope == "project" else SHARED
     options = RuleOptions(
         status=status, asset_types=asset_types, tags=tags, tag_any=tag_any, not_tags=not_tags,
-        styles=styles, scenarios=scenarios, checkpoint=checkpoint, min_rating=min_rating,
-        spec_tags=spec_tags, caption=caption, with_tokens=with_tokens, trigger_word=trigger_word,
-        prefix=prefix, suffix=suffix, background=background, held_out=held_out,
+        styles=styles, scenarios=scenarios, checkpoints=checkpoints, licenses=licenses,
+        since=since, min_rating=min_rating, spec_tags=spec_tags, limit=limit,
+        limit_each=limit_each, balance=balance, seed=seed, caption=caption,
+        with_tokens=with_tokens, trigger_word=trigger_word, prefix=prefix, suffix=suffix,
+        template=template, background=background, held_out=held_out,
+        asset_ids=listed_ids(workspace, _projects(workspace, place, project), asset_ids, from_file),
     )  # fmt: skip
     provenance = {
         "source": provenance_source,
@@ -116,12 +143,12 @@ def build_dataset(
         "url": provenance_url,
         "notes": provenance_notes,
     }
-    place = workspace.scope(project) if scope == "project" else SHARED
     vocabulary = read_vocabulary(workspace, place)
-    require_checkpoint(workspace, place, checkpoint)
+    architecture = architecture_of(workspace, place, checkpoints)
     target, before = _target(workspace, place, dataset_id, options, vocabulary)
     stored = stored_rule(before.record) if before else None
-    rule = for_projects(rule_from(options, stored, vocabulary), place, project or workspace.project)
+    asked = rule_from(options, stored, vocabulary, architecture=architecture)
+    rule = for_projects(asked, place, project or workspace.project)
     draft = draft_dataset(workspace, place, rule)
     manifest = _manifest(workspace, place, target, rule, draft, before, provenance)
     changes = Changes(workspace)
@@ -140,6 +167,11 @@ def build_dataset(
         written=tuple(changes.apply()),
     )
     return build_result(workspace, built, vocabulary, explain=explain)
+
+
+def _projects(workspace: Workspace, scope: Scope, project: str | None) -> list[str]:
+    one = scope.project_id or project or workspace.project
+    return [one] if one else workspace.records.project_ids()
 
 
 def _target(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -12,20 +10,21 @@ from msgspec.structs import replace
 
 from lora_pipeline.catalog.records import Checkpoint, VersionStatus
 from lora_pipeline.catalog.vocabulary import Vocabulary
-from lora_pipeline.datasets.captions import unsafe_character
-from lora_pipeline.datasets.filters import ISSUE_PREFIX
-from lora_pipeline.datasets.records import CaptionStrategy, Selection
+from lora_pipeline.datasets.caption_templates import (
+    parse_template,
+    usual_form,
+)
+from lora_pipeline.datasets.records import CaptionRule, CaptionStrategy, Selection
 from lora_pipeline.datasets.rules import DatasetRule
 from lora_pipeline.foundation.errors import ArgumentInvalidError
-from lora_pipeline.foundation.ids import did_you_mean, require_slug, require_tag, slugify
+from lora_pipeline.foundation.ids import slugify
+from lora_pipeline.operations import dataset_rule_values as values
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 
-_COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
-_TRIGGER = re.compile(r"[^\s,]{2,50}")
 _SELECTING = (
-    "status", "asset_types", "tags", "tag_any", "not_tags", "styles", "scenarios", "checkpoint",
-    "min_rating", "spec_tags",
+    "status", "asset_ids", "asset_types", "tags", "tag_any", "not_tags", "styles", "scenarios",
+    "checkpoints", "licenses", "since", "min_rating", "spec_tags",
 )  # fmt: skip
 
 
@@ -34,20 +33,28 @@ class RuleOptions:
     """What was asked for; None, or an empty list, means that nothing was said about it."""
 
     status: str | None = None
+    asset_ids: tuple[str, ...] = ()
     asset_types: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     tag_any: bool | None = None
     not_tags: tuple[str, ...] = ()
     styles: tuple[str, ...] = ()
     scenarios: tuple[str, ...] = ()
-    checkpoint: str | None = None
+    checkpoints: tuple[str, ...] = ()
+    licenses: tuple[str, ...] = ()
+    since: str | None = None
     min_rating: int | None = None
     spec_tags: bool | None = None
+    limit: int | None = None
+    limit_each: int | None = None
+    balance: str | None = None
+    seed: int | None = None
     caption: str | None = None
     with_tokens: bool | None = None
     trigger_word: str | None = None
     prefix: str | None = None
     suffix: str | None = None
+    template: str | None = None
     background: str | None = None
     held_out: float | None = None
 
@@ -58,35 +65,54 @@ class RuleOptions:
 
 
 def rule_from(
-    options: RuleOptions, stored: DatasetRule | None, vocabulary: Vocabulary
+    options: RuleOptions,
+    stored: DatasetRule | None,
+    vocabulary: Vocabulary,
+    *,
+    architecture: str = "",
 ) -> DatasetRule:
     """Return the rule that options make, on top of the one that a manifest was built by.
 
     A selection is said as a whole: with any of its options the stored one counts no more, so
     that no filter of yesterday stays without being seen. All other settings are said one by
-    one, and stay as they were where nothing is said.
+    one, and stay as they were where nothing is said; limits are among them.
+
+    Args:
+        options: What was said.
+        stored: The rule that the manifest was built by, or None for a new one.
+        vocabulary: The words in force.
+        architecture: Of the one checkpoint that was named, or empty; a new manifest's captions
+            have the form that models of it were trained on, unless one was said.
 
     Raises:
         ArgumentInvalidError: When an option breaks its rule.
+        CaptionInvalidError: When the caption template is none.
     """
     rule = stored or DatasetRule()
+    selection = _selection(options, vocabulary) if options.selects else rule.selection
+    form = options.template
+    if form is None and stored is None:
+        form = usual_form(architecture)
     return DatasetRule(
-        selection=_selection(options, vocabulary) if options.selects else rule.selection,
-        captions=replace(
-            rule.captions,
-            **_given(
-                strategy=_one_of("caption", options.caption, get_args(CaptionStrategy)),
-                include_prompt_tokens=options.with_tokens,
-                checkpoint_id=options.checkpoint,
-                trigger_word=_trigger(options.trigger_word),
-                prefix=_line("prefix", options.prefix),
-                suffix=_line("suffix", options.suffix),
-            ),
+        selection=_with_limits(selection, rule.selection, options),
+        captions=_fitting(
+            replace(
+                rule.captions,
+                **_given(
+                    strategy=values.one_of("caption", options.caption, get_args(CaptionStrategy)),
+                    include_prompt_tokens=options.with_tokens,
+                    checkpoint_id=_words_of(options.checkpoints),
+                    trigger_word=values.trigger(options.trigger_word),
+                    prefix=values.line("prefix", options.prefix),
+                    suffix=values.line("suffix", options.suffix),
+                    template=values.template(form),
+                ),
+            )
         ),
         normalization=replace(
-            rule.normalization, **_given(background=_background(options.background))
+            rule.normalization, **_given(background=values.background(options.background))
         ),
-        split=replace(rule.split, **_given(held_out=_share(options.held_out))),
+        split=replace(rule.split, **_given(held_out=values.share(options.held_out))),
     )
 
 
@@ -105,101 +131,98 @@ def derived_id(selection: Selection) -> str:
     words = [*selection.asset_types, *(tag.partition(":")[2] for tag in selection.tags)]
     words += [*selection.styles, *selection.scenarios]
     words += [f"not_{tag.partition(':')[2]}" for tag in selection.not_tags]
+    words += [] if selection.licenses is UNSET else [slugify(one) for one in selection.licenses]
+    words += [] if selection.created_since is UNSET else ["since", selection.created_since[:10]]
+    words += [] if selection.asset_ids is UNSET else ["listed"]
+    words += [] if selection.balance is UNSET else ["balanced", selection.balance]
+    words += [] if selection.limit is UNSET else [str(selection.limit)]
     if selection.status != "approved":
         words.append(selection.status)
     return slugify("_".join(dict.fromkeys(words)))[:63].rstrip("_") or "all"
 
 
-def require_checkpoint(workspace: Workspace, scope: Scope, checkpoint_id: str | None) -> None:
-    """Check that a checkpoint that was named exists.
+def architecture_of(workspace: Workspace, scope: Scope, checkpoint_ids: tuple[str, ...]) -> str:
+    """Return the architecture that captions are made for: of the one checkpoint, else empty.
 
     Raises:
-        RecordNotFoundError: When it does not; names a near one.
+        RecordNotFoundError: When a checkpoint does not exist; names a near one.
     """
-    if checkpoint_id:
-        workspace.records.find(Checkpoint, workspace.visible(scope), checkpoint_id)
+    found = [
+        workspace.records.find(Checkpoint, workspace.visible(scope), checkpoint_id).record
+        for checkpoint_id in checkpoint_ids
+    ]
+    return found[0].architecture if len(found) == 1 else ""
 
 
 def _selection(options: RuleOptions, vocabulary: Vocabulary) -> Selection:
-    status = _one_of("status", options.status, get_args(VersionStatus))
+    status = values.one_of("status", options.status, get_args(VersionStatus))
     return Selection(
         **_given(status=status),
-        asset_types=_slugs("asset type", options.asset_types),
-        checkpoints=(options.checkpoint,) if options.checkpoint else (),
-        tags=_tags(options.tags, vocabulary, wanted=True),
+        asset_types=values.slugs("asset type", options.asset_types),
+        checkpoints=values.slugs("checkpoint", options.checkpoints),
+        tags=values.tags(options.tags, vocabulary, wanted=True),
         tag_mode="any" if options.tag_any else "all",
-        not_tags=_tags(options.not_tags, vocabulary, wanted=False),
-        styles=tuple(vocabulary.style(one) for one in _slugs("style", options.styles)),
-        scenarios=tuple(vocabulary.scenario(one) for one in _slugs("scenario", options.scenarios)),
+        not_tags=values.tags(options.not_tags, vocabulary, wanted=False),
+        styles=tuple(vocabulary.style(one) for one in values.slugs("style", options.styles)),
+        scenarios=tuple(
+            vocabulary.scenario(one) for one in values.slugs("scenario", options.scenarios)
+        ),
         include_spec_tags=options.spec_tags is not False,
-        min_rating=_rating(options.min_rating),
+        min_rating=values.rating(options.min_rating),
+        asset_ids=options.asset_ids or UNSET,
+        licenses=values.licenses(options.licenses),
+        created_since=values.moment(options.since),
     )
+
+
+def _with_limits(chosen: Selection, stored: Selection, options: RuleOptions) -> Selection:
+    limit = values.count("limit", options.limit, stored.limit)
+    balance = values.group(options.balance, stored.balance)
+    each = values.count("limit-each", options.limit_each, stored.limit_each)
+    if balance is UNSET:
+        if options.limit_each:
+            raise ArgumentInvalidError(
+                "limit-each says how many images each tag of a group may have; of which group?",
+                hint="--balance GROUP --limit-each N",
+            )
+        each = UNSET  # it says how far to balance, and nothing is balanced
+    drawn = limit is not UNSET or balance is not UNSET
+    if options.seed is not None and not 0 <= options.seed <= values.LARGEST:
+        raise ArgumentInvalidError(f"seed must be 0 to {values.LARGEST}, got {options.seed}")
+    if options.seed is not None and not drawn:
+        raise ArgumentInvalidError(
+            "a seed is for the draw, and nothing is drawn", hint="--limit N or --balance GROUP"
+        )
+    before = 0 if stored.seed is UNSET else stored.seed
+    seed = (before if options.seed is None else options.seed) if drawn else UNSET
+    return replace(chosen, limit=limit, limit_each=each, balance=balance, seed=seed)
+
+
+def _words_of(checkpoints: tuple[str, ...]) -> str | None:
+    """Return the checkpoint whose words captions take; of several each spec's own counts."""
+    if not checkpoints:
+        return None
+    return checkpoints[0] if len(checkpoints) == 1 else ""
+
+
+def _fitting(captions: CaptionRule) -> CaptionRule:
+    """Return a caption rule whose template has no slot that can never be filled."""
+    if captions.template is UNSET:
+        return captions
+    template = parse_template(captions.template)
+    needed = {
+        "title": (captions.strategy == "tags+spec+title", "--caption tags+spec+title"),
+        "tokens": (captions.include_prompt_tokens, "--with-tokens"),
+    }
+    for slot in template.slots(required=True):
+        filled, way = needed.get(slot.name, (True, ""))
+        if not filled:
+            raise ArgumentInvalidError(
+                f"the caption template says {{{slot.name}}}, and captions hold none",
+                hint=f"{way}, or [{{{slot.name}}}] for where there is one",
+            )
+    return captions
 
 
 def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _one_of(what: str, value: str | None, known: Sequence[str]) -> str | None:
-    if value is None or value in known:
-        return value
-    near = did_you_mean(value, known)
-    raise ArgumentInvalidError(
-        f"{what} must be one of {', '.join(known)}, got {value!r}",
-        hint=f"did you mean {near}?" if near else None,
-    )
-
-
-def _slugs(what: str, values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(require_slug(value, what) for value in values))
-
-
-def _tags(values: tuple[str, ...], vocabulary: Vocabulary, *, wanted: bool) -> tuple[str, ...]:
-    tags = tuple(dict.fromkeys(require_tag(vocabulary.tag(value)) for value in values))
-    issue = next((tag for tag in tags if tag.startswith(ISSUE_PREFIX)), None)
-    if wanted and issue:
-        raise ArgumentInvalidError(
-            f"images tagged {issue} are never trained on",
-            hint=f"lora asset list --tag {issue} shows them",
-        )
-    return tags
-
-
-def _rating(value: int | None) -> int:
-    if value is None or 0 <= value <= 5:
-        return value or 0
-    raise ArgumentInvalidError(f"min rating must be 0 to 5, got {value}")
-
-
-def _share(value: float | None) -> float | None:
-    if value is None or 0 <= value < 1:
-        return value
-    raise ArgumentInvalidError(
-        f"held-out share must be at least 0 and less than 1, got {value:g}",
-        hint="0.1 holds out about one image in ten",
-    )
-
-
-def _background(value: str | None) -> str | None:
-    if value is None:
-        return None
-    if _COLOUR.fullmatch(value):
-        return value.upper()
-    raise ArgumentInvalidError(f"background must be a colour #RRGGBB, got {value!r}")
-
-
-def _trigger(value: str | None) -> str | None:
-    if not value:
-        return value
-    if _TRIGGER.fullmatch(value) and unsafe_character(value) is None:
-        return value
-    raise ArgumentInvalidError(
-        f"trigger word must be 2 to 50 characters without spaces and commas, got {value!r}"
-    )
-
-
-def _line(what: str, value: str | None) -> str | None:
-    unsafe = unsafe_character(value) if value else None
-    if unsafe:
-        raise ArgumentInvalidError(f"{what} holds {unsafe}, which no caption may hold")
-    return value
