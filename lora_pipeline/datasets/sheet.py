@@ -130,15 +130,16 @@ def _draw_row(pen: Pen, row: _Row, top: int) -> None:
         left = _MARGIN + column * (SIDE + _GAP)
         _draw_picture(pen, cell, left, top)
         below = top + SIDE + _UNDER
-        held_out = cell.item.split == "held_out"
-        pen.text(left, below, f"{cell.number} · {cell.item.asset_id}", _FACT_SIZE, MUTED)
-        colour = _HELD_OUT if held_out else MUTED
-        pen.text(left, below + _FACT_LINE, _facts(cell.item), _FACT_SIZE, colour)
-        below += _FACTS * _FACT_LINE + 4
+        for line in caption:
+            pen.text(left, below, line, _CAPTION_SIZE, INK)
+            below += _CAPTION_LINE
         if not caption:
             pen.text(left, below, "no caption", _CAPTION_SIZE, MUTED)
-        for number, line in enumerate(caption):
-            pen.text(left, below + number * _CAPTION_LINE, line, _CAPTION_SIZE, INK)
+            below += _CAPTION_LINE
+        colour = _HELD_OUT if cell.item.split == "held_out" else MUTED
+        pen.text(left, below + 4, _facts(cell.item), _FACT_SIZE, colour)
+        numbered = f"{cell.number} · {cell.item.asset_id}"
+        pen.text(left, below + 4 + _FACT_LINE, numbered, _FACT_SIZE, MUTED)
 
 
 def _draw_picture(pen: Pen, cell: Cell, left: int, top: int) -> None:

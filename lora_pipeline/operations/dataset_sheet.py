@@ -169,7 +169,7 @@ class _Sheet:
         images = f"{count}, {held_out} of them held out" if held_out else str(count)
         facts = [("project", manifest.project_id or "shared by all"), ("images", images)]
         if str(self.filter):
-            facts.append(("shown", f"{len(self.items)}, those with {self.filter}"))
+            facts.append(("shown", f"{len(self.items)} · {self.filter}"))
         if manifest.content_hash:
             facts.append(("content", short(manifest.content_hash)))
         if len(self.paths) > 1:
