@@ -6,15 +6,26 @@ moment leaves either the old state or the new one, plus bytes that nothing names
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from lora_pipeline.foundation import files
+from lora_pipeline.foundation import files, strict_json
 from lora_pipeline.foundation.canonical import digest_of_bytes
+from lora_pipeline.foundation.errors import StateError
 from lora_pipeline.foundation.record import Record
+from lora_pipeline.workspace import journal
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.lock import workspace_lock
-from lora_pipeline.workspace.records import Loaded, R, check_base, encode_record
+from lora_pipeline.workspace.records import (
+    Loaded,
+    R,
+    check_base,
+    encode_record,
+    parse_record,
+)
 from lora_pipeline.workspace.root import Workspace
 
 
@@ -23,6 +34,7 @@ class _RecordWrite:
     path: Path
     data: bytes
     based_on: str | None
+    stands_at: Path | None = None  # where it is now, when its folder moves
 
 
 @dataclass
@@ -37,6 +49,7 @@ class Changes:
     _files: list[files.Write] = field(default_factory=list)
     _records: list[_RecordWrite] = field(default_factory=list)
     _removals: list[tuple[Path, str | None]] = field(default_factory=list)
+    _moves: list[tuple[Path, Path]] = field(default_factory=list)
 
     def copy_file(self, source: Path, target: Path, *, sha256: str = "") -> None:
         """Copy a file into the workspace before any record is written.
@@ -70,6 +83,45 @@ class Changes:
         if digest_of_bytes(data) != loaded.digest:
             self._records.append(_RecordWrite(loaded.path, data, loaded.digest))
 
+    def rewrite(
+        self,
+        kind: type[Record],
+        path: Path,
+        document: dict[str, Any],
+        *,
+        based_on: str | None,
+        stands_at: Path | None = None,
+    ) -> None:
+        """Write the document of a record as it is, without giving it the form of today.
+
+        Args:
+            kind: Its type.
+            path: Its file.
+            document: The whole of it.
+            based_on: Digest of the bytes that it was read from, or None for a new file.
+            stands_at: Where it stands now, when ``move_folder`` brings it to ``path``.
+
+        Raises:
+            RecordInvalidError: When it breaks its schema.
+        """
+        data = strict_json.dumps(document, one_line_each=kind.ONE_LINE_EACH)
+        parse_record(kind, data, path.name)
+        if digest_of_bytes(data) != based_on:
+            self._records.append(_RecordWrite(path, data, based_on, stands_at))
+
+    def replace_file(self, path: Path, data: bytes, *, based_on: str | None) -> None:
+        """Write a file that is no record; applying fails when it is not what it was."""
+        if based_on is None or digest_of_bytes(data) != based_on:
+            self._records.append(_RecordWrite(path, data, based_on))
+
+    def remove_document(self, path: Path, *, based_on: str) -> None:
+        """Remove a file; applying fails when it is not what it was."""
+        self._removals.append((path, based_on))
+
+    def move_folder(self, source: Path, target: Path) -> None:
+        """Give a folder another name, before anything else; for ``apply_together`` alone."""
+        self._moves.append((source, target))
+
     def remove(self, loaded: Loaded[R]) -> None:
         """Remove a record that was read; applying fails when it changed since.
 
@@ -87,6 +139,7 @@ class Changes:
         every = [write.target for write in self._files]
         every += [write.path for write in self._records]
         every += [path for path, _ in self._removals]
+        every += [folder for move in self._moves for folder in move]
         return list(dict.fromkeys(self.workspace.relative(path) for path in every))
 
     def apply(self) -> list[str]:
@@ -94,6 +147,7 @@ class Changes:
 
         Raises:
             LockedError: When another writer holds the workspace.
+            StateError: When an earlier step was left half-way.
             RecordConflictError, RecordExistsError: When a record is not what the change is
                 based on; nothing was written.
             FileMissingError, DigestMismatchError: When a file to copy is gone, or another one
@@ -104,16 +158,66 @@ class Changes:
         paths = self.paths
         if self.workspace.dry_run or not paths:
             return paths
-        timeout_s = self.workspace.settings.number("lock.timeoutSeconds")
-        with workspace_lock(self.workspace.runtime, timeout_s=timeout_s), files.disk_refusals():
-            for write in self._records:
-                check_base(write.path, write.based_on)
-            for path, based_on in self._removals:
-                if based_on is not None:
-                    check_base(path, based_on)
+        with self._locked():
             files.write_all(self._files)
             files.write_all([files.Write(write.path, data=write.data) for write in self._records])
             for path, _ in self._removals:
                 path.unlink(missing_ok=True)
                 files.fsync_folder(path.parent)
         return paths
+
+    def apply_together(self, what: str) -> list[str]:
+        """Do the same all or nothing, also when the process dies half-way.
+
+        Files that are no records are written first: nothing names them yet. Records, removals
+        and moves are prepared in a journal, and put in place when all of it is durable. Who
+        finds a journal that was not finished can write nothing before ``lora doctor --fix``
+        has finished it.
+
+        Args:
+            what: What it is, for people: ``rename style flat flat2``.
+
+        Raises:
+            LockedError, RecordConflictError, RecordExistsError, StorageError: As ``apply``.
+            StateError: When an earlier step was left half-way.
+        """
+        paths = self.paths
+        if self.workspace.dry_run or not paths:
+            return paths
+        with self._locked():
+            files.write_all(self._files)
+            self._decided(what).finish()
+        return paths
+
+    def _decided(self, what: str) -> journal.Journal:
+        return journal.decide(
+            self.workspace.root,
+            self.workspace.runtime,
+            what,
+            writes=[
+                journal.Staged(write.path, write.data, write.based_on or "")
+                for write in self._records
+            ],
+            removals=[
+                (path, based_on or journal.digest_of_file(path))
+                for path, based_on in self._removals
+                if path.is_file()
+            ],
+            moves=self._moves,
+        )
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock while everything is still what the changes are based on."""
+        timeout_s = self.workspace.settings.number("lock.timeoutSeconds")
+        with workspace_lock(self.workspace.runtime, timeout_s=timeout_s), files.disk_refusals():
+            journal.require_none_pending(self.workspace.root, self.workspace.runtime)
+            for write in self._records:
+                check_base(write.stands_at or write.path, write.based_on)
+            for path, based_on in self._removals:
+                if based_on is not None:
+                    check_base(path, based_on)
+            for _, target in self._moves:
+                if target.exists():
+                    raise StateError(f"{self.workspace.relative(target)} is there already")
+            yield
