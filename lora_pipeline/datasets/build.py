@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lora_pipeline.datasets.caption_words import Words
-from lora_pipeline.datasets.captions import Caption, Tokens, caption_of
+from msgspec import structs
+
+from lora_pipeline.datasets.described import Described, Describing
 from lora_pipeline.datasets.limits import Drawn, within_limits
 from lora_pipeline.datasets.manifest import content_hash, in_order, summarise
 from lora_pipeline.datasets.picks import Reason
-from lora_pipeline.datasets.proof import ProvenPick, prove_picks
+from lora_pipeline.datasets.proof import prove_images
+from lora_pipeline.datasets.proving import index_path
 from lora_pipeline.datasets.records import Item, ProvenanceSummary
 from lora_pipeline.datasets.rules import DatasetRule
-from lora_pipeline.datasets.selection import LeftOut, Step, duplicates, require_some, select
+from lora_pipeline.datasets.selection import LeftOut, Sieve, Step, duplicates, require_some
 from lora_pipeline.datasets.sources import read_candidates, source_projects
 from lora_pipeline.datasets.split import split_of
 from lora_pipeline.foundation.errors import CaptionInvalidError
 from lora_pipeline.foundation.findings import Finding
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
+from lora_pipeline.workspace.stat_index import StatIndex
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,6 @@ class Draft:
         items: The images, in the order of the file.
         summary: Who made them and under which licences they stand.
         content_hash: Digest of what training sees.
-        captions: Each caption with its trace, by asset id.
         left_out: Every asset that is not in, with its reason.
         steps: What each filter did, in order.
         considered: Number of assets looked at.
@@ -40,7 +42,6 @@ class Draft:
     items: tuple[Item, ...]
     summary: ProvenanceSummary
     content_hash: str
-    captions: Mapping[str, Caption]
     left_out: tuple[LeftOut, ...]
     steps: tuple[Step, ...]
     considered: int
@@ -57,18 +58,11 @@ class Draft:
         return len(self.items) + len(self.barred)
 
 
-@dataclass(frozen=True)
-class _Captioned:
-    proven: ProvenPick
-    caption: Caption
-
-    @property
-    def asset_id(self) -> str:
-        return self.proven.pick.asset.id
-
-
 def draft_dataset(workspace: Workspace, scope: Scope, rule: DatasetRule) -> Draft:
     """Return what a manifest of that rule would hold.
+
+    Assets pass one by one from their record to their line of the manifest, while other cores
+    hash the images of those before; only the lines are kept.
 
     Raises:
         SelectionEmptyError: When a filter leaves nothing over; names it.
@@ -77,124 +71,90 @@ def draft_dataset(workspace: Workspace, scope: Scope, rule: DatasetRule) -> Draf
     """
     projects = source_projects(workspace, scope, rule.selection)
     start = ", ".join(projects) or "the workspace"
-    candidates = read_candidates(workspace, projects)
-    selected = select(candidates, rule.selection)
-    require_some(selected.steps or [Step("", 0, 0)], start=start)
-    proven = prove_picks(workspace, selected.picks)
-    steps = [*selected.steps]
+    sieve = Sieve(rule.selection)
+    index = StatIndex.load(index_path(workspace))
+    picks = sieve.through(read_candidates(workspace, projects))
+    proven = prove_images(workspace, Describing(workspace, rule).each(picks), index)
+    steps = sieve.steps(lambda: read_candidates(workspace, projects))
+    require_some(steps or [Step("", 0, 0)], start=start)
     if proven.left_out:
-        hint = proven.findings[0].fix
-        steps.append(Step("files as imported", len(selected.picks), len(proven.picks), hint))
+        before = len(proven.images) + len(proven.left_out)
+        steps.append(
+            Step("files as imported", before, len(proven.images), proven.findings[0].fix)
+        )
     require_some(steps, start=start)
-    kept, repeats = _without_duplicates(_captioned(workspace, proven.picks, rule))
+    _require_captions(proven.images)
+    kept, repeats = _without_duplicates(proven.images)
     kept, beyond, limits = _within_limits(kept, rule)
     require_some([*steps, *limits], start=start)
-    items = in_order(_item(one, rule) for one in kept)
+    items = in_order(_with_split(one.item, rule) for one in kept)
+    if not workspace.dry_run:
+        index.save()
     return Draft(
         items=items,
-        summary=summarise([one.proven.pick.asset for one in kept], items),
+        summary=summarise((one.author for one in kept), (one.source for one in kept), items),
         content_hash=content_hash(items, rule.normalization, rule.split),
-        captions={one.asset_id: one.caption for one in kept},
-        left_out=(*selected.left_out, *proven.left_out, *repeats, *beyond),
+        left_out=(*sieve.left_out, *proven.left_out, *repeats, *beyond),
         steps=(*steps, *limits),
-        considered=len(candidates),
+        considered=sieve.considered,
         findings=proven.findings,
     )
 
 
-def _captioned(
-    workspace: Workspace, picks: Sequence[ProvenPick], rule: DatasetRule
-) -> list[_Captioned]:
-    words = Words(workspace)
-    captioned: list[_Captioned] = []
-    errors: list[CaptionInvalidError] = []
-    for proven in picks:
-        spec = proven.pick.spec
-        checkpoint = rule.captions.checkpoint_id or spec.checkpoint_id
-        with_tokens = rule.captions.include_prompt_tokens
-        tokens = words.tokens(proven.pick.asset.project_id, checkpoint) if with_tokens else Tokens()
-        try:
-            caption = caption_of(proven.pick, rule.captions, tokens)
-        except CaptionInvalidError as error:
-            errors.append(error)
-            continue
-        captioned.append(_Captioned(proven, caption))
-    if errors:
-        raise _of_all(errors)
-    return captioned
-
-
-def _of_all(errors: Sequence[CaptionInvalidError]) -> CaptionInvalidError:
+def _require_captions(images: Sequence[Described]) -> None:
+    errors = [one.objection for one in images if one.objection is not None]
+    if not errors:
+        return
     first = errors[0]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return CaptionInvalidError(
+    raise CaptionInvalidError(
         f"{first.message}{more}",
         hint=first.hint,
         violations=[violation for error in errors for violation in error.violations],
     )
 
 
-def _without_duplicates(
-    captioned: Sequence[_Captioned],
-) -> tuple[list[_Captioned], list[LeftOut]]:
-    repeats = duplicates(captioned, _duplicate_key)
-    kept = [one for index, one in enumerate(captioned) if index not in repeats]
+def _without_duplicates(images: Sequence[Described]) -> tuple[list[Described], list[LeftOut]]:
+    repeats = duplicates(images, _duplicate_key)
+    kept = [one for index, one in enumerate(images) if index not in repeats]
     left = []
     for index, kept_index in sorted(repeats.items()):
-        pick, original = captioned[index].proven.pick, captioned[kept_index].proven.pick
-        text = f"duplicate of {original.spec.title} ({original.asset.id})"
-        reason = Reason("duplicate", text, "exact duplicate")
-        left.append(LeftOut(pick.asset.id, pick.spec.title, reason, matches=True))
+        original = images[kept_index]
+        text = f"duplicate of {original.title} ({original.item.asset_id})"
+        left.append(_left_out(images[index], Reason("duplicate", text, "exact duplicate")))
     return kept, left
 
 
 def _within_limits(
-    captioned: Sequence[_Captioned], rule: DatasetRule
-) -> tuple[list[_Captioned], list[LeftOut], tuple[Step, ...]]:
-    picks = [one.proven.pick for one in captioned]
+    images: Sequence[Described], rule: DatasetRule
+) -> tuple[list[Described], list[LeftOut], tuple[Step, ...]]:
     limited = within_limits(
-        [
-            Drawn(pick.asset.id, one.proven.identity.sha256, pick.tags, pick.variant.rating)
-            for one, pick in zip(captioned, picks, strict=True)
-        ],
+        [Drawn(one.item.asset_id, one.item.sha256, one.item.tags, one.rating) for one in images],
         rule.selection,
     )
-    left = [
-        LeftOut(picks[index].asset.id, picks[index].spec.title, reason, matches=True)
-        for index, reason in sorted(limited.left_out.items())
-    ]
-    return [captioned[index] for index in limited.kept], left, limited.steps
+    left = [_left_out(images[index], why) for index, why in sorted(limited.left_out.items())]
+    return [images[index] for index in limited.kept], left, limited.steps
 
 
-def _duplicate_key(one: _Captioned) -> tuple[str, ...]:
+def _left_out(one: Described, reason: Reason) -> LeftOut:
+    return LeftOut(one.item.asset_id, one.title, reason, matches=True)
+
+
+def _duplicate_key(one: Described) -> tuple[str, ...]:
     # Content decides which of several is kept, the better described one first, so that a
     # workspace that imported the same files in another order keeps the same. Only between
     # equals the id decides.
-    pick = one.proven.pick
+    item = one.item
     return (
-        one.proven.identity.sha256,
-        f"{10_000 - len(pick.tags):05}",
-        one.caption.text,
-        "\n".join(pick.tags),
-        pick.license,
-        pick.asset.id,
+        item.sha256,
+        f"{10_000 - len(item.tags):05}",
+        item.caption,
+        "\n".join(item.tags),
+        item.license,
+        item.asset_id,
     )
 
 
-def _item(one: _Captioned, rule: DatasetRule) -> Item:
-    pick, identity = one.proven.pick, one.proven.identity
-    return Item(
-        asset_id=pick.asset.id,
-        asset_version_id=pick.version.id,
-        variant_id=pick.variant.id,
-        path=pick.path,
-        caption=one.caption.text,
-        tags=pick.tags,
-        sha256=identity.sha256,
-        xxh3=identity.xxh3,
-        bytes=identity.bytes,
-        width=identity.width,
-        height=identity.height,
-        license=pick.license,
-        split=split_of(identity.sha256, rule.split),
-    )
+def _with_split(item: Item, rule: DatasetRule) -> Item:
+    split = split_of(item.sha256, rule.split)
+    return item if split == item.split else structs.replace(item, split=split)

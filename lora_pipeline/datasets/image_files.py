@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_pipeline.foundation import files
-from lora_pipeline.foundation.digests import digest_file
 from lora_pipeline.foundation.errors import (
     FileMissingError,
-    PipelineError,
     SettingsError,
     UnsafePathError,
 )
+from lora_pipeline.foundation.file_facts import FileFacts, FileReader
 from lora_pipeline.workspace.root import Workspace
 
 ASSETS_ROOT = "assetsRoot:"
@@ -26,7 +25,6 @@ _LFS_POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-\S+ \S+\n)*"
     rb"oid sha256:([0-9a-f]{64})\nsize (\d{1,18})\n"
 )
-_LONGEST_POINTER = 1024
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,8 @@ class ImageFiles:
     """
 
     def __init__(self, data_root: Path, assets_root: Path | None = None) -> None:
-        self._data_root = data_root
-        self._assets_root = assets_root
+        self._data_root = str(data_root)
+        self._assets_root = None if assets_root is None else str(assets_root)
         self._checked: set[str] = set()
 
     def locate(self, path: str) -> Path:
@@ -75,6 +73,49 @@ class ImageFiles:
             UnsafePathError: When the path leaves its root.
             SettingsError: When it stands below ``assetsRoot`` and that is not set here.
         """
+        root, relative = self._place(path)
+        # Resolving every path would cost more than reading a small image. Only links can lead
+        # outside, so only they are resolved.
+        if self._holds_link(root, relative):
+            return files.safe_join(Path(root), relative)
+        return Path(root, relative)
+
+    def find(self, path: str) -> tuple[str, os.stat_result]:
+        """Return the file that a record's path means, and its status.
+
+        Raises:
+            FileMissingError: When it is not there, or is no file.
+            UnsafePathError, SettingsError: As ``locate`` does.
+        """
+        root, relative = self._place(path)
+        file = f"{root}/{relative}"
+        try:
+            # The status that tells whether it is a link is the one that is wanted: one call.
+            status = os.lstat(file)
+            link = stat.S_ISLNK(status.st_mode)
+            if link or self._folder_holds_link(root, relative.rpartition("/")[0]):
+                target = files.safe_join(Path(root), relative)
+                file, status = str(target), target.stat()
+        except OSError as error:
+            raise FileMissingError(f"no file {path}") from error
+        if not stat.S_ISREG(status.st_mode):
+            raise FileMissingError(f"{path} is no file")
+        return file, status
+
+    def prove(self, path: str) -> Proof:
+        """Return what the file of a record's path is, from one read.
+
+        Raises:
+            FileMissingError: When it cannot be read.
+            UnsafePathError, SettingsError: As ``locate`` does.
+        """
+        file, _ = self.find(path)
+        try:
+            return proof_of(FileReader().facts(file))
+        except OSError as error:
+            raise FileMissingError(f"cannot read {path}: {error.strerror}") from error
+
+    def _place(self, path: str) -> tuple[str, str]:
         root, relative = self._data_root, path
         if path.startswith(ASSETS_ROOT):
             relative = path.removeprefix(ASSETS_ROOT)
@@ -87,30 +128,7 @@ class ImageFiles:
         reason = files.unsafe_reason(relative)
         if reason:
             raise UnsafePathError(f"path {path!r} {reason}")
-        # Resolving every path would cost more than reading a small image. Only links can lead
-        # outside, so only they are resolved.
-        if self._holds_link(str(root), relative):
-            return files.safe_join(root, relative)
-        return root / relative
-
-    def prove(self, path: str) -> Proof:
-        """Return what the file of a record's path is, from one read.
-
-        Raises:
-            FileMissingError: When it cannot be read.
-            UnsafePathError, SettingsError: As ``locate`` does.
-        """
-        file = self.locate(path)
-        try:
-            status = file.stat()
-        except OSError as error:
-            raise FileMissingError(f"no file {path}") from error
-        if not stat.S_ISREG(status.st_mode):
-            raise FileMissingError(f"{path} is no file")
-        if status.st_size <= _LONGEST_POINTER and (pointer := read_pointer(file)):
-            return pointer
-        digest = digest_file(file)
-        return Proof(digest.bytes, digest.sha256, digest.xxh3)
+        return root, relative
 
     def _holds_link(self, root: str, relative: str) -> bool:
         folder, _, name = relative.rpartition("/")
@@ -136,24 +154,17 @@ def image_files(workspace: Workspace) -> ImageFiles:
     )
 
 
-def read_pointer(file: Path) -> Proof | None:
-    """Return what a Git LFS pointer says of the image, or None when the file is none."""
-    try:
-        with file.open("rb") as stream:
-            match = _LFS_POINTER.fullmatch(stream.read(_LONGEST_POINTER + 1))
-    except OSError:
-        return None
+def proof_of(facts: FileFacts) -> Proof:
+    """Return what a file that was read proves: itself, or the image that it points to."""
+    return pointer_in(facts.head) or Proof(facts.size, facts.sha256, facts.xxh3)
+
+
+def pointer_in(head: bytes) -> Proof | None:
+    """Return what a Git LFS pointer says of its image, or None when these bytes are none."""
+    match = _LFS_POINTER.fullmatch(head)
     if match is None:
         return None
     return Proof(int(match.group(2)), match.group(1).decode(), "", pointer=True)
-
-
-def prove_or_explain(image_files: ImageFiles, path: str) -> Proof | PipelineError:
-    """Return the proof of a file, or why there is none; for work on many files at once."""
-    try:
-        return image_files.prove(path)
-    except (FileMissingError, UnsafePathError, SettingsError) as error:
-        return error
 
 
 def _is_link(path: str) -> bool:

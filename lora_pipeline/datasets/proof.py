@@ -1,133 +1,129 @@
-"""Whether the images of a selection are the files that were imported: every one is read once."""
+"""Whether the images of a selection are the files that were imported."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from lora_pipeline.catalog.records import ImageIdentity
-from lora_pipeline.datasets.image_files import ImageFiles, Proof, image_files, prove_or_explain
-from lora_pipeline.datasets.picks import Pick, Reason
+from msgspec import structs
+
+from lora_pipeline.datasets.described import Described
+from lora_pipeline.datasets.image_files import ImageFiles, Proof, image_files
+from lora_pipeline.datasets.picks import Reason
+from lora_pipeline.datasets.proving import prove_each
+from lora_pipeline.datasets.records import Item
 from lora_pipeline.datasets.selection import LeftOut
 from lora_pipeline.engine.images import map_images
-from lora_pipeline.engine.pool import map_ordered
 from lora_pipeline.foundation.errors import (
     FileMissingError,
     ImageRefusedError,
     PipelineError,
     SettingsError,
 )
+from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.findings import Finding, Severity
 from lora_pipeline.foundation.images import ImageWorker
 from lora_pipeline.workspace.root import Workspace
+from lora_pipeline.workspace.stat_index import StatIndex
 
-
-@dataclass(frozen=True)
-class ProvenPick:
-    """An image whose bytes were read and are what its record says."""
-
-    pick: Pick
-    identity: ImageIdentity
+_TELL_EVERY = 100  # images; a bar needs no more
 
 
 @dataclass(frozen=True)
 class Proven:
-    """What reading the files came to.
+    """What looking at the files came to.
 
     Attributes:
-        picks: The images that are what they were.
+        images: The images that are what they were.
         left_out: Those that are not, with the reason.
         findings: The same for people who mend it.
     """
 
-    picks: tuple[ProvenPick, ...]
+    images: tuple[Described, ...]
     left_out: tuple[LeftOut, ...]
     findings: tuple[Finding, ...]
 
 
-def prove_picks(workspace: Workspace, picks: Sequence[Pick]) -> Proven:
-    """Read and hash the file of every pick, once, and compare it with the asset's record.
+def prove_images(workspace: Workspace, images: Iterable[Described], index: StatIndex) -> Proven:
+    """Compare the file of every image with what its asset's record says of it.
 
-    Art whose record holds no identity (another tool wrote it) is decoded to know its size.
+    A file that is as it was when it was read last is not read again. Art whose record holds no
+    identity (another tool wrote it) is decoded to know its size.
     """
     finder = image_files(workspace)
-    proofs = list(
-        map_ordered(
-            lambda pick: prove_or_explain(finder, pick.path),
-            picks,
-            events=workspace.events,
-            topic="hash",
-            unit="images",
-        )
-    )
-    unmeasured = [
-        (pick, proof)
-        for pick, proof in zip(picks, proofs, strict=True)
-        if pick.identity is None and isinstance(proof, Proof) and not proof.pointer
-    ]
-    measured = _measure(workspace, finder, unmeasured)
-    proven: list[ProvenPick] = []
-    left: list[LeftOut] = []
-    findings: list[Finding] = []
-    for pick, proof in zip(picks, proofs, strict=True):
-        judged = measured.get(pick.asset.id) or _judge(pick, proof)
-        if isinstance(judged, ImageIdentity):
-            proven.append(ProvenPick(pick, judged))
+    proven: list[Described] = []
+    unmeasured: list[tuple[Described, Proof]] = []
+    refused: list[tuple[Described, Reason]] = []
+    work = ((one, one.item.path) for one in images)
+    for done, (one, proof) in enumerate(prove_each(finder, work, index), start=1):
+        if done % _TELL_EVERY == 0:
+            workspace.events(Event("progress", "hash", step=done, unit="images"))
+        reason = _objection(one.item, proof)
+        if reason is not None:
+            refused.append((one, reason))
+        elif one.item.sha256:
+            proven.append(one)
+        elif isinstance(proof, Proof):
+            unmeasured.append((one, proof))
+    for (one, _), measured in zip(
+        unmeasured, _measure(workspace, finder, unmeasured), strict=True
+    ):
+        if isinstance(measured, Reason):
+            refused.append((one, measured))
         else:
-            left.append(LeftOut(pick.asset.id, pick.spec.title, judged, matches=True))
-            findings.append(_finding(pick, judged))
-    return Proven(tuple(proven), tuple(left), tuple(findings))
-
-
-def _judge(pick: Pick, proof: Proof | PipelineError) -> ImageIdentity | Reason:
-    if isinstance(proof, PipelineError):
-        return _unreadable(pick, proof)
-    identity = pick.identity
-    if identity is None:
-        return Reason(
-            "file_is_pointer",
-            f"a Git LFS pointer stands in the place of {pick.path}",
-            "not fetched from Git LFS",
-        )
-    if proof.agrees(sha256=identity.sha256, xxh3=identity.xxh3, size=identity.bytes):
-        return identity
-    return Reason(
-        "file_changed", f"file changed since import: {pick.path}", "file changed since import"
+            proven.append(replace(one, item=measured))
+    refused.sort(key=lambda pair: pair[0].item.asset_id)
+    return Proven(
+        images=tuple(proven),
+        left_out=tuple(
+            LeftOut(one.item.asset_id, one.title, reason, matches=True) for one, reason in refused
+        ),
+        findings=tuple(_finding(one, reason) for one, reason in refused),
     )
 
 
-def _unreadable(pick: Pick, error: PipelineError) -> Reason:
+def _objection(item: Item, proof: Proof | PipelineError) -> Reason | None:
+    if isinstance(proof, PipelineError):
+        return _unreadable(item, proof)
+    if not item.sha256:
+        if not proof.pointer:
+            return None
+        text = f"a Git LFS pointer stands in the place of {item.path}"
+        return Reason("file_is_pointer", text, "not fetched from Git LFS")
+    if proof.agrees(sha256=item.sha256, xxh3=item.xxh3, size=item.bytes):
+        return None
+    return Reason(
+        "file_changed", f"file changed since import: {item.path}", "file changed since import"
+    )
+
+
+def _unreadable(item: Item, error: PipelineError) -> Reason:
     if isinstance(error, FileMissingError):
-        return Reason("file_missing", f"file missing: {pick.path}", "file missing")
+        return Reason("file_missing", f"file missing: {item.path}", "file missing")
     if isinstance(error, SettingsError):
-        return Reason("root_missing", f"{error.message}: {pick.path}", "assetsRoot not set here")
+        return Reason("root_missing", f"{error.message}: {item.path}", "assetsRoot not set here")
     return Reason("path_unsafe", error.message, "path not safe")
 
 
 def _measure(
-    workspace: Workspace, finder: ImageFiles, unmeasured: Sequence[tuple[Pick, Proof]]
-) -> dict[str, ImageIdentity | Reason]:
-    if not unmeasured:
-        return {}
-
-    def measure(worker: ImageWorker, work: tuple[Pick, Proof]) -> ImageIdentity | Reason:
-        pick, proof = work
+    workspace: Workspace, finder: ImageFiles, unmeasured: Sequence[tuple[Described, Proof]]
+) -> Iterable[Item | Reason]:
+    def measure(worker: ImageWorker, work: tuple[Described, Proof]) -> Item | Reason:
+        item, proof = work[0].item, work[1]
         try:
-            facts = worker.inspect(finder.locate(pick.path), name=pick.path)
+            facts = worker.inspect(finder.locate(item.path), name=item.path)
         except (ImageRefusedError, FileMissingError) as error:
             return Reason("image_refused", error.message, "image refused")
-        return ImageIdentity(
+        return structs.replace(
+            item,
             sha256=proof.sha256,
             xxh3=proof.xxh3,
             bytes=proof.bytes,
             width=facts.width,
             height=facts.height,
-            format=facts.format,
-            has_alpha=facts.has_alpha,
         )
 
-    results = map_images(workspace, measure, unmeasured, topic="measure")
-    return {pick.asset.id: result for (pick, _), result in zip(unmeasured, results, strict=True)}
+    return map_images(workspace, measure, unmeasured, topic="measure") if unmeasured else ()
 
 
 # code -> how bad it is, and what mends it
@@ -141,7 +137,7 @@ _MENDING: dict[str, tuple[Severity, str]] = {
 }
 
 
-def _finding(pick: Pick, reason: Reason) -> Finding:
+def _finding(one: Described, reason: Reason) -> Finding:
     severity, fix = _MENDING[reason.code]
-    where = f"asset {pick.asset.id}"
-    return Finding(reason.code, severity, where, f"{pick.spec.title}: {reason.text}", fix)
+    where = f"asset {one.item.asset_id}"
+    return Finding(reason.code, severity, where, f"{one.title}: {reason.text}", fix)

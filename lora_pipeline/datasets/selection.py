@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -54,7 +54,7 @@ class Selected:
 
     Attributes:
         picks: The images, in the order of their asset ids.
-        left_out: All other assets, in the order in which they were left out.
+        left_out: All other assets, likewise.
         steps: What each filter did, in order.
     """
 
@@ -63,15 +63,80 @@ class Selected:
     steps: tuple[Step, ...]
 
 
+class Sieve:
+    """The filters of a rule, through which assets pass one by one; only what stays is kept.
+
+    Attributes:
+        considered: Number of assets so far.
+        left_out: Those that did not pass, with the reason.
+    """
+
+    def __init__(self, rule: Selection) -> None:
+        self.considered = 0
+        self.left_out: list[LeftOut] = []
+        self._rule = rule
+        self._candidate_filters = candidate_filters(rule)
+        self._pick_filters = pick_filters(rule)
+        self._filters = [*self._candidate_filters, *self._pick_filters]
+        self._stopped = [0] * len(self._filters)
+
+    def through(self, candidates: Iterable[Candidate]) -> Iterator[Pick]:
+        """Yield the image of every asset that passes all filters."""
+        split = len(self._candidate_filters)
+        for candidate in candidates:
+            self.considered += 1
+            if not self._passes(candidate, self._candidate_filters, 0):
+                continue
+            pick = pick_of(candidate, self._rule)
+            if pick is not None and self._passes(pick, self._pick_filters, split):
+                yield pick
+
+    def steps(self, again: Callable[[], Iterable[Candidate]]) -> list[Step]:
+        """Return what each filter did, in order.
+
+        Args:
+            again: Gives the same assets once more; called for the hint of a filter that left
+                nothing over.
+        """
+        steps: list[Step] = []
+        before = self.considered
+        for row, (one, stopped) in enumerate(zip(self._filters, self._stopped, strict=True)):
+            after = before - stopped
+            if one.asked or stopped:
+                emptied = before > 0 and after == 0
+                hint = self._hint(row, again()) if emptied else None
+                steps.append(Step(one.name, before, after, hint))
+            before = after
+        return steps
+
+    def _passes(self, item: T, filters: Sequence[Filter[T]], first: int) -> bool:
+        for row, one in enumerate(filters, start=first):
+            reason = one.judge(item)
+            if reason is not None:
+                self._stopped[row] += 1
+                self.left_out.append(_left_out(item, reason, one))
+                return False
+        return True
+
+    def _hint(self, row: int, candidates: Iterable[Candidate]) -> str | None:
+        """Return what may help when nothing passes the filter ``row``."""
+        split = len(self._candidate_filters)
+        reached = [one for one in candidates if _all_pass(one, self._candidate_filters[:row])]
+        if row < split:
+            return self._candidate_filters[row].hint(reached)
+        before = self._pick_filters[: row - split]
+        picks = [pick for one in reached if (pick := pick_of(one, self._rule))]
+        return self._pick_filters[row - split].hint(
+            [pick for pick in picks if _all_pass(pick, before)]
+        )
+
+
 def select(candidates: Sequence[Candidate], rule: Selection) -> Selected:
     """Return what ``rule`` chooses from ``candidates``; their order does not matter."""
-    left: list[LeftOut] = []
-    steps: list[Step] = []
     ordered = sorted(candidates, key=lambda candidate: candidate.asset.id)
-    kept = _through(ordered, candidate_filters(rule), left, steps)
-    found = [pick for one in kept if (pick := pick_of(one, rule))]
-    picks = _through(found, pick_filters(rule), left, steps)
-    return Selected(tuple(picks), tuple(left), tuple(steps))
+    sieve = Sieve(rule)
+    picks = tuple(sieve.through(ordered))
+    return Selected(picks, tuple(sieve.left_out), tuple(sieve.steps(lambda: ordered)))
 
 
 def require_some(steps: Sequence[Step], *, start: str) -> None:
@@ -117,18 +182,8 @@ def duplicates(picks: Sequence[T], key: Callable[[T], tuple[str, ...]]) -> dict[
     return repeats
 
 
-def _through(
-    items: list[T], filters: Sequence[Filter[T]], left: list[LeftOut], steps: list[Step]
-) -> list[T]:
-    for one in filters:
-        judged = [(item, one.judge(item)) for item in items]
-        kept = [item for item, reason in judged if reason is None]
-        if one.asked or len(kept) < len(items):
-            hint = None if kept else one.hint(items)
-            steps.append(Step(one.name, len(items), len(kept), hint))
-        left += [_left_out(item, reason, one) for item, reason in judged if reason is not None]
-        items = kept
-    return items
+def _all_pass(item: T, filters: Sequence[Filter[T]]) -> bool:
+    return all(one.judge(item) is None for one in filters)
 
 
 def _left_out(item: object, reason: Reason, by: Filter[T]) -> LeftOut:

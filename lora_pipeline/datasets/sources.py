@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 from msgspec import UNSET
@@ -35,24 +36,25 @@ def source_projects(workspace: Workspace, scope: Scope, selection: Selection) ->
     return sorted(named) or known
 
 
-def read_candidates(workspace: Workspace, project_ids: list[str]) -> list[Candidate]:
-    """Return every asset of the projects, each record read once.
+def read_candidates(workspace: Workspace, project_ids: list[str]) -> Iterator[Candidate]:
+    """Yield every asset of the projects, each record read once.
 
     Raises:
         RecordError: At the first record that is not valid.
     """
-    return [one for project_id in project_ids for one in _candidates(workspace, Scope(project_id))]
+    for project_id in project_ids:
+        yield from _candidates(workspace, Scope(project_id))
 
 
 def _candidates(workspace: Workspace, scope: Scope) -> Iterator[Candidate]:
     rights = workspace.records.read(Project, scope, "project").record.rights
-    specs = {loaded.record_id: loaded.record for loaded in workspace.records.all(Spec, scope)}
-    for loaded in workspace.records.all(Asset, scope):
-        asset = loaded.record
+    # Several assets may stand for one spec; those that do were mostly made one after another.
+    spec_of = functools.lru_cache(maxsize=1024)(workspace.records.lookup(Spec, scope))
+    for asset in workspace.records.each(Asset, scope):
         objection = may_train(asset, rights)
         yield Candidate(
             asset=asset,
-            spec=specs.get(asset.spec_id),
+            spec=spec_of(asset.spec_id),
             barred=Reason(objection.code, objection.text, objection.summary) if objection else None,
             license=license_of(asset),
         )

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from lora_pipeline.datasets.image_files import Proof, image_files, prove_or_explain
+from lora_pipeline.datasets.image_files import Proof, image_files
 from lora_pipeline.datasets.manifest import hash_of_manifest
+from lora_pipeline.datasets.proving import prove_each
 from lora_pipeline.datasets.records import Item, Manifest
-from lora_pipeline.engine.pool import map_ordered
 from lora_pipeline.foundation.errors import PipelineError, RecordInvalidError, SettingsError
+from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.findings import Finding, has_errors
 from lora_pipeline.workspace.root import Workspace
+
+_TELL_EVERY = 100  # images; a bar needs no more
 
 
 @dataclass(frozen=True)
@@ -45,23 +48,21 @@ def verify_manifest(workspace: Workspace, manifest: Manifest, where: str) -> Ver
         where: Its file, for findings.
     """
     finder = image_files(workspace)
-    proofs = list(
-        map_ordered(
-            lambda item: prove_or_explain(finder, item.path),
-            manifest.items,
-            events=workspace.events,
-            topic="verify",
-            unit="images",
-        )
-    )
     expected, findings = content_findings(manifest, where)
     findings += _repeated(manifest, where)
-    for item, proof in zip(manifest.items, proofs, strict=True):
+    pointers, differing = 0, []
+    work = ((item, item.path) for item in manifest.items)
+    # No index: what it remembers is not what this command is asked for.
+    for done, (item, proof) in enumerate(prove_each(finder, work), start=1):
+        pointers += isinstance(proof, Proof) and proof.pointer
         finding = _judge(item, proof)
         if finding is not None:
-            findings.append(finding)
-    pointers = sum(1 for proof in proofs if isinstance(proof, Proof) and proof.pointer)
-    return Verification(len(proofs), pointers, expected, tuple(findings))
+            differing.append((item.asset_id, finding))
+        if done % _TELL_EVERY == 0 or done == len(manifest.items):
+            total = len(manifest.items)
+            workspace.events(Event("progress", "verify", step=done, total=total, unit="images"))
+    findings += [finding for _, finding in sorted(differing, key=lambda pair: pair[0])]
+    return Verification(len(manifest.items), pointers, expected, tuple(findings))
 
 
 def content_findings(manifest: Manifest, where: str) -> tuple[str, list[Finding]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -78,6 +78,15 @@ class CollectedRecords(RecordStore):
     def each(self, kind: type[R], scope: Scope) -> Iterator[R]:
         """Yield what ``all`` does, without what only a change to a record needs."""
         yield from (loaded.record for loaded in self.all(kind, scope))
+
+    def lookup(self, kind: type[R], scope: Scope) -> Callable[[str], R | None]:
+        """Return a function that returns a record by its id, or None."""
+
+        def find(record_id: str) -> R | None:
+            found = self._loaded.get((kind.KIND, scope, record_id))
+            return None if found is None else cast("R", found.record)
+
+        return find
 
     def everywhere(self, kind: type[R]) -> Iterator[Loaded[R]]:
         """Yield every record of a kind in every scope."""

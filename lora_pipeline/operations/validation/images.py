@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lora_pipeline.catalog.records import Asset, ImageIdentity
-from lora_pipeline.datasets.image_files import Proof, image_files, prove_or_explain
-from lora_pipeline.engine.pool import map_ordered
+from lora_pipeline.datasets.image_files import Proof, image_files
+from lora_pipeline.datasets.proving import prove_each
 from lora_pipeline.foundation.errors import PipelineError, SettingsError, UnsafePathError
+from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.findings import Finding
 from lora_pipeline.operations.validation.collected import CollectedRecords
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 
 MAX_NAMED = 3
+_TELL_EVERY = 100  # images; a bar needs no more
 
 
 def image_findings(
@@ -63,19 +65,14 @@ def _present(workspace: Workspace, records: CollectedRecords) -> Iterator[Findin
 
 def _proven(workspace: Workspace, records: CollectedRecords) -> Iterator[Finding]:
     finder = image_files(workspace)
-    work = [
-        (loaded, path, identity)
+    work = (
+        ((loaded, path, identity), path)
         for loaded in records.everywhere(Asset)
         for path, identity in _images(loaded.record)
-    ]
-    proofs = map_ordered(
-        lambda one: prove_or_explain(finder, one[1]),
-        work,
-        events=workspace.events,
-        topic="hash",
-        unit="images",
     )
-    for (loaded, path, identity), proof in zip(work, proofs, strict=True):
+    for done, ((loaded, path, identity), proof) in enumerate(prove_each(finder, work), start=1):
+        if done % _TELL_EVERY == 0:
+            workspace.events(Event("progress", "hash", step=done, unit="images"))
         if isinstance(proof, PipelineError):
             yield _error(workspace, loaded, proof.code, f"{Path(path).name}: {proof.message}")
         elif identity and not _agrees(proof, identity):

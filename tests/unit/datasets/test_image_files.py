@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lora_pipeline.datasets.image_files import ImageFiles, Proof, prove_or_explain, read_pointer
+from lora_pipeline.datasets.image_files import ImageFiles, Proof, pointer_in
+from lora_pipeline.datasets.proving import prove_each
 from lora_pipeline.foundation.errors import FileMissingError, SettingsError, UnsafePathError
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 12345\n"
@@ -121,10 +122,12 @@ def test_what_only_looks_like_a_pointer_is_hashed_as_a_file(root: Path, text: st
     file = root / "files" / "p.png"
     file.write_bytes(text.encode())
 
-    assert read_pointer(file) is None
+    assert pointer_in(text.encode()) is None
     assert ImageFiles(root).prove("files/p.png").bytes == len(text.encode())
 
 
 def test_what_cannot_be_proven_is_explained_where_many_are_worked_on(root: Path) -> None:
-    assert isinstance(prove_or_explain(ImageFiles(root), "files/none.png"), FileMissingError)
-    assert isinstance(prove_or_explain(ImageFiles(root), "files/a.png"), Proof)
+    found = dict(prove_each(ImageFiles(root), [(1, "files/none.png"), (2, "files/a.png")]))
+
+    assert isinstance(found[1], FileMissingError)
+    assert isinstance(found[2], Proof)

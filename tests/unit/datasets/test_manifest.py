@@ -140,8 +140,8 @@ def test_a_manifest_states_the_hash_of_its_own_content() -> None:
 
 
 def test_the_summary_counts_licences_and_names_authors_once() -> None:
-    assets = [candidate("A").asset, candidate("B").asset]
-    found = summarise(assets, [item("A", license="MIT"), item("B"), item("C", license="MIT")])
+    items = [item("A", license="MIT"), item("B"), item("C", license="MIT")]
+    found = summarise(["ana", "ana", ""], ["atelier"], items)
 
     assert found.authors == ("ana",)
     assert [(one.license, one.images) for one in found.licenses] == [("", 1), ("MIT", 2)]

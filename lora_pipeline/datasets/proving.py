@@ -1,0 +1,88 @@
+"""What the files of many records are: read on every core, or known since they were read."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from lora_pipeline.datasets.image_files import ImageFiles, Proof, proof_of
+from lora_pipeline.engine.reading import read_each
+from lora_pipeline.foundation.errors import (
+    FileMissingError,
+    PipelineError,
+    SettingsError,
+    UnsafePathError,
+)
+from lora_pipeline.foundation.file_facts import FileFacts
+from lora_pipeline.workspace.root import Workspace
+from lora_pipeline.workspace.stat_index import Known, Stamp, StatIndex, stamp_of
+
+T = TypeVar("T")
+
+
+def index_path(workspace: Workspace) -> Path:
+    """Return the file of the index of the images of a workspace."""
+    return workspace.runtime / "cache" / "images.index"
+
+
+def prove_each(
+    finder: ImageFiles, work: Iterable[tuple[T, str]], index: StatIndex | None = None
+) -> Iterator[tuple[T, Proof | PipelineError]]:
+    """Yield each thing with what its image is, or with the error that says why nobody knows.
+
+    Files that the index knows come at once, the others when they were read. ``work`` is
+    consumed meanwhile, so whoever makes it works at the same time.
+
+    Args:
+        finder: Finds the files.
+        work: Things, each with the path of its image as records hold it.
+        index: Is asked before a file is read, and learns; without one every file is read.
+    """
+    settled: deque[tuple[T, Proof | PipelineError]] = deque()
+
+    def unknown() -> Iterator[tuple[tuple[T, str], str]]:
+        for thing, path in work:
+            try:
+                file, status = finder.find(path)
+            except (FileMissingError, UnsafePathError, SettingsError) as error:
+                settled.append((thing, error))
+                continue
+            known = index.known(file, stamp_of(status)) if index is not None else None
+            if known is None:
+                yield (thing, path), file
+            else:
+                settled.append((thing, Proof(known.size, known.sha256, known.xxh3)))
+
+    for (thing, path), file, facts in _read(unknown()):
+        yield from _emptied(settled)
+        if isinstance(facts, OSError):
+            yield thing, FileMissingError(f"cannot read {path}: {facts.strerror}")
+            continue
+        proof = proof_of(facts)
+        if index is not None and not proof.pointer:
+            _learn(index, file, facts)
+        yield thing, proof
+    yield from _emptied(settled)
+
+
+def _read(
+    work: Iterator[tuple[tuple[T, str], str]],
+) -> Iterator[tuple[tuple[T, str], str, FileFacts | OSError]]:
+    with_file = (((thing, file), file) for thing, file in work)
+    return ((thing, file, facts) for (thing, file), facts in read_each(with_file))
+
+
+def _emptied(queue: deque[T]) -> Iterator[T]:
+    while queue:
+        yield queue.popleft()
+
+
+def _learn(index: StatIndex, file: str, facts: FileFacts) -> None:
+    index.learn(
+        file,
+        Stamp(facts.size, facts.mtime_ns, facts.ctime_ns, facts.inode),
+        Known(facts.size, facts.sha256, facts.xxh3, facts.plain_png),
+        read_ns=facts.read_ns,
+    )
