@@ -1,60 +1,110 @@
-"""The catalog's words as captions say them: prompt tokens, and which checkpoint has its own."""
+"""What changed inside a caption, word by word. Pure."""
 
 from __future__ import annotations
 
-from lora_pipeline.catalog.catalogs import read_vocabulary
-from lora_pipeline.catalog.vocabulary import Vocabulary
-from lora_pipeline.datasets.captions import Tokens
-from lora_pipeline.workspace.layout import Scope
-from lora_pipeline.workspace.root import Workspace
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import groupby
+from typing import Literal
+
+Kind = Literal["same", "added", "removed"]
+
+# Blanks, letters of scripts without blanks one by one, words, and any other sign by itself.
+_TOKENS = re.compile(
+    r"\s+|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[\w'’-]+?(?=[\u3040-\u30ff\u3400-\u9fff"  # noqa: RUF001
+    r"\uac00-\ud7af]|[^\w'’-]|$)|.",  # noqa: RUF001
+    re.DOTALL,
+)
+_MOST_PAIRS = 250_000  # of words compared with each other; longer texts count as replaced
 
 
-class Words:
-    """The prompt tokens in force for a project and a checkpoint, each catalog read once."""
+@dataclass(frozen=True)
+class Piece:
+    """A run of words that stayed, came or went.
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-        self._known: dict[tuple[str, str], Tokens] = {}
-
-    def tokens(self, project_id: str, checkpoint_id: str) -> Tokens:
-        """Return the tokens: the checkpoint's, else the project's, else the shared ones.
-
-        Raises:
-            RecordError: When a catalog is not valid.
-        """
-        key = (project_id, checkpoint_id)
-        if key not in self._known:
-            base = read_vocabulary(self._workspace, Scope(project_id))
-            own = read_vocabulary(self._workspace, Scope(project_id), checkpoint_id)
-            self._known[key] = merge_tokens(base, own, checkpoint_id)
-        return self._known[key]
-
-
-def merge_tokens(base: Vocabulary, own: Vocabulary, checkpoint_id: str) -> Tokens:
-    """Return the tokens of a project with those of a checkpoint over them, word by word.
-
-    A checkpoint's word without tokens changes the word, and leaves its tokens as they are.
+    Attributes:
+        kind: What became of it.
+        text: The words, with the blanks and commas around them.
     """
-    before, after = _tokens_of(base), _tokens_of(own)
-    styles, scenarios, tags = ({**old, **new} for old, new in zip(before, after, strict=True))
-    overridden = {
-        f"{kind} {word}"
-        for kind, old, new in zip(("style", "scenario", "tag"), before, after, strict=True)
-        for word, tokens in new.items()
-        if old.get(word) != tokens
-    }
-    return Tokens(
-        styles=styles,
-        scenarios=scenarios,
-        tags={tag: token for tag, (token,) in tags.items()},
-        checkpoint_id=checkpoint_id,
-        overridden=frozenset(overridden),
-    )
+
+    kind: Kind
+    text: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the JSON-ready form."""
+        return {"kind": self.kind, "text": self.text}
 
 
-def _tokens_of(words: Vocabulary) -> tuple[dict[str, tuple[str, ...]], ...]:
-    return (
-        {one.id: one.prompt_tokens for one in words.styles.values() if one.prompt_tokens},
-        {one.id: one.prompt_tokens for one in words.scenarios.values() if one.prompt_tokens},
-        {one.id: (one.prompt_token,) for one in words.tags.values() if one.prompt_token},
-    )
+def compare_words(before: str, after: str) -> tuple[Piece, ...]:
+    """Return a caption in pieces.
+
+    Those that stayed or went make up ``before``, those that stayed or came ``after``.
+    """
+    old, new = _TOKENS.findall(before), _TOKENS.findall(after)
+    start = _alike(old, new)
+    end = _alike(old[start:][::-1], new[start:][::-1])
+    middle = _middle(old[start : len(old) - end], new[start : len(new) - end])
+    pieces = [
+        Piece("same", "".join(old[:start])),
+        *_without_islands(list(middle)),
+        Piece("same", "".join(old[len(old) - end :])),
+    ]
+    return tuple(_merged(piece for piece in pieces if piece.text))
+
+
+def phrases(pieces: Iterable[Piece], kind: Kind) -> list[str]:
+    """Return what came or went as people name it: tags, or runs of words."""
+    return [
+        phrase
+        for piece in pieces
+        if piece.kind == kind
+        for part in piece.text.split(",")
+        if (phrase := part.strip(" \t.;"))
+    ]
+
+
+def _alike(one: Sequence[str], other: Sequence[str]) -> int:
+    count = 0
+    for left, right in zip(one, other, strict=False):
+        if left != right:
+            break
+        count += 1
+    return count
+
+
+def _middle(old: Sequence[str], new: Sequence[str]) -> Iterator[Piece]:
+    if len(old) * len(new) > _MOST_PAIRS:
+        yield Piece("removed", "".join(old))
+        yield Piece("added", "".join(new))
+        return
+    matcher = SequenceMatcher(None, old, new, autojunk=False)
+    for kind, old_start, old_end, new_start, new_end in matcher.get_opcodes():
+        if kind == "equal":
+            yield Piece("same", "".join(old[old_start:old_end]))
+            continue
+        yield Piece("removed", "".join(old[old_start:old_end]))
+        yield Piece("added", "".join(new[new_start:new_end]))
+
+
+def _without_islands(pieces: list[Piece]) -> list[Piece]:
+    """Return pieces in which no blank alone stands between two changes."""
+    found: list[Piece] = []
+    for place, piece in enumerate(pieces):
+        if piece.kind == "same" and piece.text.isspace() and 0 < place < len(pieces) - 1:
+            found += [Piece("removed", piece.text), Piece("added", piece.text)]
+        else:
+            found.append(piece)
+    return found
+
+
+def _merged(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Yield what went before what came, each in one piece."""
+    for same, run in groupby(pieces, lambda piece: piece.kind == "same"):
+        several = list(run)
+        kinds: tuple[Kind, ...] = ("same",) if same else ("removed", "added")
+        for kind in kinds:
+            words = "".join(piece.text for piece in several if piece.kind == kind)
+            if words:
+                yield Piece(kind, words)

@@ -126,11 +126,11 @@ def _dealt(
         if count != counts[tag]:  # it was shown by an image of another tag meanwhile
             heapq.heappush(turns, (counts[tag], tag))
             continue
-        index = _next(waiting[tag], kept, counts, shown, each)
-        if index is None:
+        dealt = _next(waiting[tag], kept, counts, shown, each)
+        if dealt is None:
             continue
-        kept.add(index)
-        for shown_tag in shown[index]:
+        kept.add(dealt)
+        for shown_tag in shown[dealt]:
             counts[shown_tag] += 1
         heapq.heappush(turns, (counts[tag], tag))
     return frozenset(kept)
