@@ -56,7 +56,7 @@ def prove_images(workspace: Workspace, images: Iterable[Described], index: StatI
     refused: list[tuple[Described, Reason]] = []
     work = ((one, one.item.path) for one in images)
     for done, (one, proof) in enumerate(prove_each(finder, work, index), start=1):
-        if done % _TELL_EVERY == 0:
+        if done % _TELL_EVERY == 1:
             workspace.events(Event("progress", "hash", step=done, unit="images"))
         reason = _objection(one.item, proof)
         if reason is not None:
