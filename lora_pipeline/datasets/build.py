@@ -79,9 +79,7 @@ def draft_dataset(workspace: Workspace, scope: Scope, rule: DatasetRule) -> Draf
     require_some(steps or [Step("", 0, 0)], start=start)
     if proven.left_out:
         before = len(proven.images) + len(proven.left_out)
-        steps.append(
-            Step("files as imported", before, len(proven.images), proven.findings[0].fix)
-        )
+        steps.append(Step("files as imported", before, len(proven.images), proven.findings[0].fix))
     require_some(steps, start=start)
     _require_captions(proven.images)
     kept, repeats = _without_duplicates(proven.images)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from sys import intern
 
-from lora_pipeline.datasets.catalog_tokens import Words
 from lora_pipeline.datasets.captions import Tokens, caption_of
+from lora_pipeline.datasets.catalog_tokens import Words
 from lora_pipeline.datasets.picks import Pick
 from lora_pipeline.datasets.records import Item
 from lora_pipeline.datasets.rules import DatasetRule

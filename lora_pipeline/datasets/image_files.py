@@ -37,12 +37,16 @@ class Proof:
         xxh3: Its XXH3-128; empty when only a pointer was read.
         pointer: True when a Git LFS pointer stands in for the image: it proves SHA-256 and
             length, and nothing else.
+        plain_png: True when every trainer reads the file alike as it is: see ``file_facts``.
+        file: The file that was read.
     """
 
     bytes: int
     sha256: str
     xxh3: str
     pointer: bool = False
+    plain_png: bool = False
+    file: str = ""
 
     def agrees(self, *, sha256: str, xxh3: str = "", size: int = 0) -> bool:
         """Return whether the file is the one with that identity; empty parts are not known."""
@@ -111,7 +115,7 @@ class ImageFiles:
         """
         file, _ = self.find(path)
         try:
-            return proof_of(FileReader().facts(file))
+            return proof_of(file, FileReader().facts(file))
         except OSError as error:
             raise FileMissingError(f"cannot read {path}: {error.strerror}") from error
 
@@ -154,9 +158,11 @@ def image_files(workspace: Workspace) -> ImageFiles:
     )
 
 
-def proof_of(facts: FileFacts) -> Proof:
+def proof_of(file: str, facts: FileFacts) -> Proof:
     """Return what a file that was read proves: itself, or the image that it points to."""
-    return pointer_in(facts.head) or Proof(facts.size, facts.sha256, facts.xxh3)
+    return pointer_in(facts.head) or Proof(
+        facts.size, facts.sha256, facts.xxh3, plain_png=facts.plain_png, file=file
+    )
 
 
 def pointer_in(head: bytes) -> Proof | None:

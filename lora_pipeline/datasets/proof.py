@@ -65,9 +65,7 @@ def prove_images(workspace: Workspace, images: Iterable[Described], index: StatI
             proven.append(one)
         elif isinstance(proof, Proof):
             unmeasured.append((one, proof))
-    for (one, _), measured in zip(
-        unmeasured, _measure(workspace, finder, unmeasured), strict=True
-    ):
+    for (one, _), measured in zip(unmeasured, _measure(workspace, finder, unmeasured), strict=True):
         if isinstance(measured, Reason):
             refused.append((one, measured))
         else:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lora_pipeline.datasets.image_files import ImageFiles, Proof, proof_of
-from lora_pipeline.engine.reading import read_each
+from lora_pipeline.engine.many_files import read_each
 from lora_pipeline.foundation.errors import (
     FileMissingError,
     PipelineError,
@@ -53,14 +53,14 @@ def prove_each(
             if known is None:
                 yield (thing, path), file
             else:
-                settled.append((thing, Proof(known.size, known.sha256, known.xxh3)))
+                settled.append((thing, _known_proof(file, known)))
 
     for (thing, path), file, facts in _read(unknown()):
         yield from _emptied(settled)
         if isinstance(facts, OSError):
             yield thing, FileMissingError(f"cannot read {path}: {facts.strerror}")
             continue
-        proof = proof_of(facts)
+        proof = proof_of(file, facts)
         if index is not None and not proof.pointer:
             _learn(index, file, facts)
         yield thing, proof
@@ -72,6 +72,10 @@ def _read(
 ) -> Iterator[tuple[tuple[T, str], str, FileFacts | OSError]]:
     with_file = (((thing, file), file) for thing, file in work)
     return ((thing, file, facts) for (thing, file), facts in read_each(with_file))
+
+
+def _known_proof(file: str, known: Known) -> Proof:
+    return Proof(known.size, known.sha256, known.xxh3, plain_png=known.plain_png, file=file)
 
 
 def _emptied(queue: deque[T]) -> Iterator[T]:

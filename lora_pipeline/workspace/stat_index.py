@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 _MAGIC = b"lora-pipeline stat index 1\n"
-_HEAD = struct.Struct("<IIQ")  # checksum, entries, bytes of all paths
+_CHECKSUM = struct.Struct("<I")  # of all that follows
+_COUNTS = struct.Struct("<IQ")  # entries, bytes of all paths
 _NUMBERS = 5  # size, mtime, ctime, inode, flags
 _SHA256, _XXH3 = 32, 16
 # Linux stamps files with the time of its last tick, up to 10 ms ago; FAT counts in two seconds.
@@ -154,18 +155,20 @@ def _encode(entries: dict[str, tuple[Stamp, Known]]) -> bytes:
     if sys.byteorder == "big":
         numbers.byteswap()
     paths = "\0".join(entries).encode("utf-8", "surrogateescape")
-    body = b"".join((paths, numbers.tobytes(), digests))
-    return _MAGIC + _HEAD.pack(zlib.crc32(body), len(entries), len(paths)) + body
+    counts = _COUNTS.pack(len(entries), len(paths))
+    rest = b"".join((counts, paths, numbers.tobytes(), digests))
+    return _MAGIC + _CHECKSUM.pack(zlib.crc32(rest)) + rest
 
 
 def _decode(data: bytes) -> dict[str, tuple[Stamp, Known]]:
-    start = len(_MAGIC) + _HEAD.size
     if data[: len(_MAGIC)] != _MAGIC:
         raise ValueError("another kind of file")
-    checksum, count, length = _HEAD.unpack_from(data, len(_MAGIC))
-    body = memoryview(data)[start:]
-    if zlib.crc32(body) != checksum:
+    (checksum,) = _CHECKSUM.unpack_from(data, len(_MAGIC))
+    rest = memoryview(data)[len(_MAGIC) + _CHECKSUM.size :]
+    if zlib.crc32(rest) != checksum:
         raise ValueError("damaged")
+    count, length = _COUNTS.unpack_from(rest)
+    body = rest[_COUNTS.size :]
     paths = bytes(body[:length]).decode("utf-8", "surrogateescape").split("\0") if count else []
     numbers = array("q")
     numbers.frombytes(body[length : length + count * _NUMBERS * 8])

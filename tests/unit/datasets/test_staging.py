@@ -11,13 +11,13 @@ from lora_pipeline.datasets.image_files import ImageFiles
 from lora_pipeline.datasets.manifest import hash_of_manifest
 from lora_pipeline.datasets.records import Item, Manifest, Normalization
 from lora_pipeline.datasets.staging import (
-    MARKER,
     stage_manifest,
     staging_folder,
     stagings_root,
     unfinished_stagings,
     verify_staging,
 )
+from lora_pipeline.datasets.staging_marker import MARKER
 from lora_pipeline.foundation.errors import (
     DigestMismatchError,
     FileMissingError,
@@ -69,14 +69,14 @@ def staged_pixel(workspace: Workspace, record: Manifest, at: tuple[int, int] = (
 def test_images_have_neutral_names_and_captions_of_one_line_beside_them(
     workspace: Workspace,
 ) -> None:
-    staging = stage_manifest(workspace, manifest(plain(workspace, "rot ä.png")))
+    one = plain(workspace, "rot ä.png")
+    staging = stage_manifest(workspace, manifest(one))
 
-    assert sorted(path.name for path in staging.folder.iterdir()) == [
-        "000001.png",
-        "000001.txt",
-        MARKER,
-    ]
-    assert (staging.folder / "000001.txt").read_bytes() == "a rot ä".encode()
+    stem = one.sha256[:32]
+    assert {path.name for path in staging.folder.iterdir()} == {
+        f"{stem}.png", f"{stem}.txt", MARKER,
+    }  # fmt: skip
+    assert (staging.folder / f"{stem}.txt").read_bytes() == "a rot ä".encode()
     assert staging.images[0].caption == "a rot ä"
     assert (staging.images[0].width, staging.images[0].height) == (16, 8)
 
@@ -86,7 +86,7 @@ def test_an_image_that_needs_no_change_is_linked(workspace: Workspace) -> None:
 
     staging = stage_manifest(workspace, manifest(one))
 
-    assert (staging.folder / "000001.png").samefile(workspace.data_root / one.path)
+    assert (staging.folder / staging.images[0].name).samefile(workspace.data_root / one.path)
 
 
 def test_transparency_is_laid_on_the_recorded_background(workspace: Workspace) -> None:
@@ -161,12 +161,14 @@ def test_the_marker_holds_the_digest_of_every_file(workspace: Workspace) -> None
     assert marker["images"][0]["sourceSha256"]
 
 
-@pytest.mark.parametrize("name", ["000001.png", "000001.txt"])
+@pytest.mark.parametrize("ending", [".png", ".txt"])
 def test_a_file_that_was_changed_or_removed_is_noticed_and_made_anew(
-    workspace: Workspace, name: str
+    workspace: Workspace, ending: str
 ) -> None:
     record = manifest(art(workspace, "clear.png", Image.new("RGBA", (4, 4))))
-    folder = stage_manifest(workspace, record).folder
+    staging = stage_manifest(workspace, record)
+    folder = staging.folder
+    name = Path(staging.images[0].name).with_suffix(ending).name
     (folder / name).write_bytes(b"something else")
     changed = verify_staging(folder)
     (folder / name).unlink()
@@ -182,7 +184,7 @@ def test_an_image_that_was_added_is_noticed_and_a_trainers_cache_is_not(
     workspace: Workspace,
 ) -> None:
     folder = stage_manifest(workspace, manifest(plain(workspace))).folder
-    (folder / "000001_sdxl.npz").write_bytes(b"latents")
+    (folder / "one_sdxl.npz").write_bytes(b"latents")
     (folder / "_latent_cache").mkdir()
     assert verify_staging(folder) == []
 
@@ -288,3 +290,32 @@ def test_a_folder_without_its_marker_is_no_staging(workspace: Workspace) -> None
 
     assert verify_staging(folder) == [f"no complete staging at {folder}"]
     assert stage_manifest(workspace, record).made
+
+
+def test_an_image_keeps_its_name_when_others_come(workspace: Workspace) -> None:
+    one, two = plain(workspace, "a.png", 1), plain(workspace, "b.png", 2)
+    alone = stage_manifest(workspace, manifest(one))
+    both = stage_manifest(workspace, manifest(one, two))
+
+    assert {image.name for image in alone.images} < {image.name for image in both.images}
+
+
+def test_an_image_that_was_normalised_before_is_linked_and_not_decoded_again(
+    workspace: Workspace,
+) -> None:
+    clear = art(workspace, "clear.png", Image.new("RGBA", (4, 4)))
+    first = stage_manifest(workspace, manifest(clear))
+    second = stage_manifest(workspace, manifest(clear, plain(workspace)))
+
+    name = first.images[0].name
+    assert (second.folder / name).samefile(first.folder / name)
+
+
+def test_a_normalised_image_that_was_changed_since_is_made_anew(workspace: Workspace) -> None:
+    clear = art(workspace, "clear.png", Image.new("RGBA", (4, 4)))
+    first = stage_manifest(workspace, manifest(clear))
+    (first.folder / first.images[0].name).write_bytes(b"a trainer wrote here")
+
+    second = stage_manifest(workspace, manifest(clear, plain(workspace)))
+
+    assert verify_staging(second.folder) == []
