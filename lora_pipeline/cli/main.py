@@ -34,6 +34,7 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
         "doctor": Lazy("workspace", "doctor", "Check this machine and this workspace"),
         "config": Lazy("workspace", "config", "Explain the settings in force"),
         "store": Lazy("store", "store", "Look after weights and evaluation images"),
+        "rename": Lazy("rename", "rename", "Rename an id with every reference to it"),
         "git": Lazy("git", "git", "Let Git show and merge records by their meaning"),
     },
     "Catalog": {

@@ -67,6 +67,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("workspace.status", "workspace_status:show_status", "read"),
     Operation("workspace.doctor", "doctor:check_health", "read"),
     Operation("workspace.validate", "validate:validate_workspace", "read"),
+    Operation("workspace.rename", "rename:rename_id", "write"),
     Operation("config.explain", "config_explain:explain_config", "read"),
     Operation("store.status", "store:show_store", "read"),
     Operation("store.verify", "store:verify_store", "read"),
