@@ -100,7 +100,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("dataset.list", "dataset_views:list_datasets", "read"),
     Operation("dataset.show", "dataset_views:show_dataset", "read"),
     Operation("dataset.sheet", "dataset_sheet:draw_dataset", "write"),
-    Operation("dataset.stats", "dataset_views:count_dataset", "read"),
+    Operation("dataset.stats", "dataset_stats:count_dataset", "read"),
     Operation("dataset.diff", "dataset_views:diff_datasets", "read"),
     Operation("dataset.verify", "dataset_files:verify_dataset", "read"),
     Operation("dataset.stage", "dataset_files:stage_dataset", "write"),

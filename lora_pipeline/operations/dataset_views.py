@@ -1,9 +1,7 @@
-"""Look at manifests: list them, show one, count what is in it, compare two."""
+"""Look at manifests: list them, show one, compare two."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from typing import Any, Literal
 
 from lora_pipeline.datasets.diff import compare
@@ -25,7 +23,9 @@ def list_datasets(
 ) -> Result:
     """List the manifests of a project and the shared ones, or all there are."""
     places = _places(workspace, project, scope)
-    rows = [_row(loaded) for place in places for loaded in workspace.records.all(Manifest, place)]
+    rows = [
+        dataset_row(loaded) for place in places for loaded in workspace.records.all(Manifest, place)
+    ]
     return Result(
         data={"datasets": rows},
         reasoning=f"{len(rows)} datasets in {', '.join(map(str, places))}",
@@ -55,7 +55,7 @@ def show_dataset(
     """
     loaded = find_dataset(workspace, dataset_id, project=project, scope=scope)
     manifest = loaded.record
-    data: dict[str, Any] = _row(loaded) | {
+    data: dict[str, Any] = dataset_row(loaded) | {
         "path": workspace.relative(loaded.path),
         "createdAt": manifest.created_at,
         "selection": manifest.selection.to_dict(),
@@ -78,32 +78,6 @@ def show_dataset(
             with_place(workspace, loaded.scope, f"lora dataset verify {manifest.id}"),
         ),
     )
-
-
-def count_dataset(
-    workspace: Workspace,
-    dataset_id: str,
-    *,
-    project: str | None = None,
-    scope: ScopeName = "project",
-) -> Result:
-    """Count the images of a manifest by tag, size, licence and split.
-
-    Raises:
-        RecordNotFoundError: When there is no such manifest.
-    """
-    loaded = find_dataset(workspace, dataset_id, project=project, scope=scope)
-    items = loaded.record.items
-    data = {
-        **_row(loaded),
-        "bytes": sum(item.bytes for item in items),
-        "tags": _counts(tag for item in items for tag in item.tags),
-        "sizes": _counts(f"{item.width} × {item.height}" for item in items),  # noqa: RUF001
-        "licenses": _counts(item.license for item in items),
-        "splits": _counts(item.split for item in items),
-        "captionWords": _counts(word for item in items for word in item.caption.split(", ")),
-    }
-    return Result(data=data, reasoning=f"Counted the {len(items)} images of {loaded.record.id}")
 
 
 def diff_datasets(
@@ -182,7 +156,8 @@ def _places(workspace: Workspace, project: str | None, scope: ScopeName | None) 
     return workspace.records.scopes()
 
 
-def _row(loaded: Loaded[Manifest]) -> dict[str, Any]:
+def dataset_row(loaded: Loaded[Manifest]) -> dict[str, Any]:
+    """Return what every list and answer says of a manifest."""
     manifest = loaded.record
     return {
         "datasetId": manifest.id,
@@ -196,11 +171,3 @@ def _row(loaded: Loaded[Manifest]) -> dict[str, Any]:
         "contentHash": manifest.content_hash,
         "updatedAt": manifest.updated_at,
     }
-
-
-def _counts(words: Iterable[str]) -> list[dict[str, Any]]:
-    counts = Counter(words)
-    return [
-        {"value": value, "images": count}
-        for value, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))
-    ]

@@ -33,7 +33,8 @@ from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.record import Record
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.dataset import build_dataset
-from lora_pipeline.operations.dataset_views import count_dataset, diff_datasets, show_dataset
+from lora_pipeline.operations.dataset_stats import count_dataset
+from lora_pipeline.operations.dataset_views import diff_datasets, show_dataset
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.root import Workspace
