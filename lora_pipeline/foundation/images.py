@@ -85,6 +85,50 @@ class ImageFacts(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
+class ImageMeasures(msgspec.Struct, frozen=True, kw_only=True):
+    """What an image looks like in numbers; ``docs/checks.md`` says how each is taken.
+
+    Attributes:
+        sha256: Digest of the bytes that were measured.
+        width: Displayed width in pixels.
+        height: Displayed height.
+        pixel_sha256: As ``ImageFacts`` has it.
+        location: Whether its EXIF data says where it was taken.
+        odd_colours: Whether its colour profile is damaged, missing or does not fit.
+        alpha_used: Whether a pixel is transparent.
+        jpeg_quality: Quality that a JPEG was saved with, 1 to 100; 0 for other formats.
+        visible: Share of the pixels that are seen, 0 to 1.
+        darkest: Lowest red, green and blue of what is seen.
+        lightest: Highest ones.
+        grey: Whether all that is seen is grey.
+        border: Pixels of a border of one colour: left, top, right, bottom.
+        edge_width: Pixels that the sharpest edges take; 0 where there is no edge.
+        blockiness: How much the grid of JPEG shows; about 1 when it does not.
+        enlarged: Whole number by which it was enlarged; 1 when that does not show.
+        look: 16 by 16 cells of premultiplied RGBA, base64.
+        corners: Grey cells of the four corners, base64.
+    """
+
+    sha256: str
+    width: int
+    height: int
+    pixel_sha256: str
+    location: bool
+    odd_colours: bool
+    alpha_used: bool
+    jpeg_quality: int
+    visible: float
+    darkest: tuple[int, int, int]
+    lightest: tuple[int, int, int]
+    grey: bool
+    border: tuple[int, int, int, int]
+    edge_width: float
+    blockiness: float
+    enlarged: int
+    look: str
+    corners: str
+
+
 class NormalisedImage(msgspec.Struct, frozen=True, kw_only=True):
     """An image that was brought to the one form.
 
@@ -151,6 +195,16 @@ class ImageWorker:
         self, source: Path, target: Path, *, background: str = "#FFFFFF", name: str | None = None
     ) -> NormalisedImage:
         """Write an image in the one form: upright, sRGB, 8 bit, opaque, a PNG of pixels only.
+    def measure(self, path: Path, *, name: str | None = None) -> ImageMeasures:
+        """Return what an image looks like in numbers, of bytes that were read once.
+
+        Raises:
+            FileMissingError: When there is no such file.
+            ImageRefusedError: When it cannot be read safely; the message says why.
+        """
+        reply = self._ask(path, name, {"op": "measure"})
+        return msgspec.convert(reply["measures"], ImageMeasures)
+
 
         The same source and background give the same bytes. ``target`` is whole or not there;
         it is not forced to disk, because it can be made again.
