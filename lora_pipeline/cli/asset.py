@@ -94,8 +94,37 @@ _choosing = _options(
     metavar="FILE",
     help="CSV, JSON or JSONL file that describes the images.",
 )
+@click.option(
+    "--map",
+    "columns",
+    multiple=True,
+    metavar="COLUMN=NAME",
+    help="What a column of that file is called: title=Name,tags=Keywords.",
+)
+@click.option("--encoding", default="", metavar="NAME", help="Encoding of text files [UTF-8].")
+@click.option(
+    "--layout",
+    type=click.Choice(["plain", "kohya"]),
+    default="plain",
+    show_default=True,
+    help="kohya: images stand in folders 10_words.",
+)
+@words(
+    "--folder-tags", "folder_tags", "GROUP[,GROUP]", "Folder levels become tags; - skips a level."
+)
+@click.option(
+    "--captions",
+    type=click.Choice(["auto", "text", "tags", "booru", "none"]),
+    default="auto",
+    show_default=True,
+    help="What captions become: a description, or tags.",
+)
+@click.option("--tag-group", default="", metavar="GROUP", help="Group of words that are no tags.")
 @click.option("--in-place", is_flag=True, help="Refer to images below assetsRoot; copy nothing.")
 @click.option("--add-tags", is_flag=True, help="Put words that no catalog has into the project's.")
+@click.option(
+    "--fix-extension", is_flag=True, help="Import a JPEG that is called .png as what it is."
+)
 @click.option("--skip-bad", is_flag=True, help="Import the good files when others are bad.")
 @writing_options
 @click.pass_obj
@@ -115,17 +144,26 @@ def import_folder(
     notes: str,
     rights: Any,
     metadata: Path | None,
+    columns: tuple[str, ...],
+    encoding: str,
+    layout: Any,
+    folder_tags: tuple[str, ...],
+    captions: Any,
+    tag_group: str,
     in_place: bool,
     add_tags: bool,
+    fix_extension: bool,
     skip_bad: bool,
 ) -> None:
     """Import a folder of images; they wait for review.
 
     Reads PNG, JPEG and WebP files in DIR and below. Title, tags, type, style, origin and
-    rights may come from assets.csv, assets.json or metadata.jsonl in DIR (columns file, title,
-    tags, assetType, style, scenario, prompt, source, author, license, url, notes,
-    trainingRights), or from files beside an image: NAME.json with the same names, NAME.txt
-    with tags or a description. What is said of one image weighs more than the options.
+    rights may come from assets.csv, assets.json, metadata.csv or metadata.jsonl in a folder
+    (columns file, title, tags, assetType, style, scenario, prompt, caption, source, author,
+    license, url, notes, trainingRights, consent, rating, sha256), from a table of any other
+    columns with --metadata and --map, or from files beside an image: NAME.txt or NAME.caption
+    with its caption, NAME.json with the same names. What is said of one image weighs more than
+    the options. docs/import.md shows folders of kohya, Hugging Face, TagGUI and others.
 
     Every image is decoded first. When one file is bad nothing is written, the answer is no
     (exit 1), and every bad file is listed with its reason. With --skip-bad the others are
@@ -135,7 +173,9 @@ def import_folder(
     Writes a spec and an asset for each image, with a copy below files/images/.
 
     \b
-    lora asset import art/icons --asset-type ui_icon --tag style:flat --license CC0-1.0
+    lora asset import art/icons --asset-type ui_icon --folder-tags color,style
+    lora asset import train/img --asset-type ui_icon --layout kohya --captions tags
+    lora asset import art --asset-type ui_icon --metadata dam.csv --map file=Filename,tags=Keywords
     """
     from lora_pipeline.operations.asset_import import import_assets
 
@@ -154,8 +194,15 @@ def import_folder(
         notes=notes,
         rights=rights,
         metadata=str(metadata.absolute()) if metadata else "",
+        columns=columns,
+        encoding=encoding,
+        layout=layout,
+        folder_tags=folder_tags,
+        captions=captions,
+        tag_group=tag_group,
         in_place=in_place,
         add_tags=add_tags,
+        fix_extension=fix_extension,
         skip_bad=skip_bad,
     )
 
