@@ -168,7 +168,7 @@ def import_folder(
     Every image is decoded first. When one file is bad nothing is written, the answer is no
     (exit 1), and every bad file is listed with its reason. With --skip-bad the others are
     imported. An image that the project has already is left out, so importing a folder again
-    adds nothing.
+    adds nothing, and completes an import that was interrupted.
 
     Writes a spec and an asset for each image, with a copy below files/images/.
 
@@ -344,65 +344,49 @@ def rate(session: Session, /, *, stars: int, from_file: Path | None, **choice: A
 
 @asset.command()
 @_choosing
-@click.option("--reason", required=True, help="Why; it is kept with the asset.")
+@click.option("--expired", is_flag=True, help="Those whose licence or consent has ended.")
+@click.option("--reason", default="", help="Why; it is kept with the asset.")
 @writing_options
 @click.pass_obj
-def withdraw(session: Session, /, *, reason: str, from_file: Path | None, **choice: Any) -> None:
+def withdraw(session: Session, /, *, from_file: Path | None, **choice: Any) -> None:
     """Withdraw assets from training, for good.
 
-    The images stay; no dataset takes them any more. Lists the manifests and releases that hold
-    them; lora validate fails an active release that was trained on them.
+    The images stay; no dataset takes them any more. Shows what they are part of, as lora
+    dataset impact does. lora validate, promote and resolve refuse a release that was trained on
+    them until somebody answers for it (lora release answer). A reason is needed, but for
+    licences that have ended.
 
     \b
     lora asset withdraw 4TQW8Z --reason "the artist asked for it back"
     """
     from lora_pipeline.operations.asset_rights import withdraw_assets
 
-    session.run(
-        withdraw_assets, report.withdrawn, reason=reason, from_file=_text_of(from_file), **choice
-    )
+    session.run(withdraw_assets, report.withdrawn, from_file=_text_of(from_file), **choice)
 
 
 @asset.command()
 @_choosing
-@click.option(
-    "--set", "training", required=True, type=click.Choice(_RIGHTS), help="May it be trained on?"
-)
-@click.option("--license", "license_id", default="", help="Licence that the right rests on.")
+@click.option("--set", "training", type=click.Choice(_RIGHTS), help="May it be trained on?")
+@click.option("--license", default="", metavar="SPDX", help="Licence that the right rests on.")
 @click.option("--consent", default="", help="Who consented, and where that is kept.")
+@click.option("--expires", default="", metavar="DATE", help="Last day of it, or never.")
 @click.option("--reason", default="", help="Why.")
 @writing_options
 @click.pass_obj
-def rights(
-    session: Session,
-    /,
-    *,
-    training: Any,
-    license_id: str,
-    consent: str,
-    reason: str,
-    from_file: Path | None,
-    **choice: Any,
-) -> None:
-    """Say whether assets may be trained on.
+def rights(session: Session, /, *, from_file: Path | None, **choice: Any) -> None:
+    """State licence, consent and the right to train.
 
-    What was withdrawn stays withdrawn.
+    What is not said stays as it was; what was withdrawn stays withdrawn. A licence is an SPDX
+    id, or a name of your own; one that looks like a misspelt SPDX id is refused (exit 3). After
+    the last day an asset counts as withdrawn.
 
     \b
     lora asset rights --tag style:flat --set allowed --consent "contract 17, legal drive"
+    lora asset rights 4TQW8Z --license CC-BY-4.0 --expires 2027-12-31
     """
     from lora_pipeline.operations.asset_rights import state_rights
 
-    session.run(
-        state_rights,
-        report.decided,
-        training,
-        license=license_id,
-        consent=consent,
-        reason=reason,
-        from_file=_text_of(from_file),
-        **choice,
-    )
+    session.run(state_rights, report.decided, from_file=_text_of(from_file), **choice)
 
 
 def _text_of(path: Path | None) -> str:
