@@ -57,7 +57,7 @@ def install_git(
             "where": where,
             "settings": [part.name for part in settings],
             "attributes": [f"{part.name} {part.wanted}" for part in attributes],
-            "replaced": [_replaced(part) for part in (*settings, *attributes) if part.found],
+            "replaced": [_replaced(part) for part in (*settings, *attributes) if _asked(part)],
         },
         reasoning=f"{words} in {_PLACES[where]}" if done else f"{words} here already",
         suggestions=("git diff", f"git add {_ATTRIBUTES}") if attributes else ("git diff",),
@@ -136,6 +136,11 @@ def drivers_check(workspace: Workspace) -> Check | None:
     if any(part.state != "ok" for part in attributes_found(workspace)):
         return Check("git drivers", "warn", ".gitattributes does not ask for them", fix)
     return Check("git drivers", "ok", "records are shown and merged by their meaning")
+
+
+def _asked(part: Part) -> bool:
+    """Whether somebody set it to something else; a line for all files (``*``) does not count."""
+    return part.found is not None and ("diff" in part.found or "merge" in part.found)
 
 
 def _replaced(part: Part) -> dict[str, str]:

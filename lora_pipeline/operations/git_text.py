@@ -57,9 +57,11 @@ def _record_lines(data: bytes, name: str) -> Iterator[str]:
         yield f"no record: {error.message}"
         yield from data.decode("utf-8", "replace").splitlines()
         return
-    items = document.pop("items", []) if isinstance(document, dict) else []
+    items = document.pop("items", None) if isinstance(document, dict) else None
+    if isinstance(items, list):
+        yield f"images = {len(items)}"
     yield from _flat(document)
-    for item in items if isinstance(items, list) else [items]:
+    for item in items if isinstance(items, list) else ():
         yield from _item_lines(item)
     # Whatever the lines above leave out, this one differs when the file does.
     yield f"file {digest_of_bytes(data)}"
@@ -93,8 +95,9 @@ def _item_lines(item: Any) -> Iterator[str]:
         f"{shown.pop('width', '?')} x {shown.pop('height', '?')}, {shown.pop('bytes', '?')} bytes"
     )
     yield f"    image    {size}, sha256 {sha256[:16]} xxh3 {xxh3[:8]}"
-    rest = ", ".join(f"{key} {_word(value)}" for key, value in sorted(shown.items()) if value != "")
-    yield f"    is       {rest}"
+    said = [_word(shown.pop(key)) for key in ("split", "license") if shown.get(key)]
+    said += [f"{key} {_word(value)}" for key, value in sorted(shown.items()) if value != ""]
+    yield f"    is       {', '.join(said)}"
 
 
 def _weights_lines(path: Path, size: int) -> Iterator[str]:

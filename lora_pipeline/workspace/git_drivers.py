@@ -34,7 +34,7 @@ _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _ATTRIBUTES = {
     "**/datasets/*.json": "diff=lora merge=lora",
     "**/loras/*.json": "diff=lora merge=lora",
-    "**/catalogs/**/*.json": "merge=lora",
+    "**/catalogs/**/*.json": "diff=lora merge=lora",
     "*.safetensors": "diff=lora -text -merge",
 }
 _HEADING = "# Readable diffs and merges of records; `lora git install` sets them up in a clone."
