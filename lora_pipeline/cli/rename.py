@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lora_pipeline.cli.options import writing_options
-from lora_pipeline.cli.output import Report, counted
+from lora_pipeline.cli.output import MAX_WRITTEN_SHOWN, Report, counted
 from lora_pipeline.cli.session import Session
 
 if TYPE_CHECKING:
@@ -18,7 +18,16 @@ KINDS = (
     "project", "checkpoint", "lora", "asset-type", "style", "scenario", "palette", "tag",
     "tag-group",
 )  # fmt: skip
-_MANY = {"spec": "specs", "asset": "assets", "dataset": "manifests"}
+_NAMES = {
+    "dataset": "manifest",
+    "lora": "LoRA",
+    "asset-types": "catalog",
+    "styles": "catalog",
+    "scenarios": "catalog",
+    "palettes": "catalog",
+    "tags": "catalog",
+    "checkpoint-profile": "profile",
+}
 
 
 @click.command()
@@ -62,12 +71,15 @@ def _renamed(result: Result) -> Report:
         rows = [("bound by", "\n".join(bound[:10]))] if bound else []
         rows += [("clash", "\n".join(facts["clashes"][:10]))] if facts.get("clashes") else []
         return Report(f"refused · {result.refusal.message}", rows)
-    words = [counted(count, kind, _MANY.get(kind)) for kind, count in facts["records"].items()]
+    counts: dict[str, int] = {}
+    for kind, count in facts["records"].items():
+        counts[_NAMES.get(kind, kind)] = counts.get(_NAMES.get(kind, kind), 0) + count
+    words = [counted(count, name) for name, count in counts.items()]
     rows = [("in", ", ".join(words) or "no record")]
     if facts["config"]:
         rows.append(("config", ", ".join(facts["config"])))
     lines = []
-    if result.dry_run:
+    if result.dry_run and len(result.written) > MAX_WRITTEN_SHOWN:
         lines = [f"  {one['path']}  {counted(one['references'], 'place')}" for one in
                  facts["changed"]]  # fmt: skip
     verb = "would rename" if result.dry_run else "renamed"

@@ -299,9 +299,9 @@ def _warnings(plan: RenamingPlan) -> list[str]:
         shipped_definitions(plan.workspace, renaming) if renaming.family == "asset-type" else []
     )
     if shipped:
-        names = ", ".join(source.partition("config/")[2] for source in shipped)
+        shipped_names = ", ".join(source.partition("config/")[2] for source in shipped)
         warnings.append(
-            f"{names} ship with the program and say {renaming.old}; a copy below config/ can say "
-            f"{renaming.new}"
+            f"{shipped_names} ship with the program and say "
+            f"{renaming.old}; a copy below config/ can say {renaming.new}"
         )
     return warnings
