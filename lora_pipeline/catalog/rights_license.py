@@ -11,6 +11,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from lora_pipeline.foundation.errors import ArgumentInvalidError
+
 OWN_PREFIX = "LicenseRef-"
 # What art stands under: asked for near names, where all of SPDX would answer with noise.
 _COMMON = (
@@ -52,6 +54,21 @@ def read_license(text: str, own: Collection[str] = ()) -> LicenseName:
     if proper:
         return LicenseName(proper, known=True)
     return LicenseName(name, known=False, meant=_near(name))
+
+
+def require_license(text: str, own: Collection[str] = ()) -> str:
+    """Return the proper name of a licence that a person named.
+
+    Raises:
+        ArgumentInvalidError: When it looks like a misspelt SPDX id.
+    """
+    name = read_license(text, own)
+    if name.meant:
+        raise ArgumentInvalidError(
+            f"{text!r} is no SPDX id",
+            hint=f"did you mean {name.meant}? A licence of your own: {own_name(name.text)}",
+        )
+    return name.text
 
 
 def license_url(name: str) -> str:

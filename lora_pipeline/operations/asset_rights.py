@@ -10,9 +10,8 @@ from lora_pipeline.catalog import asset_changes
 from lora_pipeline.catalog.asset_changes import Statement
 from lora_pipeline.catalog.asset_decisions import decide
 from lora_pipeline.catalog.asset_filter import AssetEntry, AssetFilter
-from lora_pipeline.catalog.records import ProjectRights
 from lora_pipeline.catalog.rights import taken_back
-from lora_pipeline.catalog.rights_license import own_name, read_license
+from lora_pipeline.catalog.rights_license import require_license
 from lora_pipeline.foundation.errors import ArgumentInvalidError, SelectionEmptyError
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.asset_choice import chosen_assets
@@ -156,9 +155,10 @@ def state_rights(
     assets, chosen = chosen_assets(
         workspace, project, wanted, everything=everything, from_file=from_file
     )
+    own = assets.project.rights.allowed_licenses
     stated = Statement(
         training=training,
-        license=_license(license, assets.project.rights),
+        license=require_license(license, own) if license else "",
         consent=consent.strip(),
         expires_on=_day(expires),
         reason=reason.strip(),
@@ -202,18 +202,6 @@ def _ended(chosen: Sequence[AssetEntry], now: str, project_id: str) -> list[Asse
             hint="lora asset rights --expires DATE says when one does",
         )
     return found
-
-
-def _license(text: str, rights: ProjectRights) -> str:
-    if not text.strip():
-        return ""
-    name = read_license(text, rights.allowed_licenses)
-    if name.meant:
-        raise ArgumentInvalidError(
-            f"{text!r} is no SPDX id",
-            hint=f"did you mean {name.meant}? A licence of your own: {own_name(name.text)}",
-        )
-    return name.text
 
 
 def _day(text: str) -> str:

@@ -79,6 +79,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("project.create", "project:create_project", "write"),
     Operation("project.list", "project:list_projects", "read"),
     Operation("project.show", "project:show_project", "read"),
+    Operation("project.rights", "project_rights:set_rights", "write", agents=False),
     Operation("checkpoint.add", "checkpoint:add_checkpoint", "write"),
     Operation("checkpoint.list", "checkpoint:list_checkpoints", "read"),
     Operation("checkpoint.show", "checkpoint:show_checkpoint", "read"),
