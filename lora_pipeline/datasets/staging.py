@@ -310,7 +310,7 @@ def _require_source(finder: ImageFiles, item: Item) -> None:
 
 def _caption_bytes(item: Item) -> bytes:
     # The schema forbids both; a trainer that meets them would train on something else.
-    if not item.caption or len(item.caption.splitlines()) != 1:
+    if not item.caption.strip() or len(item.caption.splitlines()) != 1:
         raise CaptionInvalidError(f"the caption of asset {item.asset_id} must be one line")
     return item.caption.encode()
 
