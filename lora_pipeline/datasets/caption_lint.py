@@ -137,7 +137,7 @@ def _one(text: str | None, trigger: _TriggerRule | None) -> Iterator[tuple[str, 
     if text is None:
         yield "caption_missing", "there is no caption"
         return
-    if not text.strip():
+    if not any(not one.isspace() and not _is_invisible(one) for one in text):
         yield "caption_empty", "the caption is empty"
         return
     if not (text.isascii() and text.isprintable()):

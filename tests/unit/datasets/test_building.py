@@ -33,8 +33,9 @@ from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.record import Record
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.dataset import build_dataset
+from lora_pipeline.operations.dataset_diff import diff_datasets
 from lora_pipeline.operations.dataset_stats import count_dataset
-from lora_pipeline.operations.dataset_views import diff_datasets, show_dataset
+from lora_pipeline.operations.dataset_views import show_dataset
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.root import Workspace
@@ -516,7 +517,7 @@ def test_a_shared_manifest_is_not_built_as_the_projects_own(workspace: Workspace
 
 
 def test_an_unknown_checkpoint_or_project_is_named(workspace: Workspace) -> None:
-    for options in ({"checkpoint": "sdxl"}, {"project": "neon_cty"}):
+    for options in ({"checkpoints": ("sdxl",)}, {"project": "neon_cty"}):
         with pytest.raises(RecordNotFoundError):
             build_dataset(workspace, "icons", **{**ICONS, **options})
 
