@@ -1,16 +1,14 @@
-"""Look at manifests: list them, show one, compare two."""
+"""Look at manifests: list them, and show one."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from lora_pipeline.datasets.diff import compare
 from lora_pipeline.datasets.lookup import find_manifest
 from lora_pipeline.datasets.records import Manifest
-from lora_pipeline.foundation.errors import ArgumentInvalidError, RecordNotFoundError
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.dataset_explain import explain_asset
-from lora_pipeline.operations.dataset_outcome import manifest_at, with_place
+from lora_pipeline.operations.dataset_outcome import with_place
 from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
@@ -77,61 +75,6 @@ def show_dataset(
             with_place(workspace, loaded.scope, f"lora dataset stats {manifest.id}"),
             with_place(workspace, loaded.scope, f"lora dataset verify {manifest.id}"),
         ),
-    )
-
-
-def diff_datasets(
-    workspace: Workspace,
-    dataset_id: str,
-    other_id: str | None = None,
-    *,
-    git_revision: str | None = None,
-    project: str | None = None,
-    scope: ScopeName = "project",
-) -> Result:
-    """Compare two manifests, or one with what it was at a commit.
-
-    Args:
-        workspace: The workspace.
-        dataset_id: Id or path of the manifest; the older one when two are named.
-        other_id: Id or path of the newer one.
-        git_revision: Compare the manifest with itself at this commit; HEAD when neither this
-            nor another manifest is named.
-        project: Project to look in.
-        scope: ``baseline`` for shared manifests.
-
-    Raises:
-        RecordNotFoundError: When a manifest does not exist, or did not at that commit.
-        RepositoryError: When there is no repository or no such commit.
-        ArgumentInvalidError: When both another manifest and a commit are named.
-    """
-    if other_id and git_revision:
-        raise ArgumentInvalidError("compare with another manifest or with a commit, not both")
-    loaded = find_dataset(workspace, dataset_id, project=project, scope=scope)
-    if other_id:
-        older, newer = loaded, find_dataset(workspace, other_id, project=project, scope=scope)
-        before, after, words = older.record, newer.record, f"{dataset_id} → {other_id}"
-    else:
-        revision = git_revision or "HEAD"
-        past = manifest_at(workspace, loaded.scope, loaded.record_id, revision)
-        if past is None:
-            raise RecordNotFoundError(
-                f"dataset {dataset_id!r} was not there at {revision}",
-                hint=f"git log --oneline -- {workspace.relative(loaded.path)}",
-            )
-        before, after, words = past, loaded.record, f"{dataset_id} since {revision}"
-    difference = compare(before, after)
-    return Result(
-        data={
-            "before": before.id,
-            "after": after.id,
-            "gitRevision": None if other_id else git_revision or "HEAD",
-            "contentHashBefore": before.content_hash,
-            "contentHashAfter": after.content_hash,
-            "summary": difference.summary(),
-            **difference.to_dict(),
-        },
-        reasoning=f"{words}: {difference.summary().replace('  ', ', ')}",
     )
 
 

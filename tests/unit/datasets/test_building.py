@@ -606,8 +606,9 @@ def test_two_manifests_are_compared_and_one_with_its_past(workspace: Workspace) 
     assert (between["went"], between["came"]) == (4, 0)
     assert since["aspects"]["caption"] == 6
     assert since["rules"] == ["captionRule.triggerWord"]
+    assert diff_datasets(workspace, "reds").data["headline"] == "new since HEAD: 2 images"
     with pytest.raises(RecordNotFoundError):
-        diff_datasets(workspace, "reds")
+        diff_datasets(workspace, "rods")
     with pytest.raises(ArgumentInvalidError):
         diff_datasets(workspace, "icons", "reds", git_revision="HEAD")
 
