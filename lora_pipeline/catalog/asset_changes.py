@@ -7,6 +7,7 @@ Each function returns the changed asset, the same asset when there is nothing to
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
@@ -68,28 +69,48 @@ def rate(asset: Asset, stars: int, *, at: str) -> Asset:
     )
 
 
-def withdraw(asset: Asset, *, reason: str, at: str) -> Asset:
+def withdraw(asset: Asset, *, reason: str, by: str, at: str) -> Asset:
     """Say that an asset must not be trained on from now on; a first withdrawal stands."""
     if asset.rights.withdrawn_at:
         return asset
-    rights = msgspec.structs.replace(asset.rights, withdrawn_at=at, reason=reason)
+    rights = msgspec.structs.replace(asset.rights, withdrawn_at=at, withdrawn_by=by, reason=reason)
     return msgspec.structs.replace(asset, rights=rights, updated_at=at)
 
 
-def state_rights(
-    asset: Asset, training: TrainingRight, *, license_id: str, consent: str, reason: str, at: str
-) -> Asset | Objection:
+@dataclass(frozen=True)
+class Statement:
+    """What a person states about the rights in an asset; what is empty stays as it was.
+
+    Attributes:
+        training: Whether it may be trained on.
+        license: Licence that the right rests on.
+        consent: Who consented, and where that is kept.
+        expires_on: Last day on which licence or consent hold; ``never`` takes a day away.
+        reason: Why.
+    """
+
+    training: TrainingRight | None = None
+    license: str = ""
+    consent: str = ""
+    expires_on: str = ""
+    reason: str = ""
+
+
+def state_rights(asset: Asset, stated: Statement, *, at: str) -> Asset | Objection:
     """Say whether an asset may be trained on; what was withdrawn stays withdrawn."""
     before = asset.rights
     if before.withdrawn_at:
         return Objection(
             "withdrawn", f"withdrawn on {before.withdrawn_at[:10]}, which stands", "withdrawn"
         )
+    training = stated.training or before.training
+    expires_on = "" if stated.expires_on == "never" else stated.expires_on or before.expires_on
     rights = Rights(
         training=training,
-        license=license_id or before.license,
-        consent=consent or before.consent,
-        reason=reason or (before.reason if training == before.training else ""),
+        license=stated.license or before.license,
+        consent=stated.consent or before.consent,
+        expires_on=expires_on,
+        reason=stated.reason or (before.reason if training == before.training else ""),
     )
     if rights == before:
         return asset

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -12,8 +14,9 @@ from lora_pipeline.workspace.layout import FOLDERS, Scope
 from lora_pipeline.workspace.root import Workspace
 
 
-class _Image(msgspec.Struct, frozen=True):
+class _Image(msgspec.Struct, frozen=True, rename="camel"):
     sha256: str = ""
+    pixel_sha256: str = ""
 
 
 class _Variant(msgspec.Struct, frozen=True):
@@ -25,16 +28,32 @@ class _Version(msgspec.Struct, frozen=True):
     variants: tuple[_Variant, ...] = ()
 
 
-class _Asset(msgspec.Struct, frozen=True):
+class _Asset(msgspec.Struct, frozen=True, rename="camel"):
     id: str
+    spec_id: str = ""
     versions: tuple[_Version, ...] = ()
 
 
 _DECODER = msgspec.json.Decoder(_Asset)
 
 
-def known_images(workspace: Workspace, scope: Scope) -> dict[str, str]:
-    """Return the images of a scope: SHA-256 of the bytes to the id of the asset.
+@dataclass(frozen=True)
+class ImageIndex:
+    """Which images the assets of a scope hold, and which specs they are results for.
+
+    Attributes:
+        assets: Asset id by the SHA-256 of an image's bytes.
+        pixels: Asset id by the digest of what is seen, where that was recorded.
+        specs: Ids of specs that an asset is a result for.
+    """
+
+    assets: dict[str, str] = field(default_factory=dict)
+    pixels: dict[str, str] = field(default_factory=dict)
+    specs: set[str] = field(default_factory=set)
+
+
+def read_image_index(workspace: Workspace, scope: Scope) -> ImageIndex:
+    """Return which images a scope has.
 
     Only the digests are looked at, so that ten thousand assets take a moment; whether the
     records are valid is asked by whoever uses them.
@@ -42,16 +61,26 @@ def known_images(workspace: Workspace, scope: Scope) -> dict[str, str]:
     Raises:
         JsonInvalidError: When a record is not JSON at all.
     """
-    known: dict[str, str] = {}
+    index = ImageIndex()
     folder = workspace.data_root / scope.folder / FOLDERS[Asset.KIND]
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
         asset = _read(workspace, path)
-        for version in asset.versions:
-            for variant in version.variants:
-                for image in (variant.original, variant.alpha):
-                    if image.sha256:
-                        known.setdefault(image.sha256, asset.id)
-    return known
+        index.specs.add(asset.spec_id)
+        for image in _images(asset):
+            if image.sha256:
+                index.assets.setdefault(image.sha256, asset.id)
+            if image.pixel_sha256:
+                index.pixels.setdefault(image.pixel_sha256, asset.id)
+    return index
+
+
+def known_images(workspace: Workspace, scope: Scope) -> dict[str, str]:
+    """Return the images of a scope: SHA-256 of the bytes to the id of the asset.
+
+    Raises:
+        JsonInvalidError: When a record is not JSON at all.
+    """
+    return read_image_index(workspace, scope).assets
 
 
 def images_without_asset(workspace: Workspace, scope: Scope) -> list[Path]:
@@ -62,6 +91,13 @@ def images_without_asset(workspace: Workspace, scope: Scope) -> list[Path]:
     return [
         path for path in folders if path.is_dir() and not (assets / f"{path.name}.json").is_file()
     ]
+
+
+def _images(asset: _Asset) -> Iterator[_Image]:
+    for version in asset.versions:
+        for variant in version.variants:
+            yield variant.original
+            yield variant.alpha
 
 
 def _read(workspace: Workspace, path: Path) -> _Asset:

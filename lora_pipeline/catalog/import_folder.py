@@ -6,7 +6,7 @@ import os
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lora_pipeline.foundation.errors import FileMissingError
 from lora_pipeline.foundation.image_sniff import EXTENSIONS, OTHER_IMAGE_EXTENSIONS
@@ -14,6 +14,8 @@ from lora_pipeline.foundation.image_sniff import EXTENSIONS, OTHER_IMAGE_EXTENSI
 CAPTION_EXTENSIONS = (".txt", ".caption")
 SIDE_CAR_EXTENSIONS = (*CAPTION_EXTENSIONS, ".json")
 METADATA_NAMES = ("assets.csv", "assets.json", "assets.jsonl", "metadata.csv", "metadata.jsonl")
+# What an export of ours leaves in its folder.
+EXPORT_NAME = "lora-export.json"
 _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", "icon\r"})
 
 
@@ -60,19 +62,22 @@ class FolderContents:
         images: In the order of their names.
         bad: What was meant to be an image and cannot be one.
         others: Names of files that are neither images nor describe one.
+        metadata: Files that describe the images of a folder, by that folder's POSIX path.
     """
 
     folder: Path
     images: list[FoundImage] = field(default_factory=list)
     bad: list[BadFile] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    metadata: dict[str, list[Path]] = field(default_factory=dict)
 
 
 def read_folder(source: Path) -> FolderContents:
     """Return what stands in a folder and the folders below it; or the one file that is given.
 
     Hidden files and folders are passed over. Links to files inside the folder are followed,
-    links that lead out of it and links to folders are not.
+    links that lead out of it and links to folders are not. A folder in it that cannot be read is
+    one of the bad files.
 
     Raises:
         FileMissingError: When there is no such folder, or it cannot be read.
@@ -80,6 +85,9 @@ def read_folder(source: Path) -> FolderContents:
     if source.is_file():
         single = FolderContents(source.parent)
         _sort_in(single, source, source.name)
+        for name in METADATA_NAMES:
+            if (source.parent / name).is_file():
+                single.metadata.setdefault(".", []).append(source.parent / name)
         return single
     if not source.is_dir():
         raise FileMissingError(f"no folder {source}", hint="lora asset import FOLDER")
@@ -92,7 +100,11 @@ def read_folder(source: Path) -> FolderContents:
 
 def _files_below(folder: Path, contents: FolderContents) -> Iterator[tuple[Path, str]]:
     def refuse(error: OSError) -> None:
-        raise FileMissingError(f"cannot read {error.filename}: {error.strerror}") from error
+        if Path(error.filename) == folder:
+            raise FileMissingError(f"cannot read {folder}: {error.strerror}") from error
+        shown = _shown(Path(error.filename).relative_to(folder).as_posix())
+        reason = f"{shown} cannot be read: {error.strerror}"
+        contents.bad.append(BadFile(shown, "file_missing", reason))
 
     for here, folders, names in os.walk(folder, onerror=refuse):
         relative = Path(here).relative_to(folder)
@@ -109,7 +121,9 @@ def _files_below(folder: Path, contents: FolderContents) -> Iterator[tuple[Path,
 def _sort_in(contents: FolderContents, path: Path, name: str) -> None:
     extension, shown = path.suffix.lower(), _shown(name)
     if extension not in EXTENSIONS and extension not in OTHER_IMAGE_EXTENSIONS:
-        if not _describes_images(path):
+        if path.name.lower() in METADATA_NAMES:
+            contents.metadata.setdefault(PurePosixPath(name).parent.as_posix(), []).append(path)
+        elif path.name != EXPORT_NAME and not _stands_beside_an_image(path):
             contents.others.append(shown)
         return
     problem = _name_problem(contents.folder, path, name)
@@ -119,9 +133,7 @@ def _sort_in(contents: FolderContents, path: Path, name: str) -> None:
     contents.images.append(FoundImage(unicodedata.normalize("NFC", name), path))
 
 
-def _describes_images(path: Path) -> bool:
-    if path.name.lower() in METADATA_NAMES:
-        return True
+def _stands_beside_an_image(path: Path) -> bool:
     if path.suffix.lower() not in SIDE_CAR_EXTENSIONS:
         return False
     return any(path.with_suffix(extension).is_file() for extension in _image_spellings())

@@ -1,26 +1,25 @@
-"""Reading what describes the images of a folder: one file for all, or side-car files."""
+"""Reading what describes the images of a folder: one file for all of them, or one a folder."""
 
 from __future__ import annotations
 
 import csv
 import io
-import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lora_pipeline.catalog.import_facts import FileFacts, column_of, facts_of, split_tags
-from lora_pipeline.catalog.import_folder import CAPTION_EXTENSIONS, METADATA_NAMES
+from lora_pipeline.catalog.import_columns import Columns, row_of
+from lora_pipeline.catalog.import_facts import FileFacts, facts_of
+from lora_pipeline.catalog.import_text import read_text
 from lora_pipeline.foundation import strict_json
-from lora_pipeline.foundation.errors import FileMissingError, ImportSourceError, RecordError
+from lora_pipeline.foundation.errors import ImportSourceError, RecordError
 from lora_pipeline.foundation.files import unsafe_reason
-from lora_pipeline.foundation.ids import TAG_PATTERN
 
-_LONGEST_SIDE_CAR = 256 * 1024
 _LONGEST_METADATA = 64 * 1024 * 1024
-_TAG = re.compile(TAG_PATTERN)
+_LONGEST_HEADER = 64 * 1024
+_SPREADSHEET_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -33,149 +32,172 @@ class Described:
 
 @dataclass(frozen=True)
 class Metadata:
-    """A file that describes the images of a folder.
+    """Files that describe the images of a folder.
 
     Attributes:
-        name: What messages call it; empty when there is none.
-        images: What it says, by the image's path below the folder.
+        name: What messages call them; empty when there is none.
+        images: What they say, by the image's path below the folder.
     """
 
     name: str = ""
     images: dict[str, Described] = field(default_factory=dict)
 
+    def matched(self, names: Sequence[str]) -> Metadata:
+        """Return the same, with rows that give a bare file name put to the image of that name.
 
-def find_metadata(folder: Path) -> Path | None:
-    """Return the metadata file of a folder, or None when it has none.
+        A row that names a path, or a name that several images have, stays as it is.
+        """
+        by_name: dict[str, list[str]] = {}
+        for name in names:
+            by_name.setdefault(PurePosixPath(name).name, []).append(name)
+        there = set(names)
+        images: dict[str, Described] = {}
+        for given, described in self.images.items():
+            fitting = [given] if given in there or "/" in given else by_name.get(given, [])
+            target = fitting[0] if len(fitting) == 1 else given
+            if target in images:
+                first = images[target].where
+                raise ImportSourceError(
+                    f"{described.where}: {target} is described already, {first}"
+                )
+            images[target] = described
+        return Metadata(self.name, images)
 
-    Raises:
-        ImportSourceError: When it has several.
-    """
-    found = [folder / name for name in METADATA_NAMES if (folder / name).is_file()]
-    if len(found) > 1:
-        names = " and ".join(path.name for path in found)
-        raise ImportSourceError(
-            f"{folder.name} holds {names}; one file must describe the images",
-            hint=f"--metadata {found[0]}",
-        )
-    return found[0] if found else None
 
-
-def read_metadata(path: Path) -> Metadata:
+def read_metadata(
+    path: Path, *, columns: Columns | None = None, encoding: str = "", below: str = ""
+) -> Metadata:
     """Return what a CSV, JSON or JSONL file says about the images of its folder.
+
+    Args:
+        path: The file.
+        columns: What its columns mean; ours and the usual ones when left out.
+        encoding: Its encoding, when a person said it.
+        below: The folder that its paths start from, when that is not the imported one.
 
     Raises:
         FileMissingError: When there is no such file.
-        ImportSourceError: When it is not of its form, has an unknown column, or describes an
+        ImportSourceError: When it is not of its form, misspells a column, or describes an
             image twice.
     """
-    extension = path.suffix.lower()
-    if extension not in _READERS:
+    name = PurePosixPath(below, path.name).as_posix()
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
         raise ImportSourceError(
-            f"{path.name} is no metadata file", hint="it must be .csv, .tsv, .json or .jsonl"
+            f"{name} is no metadata file", hint="CSV, TSV, JSON and JSONL files are read"
         )
-    text = _read_text(path, _LONGEST_METADATA)
+    text = read_text(path, longest=_LONGEST_METADATA, encoding=encoding)
     images: dict[str, Described] = {}
-    for where, row in _READERS[extension](text, path.name):
-        name = _image_name(row, where)
-        if name in images:
-            raise ImportSourceError(f"{where}: {name} is described already, {images[name].where}")
-        images[name] = Described(facts_of(row, where=where), where)
-    return Metadata(path.name, images)
+    for where, row in reader(text, name, columns or Columns()):
+        image = _image_name(row, where, below)
+        if image in images:
+            raise ImportSourceError(f"{where}: {image} is described already, {images[image].where}")
+        images[image] = Described(facts_of(row, where=where), where)
+    return Metadata(name, images)
 
 
-def read_side_cars(image: Path) -> FileFacts:
-    """Return what the files beside an image say: ``<stem>.json``, ``<stem>.txt``.
+def read_all_metadata(
+    files: Sequence[tuple[str, Path]], *, columns: Columns, encoding: str = ""
+) -> Metadata:
+    """Return what several files say, each about the images of its own folder.
 
-    A text file of nothing but tags gives tags, any other one a description. What the JSON
-    file says weighs more.
+    Args:
+        files: Each file with the folder that it stands in, below the imported one.
+        columns: What their columns mean.
+        encoding: Their encoding, when a person said it.
 
     Raises:
-        ImportSourceError: When one of them cannot be used.
+        FileMissingError, ImportSourceError: As ``read_metadata`` does.
     """
-    facts = FileFacts()
-    for extension in CAPTION_EXTENSIONS:
-        path = image.with_suffix(extension)
-        if path.is_file():
-            facts = _from_text(_read_text(path, _LONGEST_SIDE_CAR)).over(facts)
-    path = image.with_suffix(".json")
-    if path.is_file():
-        document = _strict(_read_text(path, _LONGEST_SIDE_CAR), path.name)
-        facts = facts_of(_row(document, path.name), where=path.name).over(facts)
-    return facts
+    names: list[str] = []
+    images: dict[str, Described] = {}
+    for below, path in files:
+        one = read_metadata(path, columns=columns, encoding=encoding, below=below)
+        for image, described in one.images.items():
+            if image in images:
+                raise ImportSourceError(
+                    f"{described.where}: {image} is described already, {images[image].where}"
+                )
+            images[image] = described
+        names.append(one.name)
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return Metadata(shown, images)
 
 
-def _from_text(text: str) -> FileFacts:
-    tags = split_tags(text)
-    if tags and all(_TAG.fullmatch(tag) for tag in tags):
-        return FileFacts(tags=tags)
-    return FileFacts(prompt=" ".join(text.split()))
+def read_description(text: str, name: str) -> FileFacts:
+    """Return what the JSON file beside one image says.
+
+    Raises:
+        ImportSourceError: When it is not an object of our columns.
+    """
+    return facts_of(_row(_strict(text, name), name, Columns()), where=name)
 
 
-def _read_text(path: Path, longest: int) -> str:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(longest + 1)
-    except FileNotFoundError as error:
-        raise FileMissingError(f"no file {path}") from error
-    except OSError as error:
-        raise FileMissingError(f"cannot read {path}: {error.strerror}") from error
-    if len(data) > longest:
-        raise ImportSourceError(f"{path.name} has more than {longest:,} bytes")
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise ImportSourceError(f"{path.name} is UTF-16", hint="save it as UTF-8")
-    try:
-        text = data.decode("utf-8-sig")  # spreadsheets write a byte order mark
-    except UnicodeDecodeError as error:
-        raise ImportSourceError(
-            f"{path.name} is not UTF-8 at byte {error.start}", hint="save it as UTF-8"
-        ) from error
-    if "\x00" in text:
-        raise ImportSourceError(f"{path.name} holds NUL bytes; it is no text")
-    return text
-
-
-def _image_name(row: dict[str, Any], where: str) -> str:
+def _image_name(row: dict[str, Any], where: str, below: str) -> str:
     name = row.get("file")
     if not isinstance(name, str) or not name.strip():
         raise ImportSourceError(f"{where} names no file")
     name = unicodedata.normalize("NFC", name.strip()).removeprefix("./")
     reason = unsafe_reason(name)
     if reason:
-        raise ImportSourceError(f"{where}: path {name!r} {reason}")
-    return name
+        hint = "folders are separated by /" if "\\" in name else None
+        raise ImportSourceError(f"{where}: path {name!r} {reason}", hint=hint)
+    return PurePosixPath(below, name).as_posix()
 
 
-def _csv_rows(text: str, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    header_line = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=header_line.count)
+def _csv_rows(text: str, name: str, columns: Columns) -> Iterator[tuple[str, dict[str, Any]]]:
+    first = text.split("\n", 1)[0]
+    stated = first.strip().lower()
+    if stated.startswith("sep=") and len(stated) == 5:  # Excel's own way to say it
+        delimiter, text = stated[4], text.partition("\n")[2]
+    else:
+        delimiter = max(",;\t|", key=lambda one: len(_first_record(text, one)))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        header = [column_of(one, where=name) for one in next(reader, [])]
+        header = [(one.strip(), columns.of(one, where=name)) for one in next(reader, [])]
         _require_header(header, name)
         for cells in reader:
             where = f"{name} line {reader.line_num}"
-            if len(cells) > len(header):
+            if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
                 raise ImportSourceError(
                     f"{where} has {len(cells)} cells, the first line {len(header)}",
                     hint='text with a comma in it stands in quotes: "a, b"',
                 )
             if any(cell.strip() for cell in cells):
-                yield where, dict(zip(header, cells, strict=False))
+                yield where, row_of(header, [_unescaped(cell) for cell in cells], where)
     except csv.Error as error:
         raise ImportSourceError(f"{name} line {reader.line_num}: {error}") from error
 
 
-def _require_header(header: list[str], name: str) -> None:
-    if "file" not in header:
+def _first_record(text: str, delimiter: str) -> list[str]:
+    start = io.StringIO(text[:_LONGEST_HEADER], newline="")
+    try:
+        return next(csv.reader(start, delimiter=delimiter), [])
+    except csv.Error:
+        return []
+
+
+def _unescaped(cell: str) -> str:
+    # What would be a formula in a spreadsheet is written with an apostrophe before it.
+    return cell[1:] if cell[:1] == "'" and cell[1:2] in _SPREADSHEET_SIGNS else cell
+
+
+def _require_header(header: Sequence[tuple[str, tuple[str, ...]]], name: str) -> None:
+    filled = [column for _, columns in header for column in columns]
+    if "file" not in filled:
+        there = ", ".join(heading for heading, _ in header if heading)
         raise ImportSourceError(
-            f"{name} has no column file", hint="its first line names the columns: file,title,tags"
+            f"{name} has no column file",
+            hint=f"--map file=NAME says which of its columns it is: {there}"
+            if there
+            else "its first line names the columns: file,title,tags",
         )
-    for column in header:
-        if header.count(column) > 1:
+    for column in filled:
+        if filled.count(column) > 1 and column not in ("tags", "specTags"):
             raise ImportSourceError(f"{name} has the column {column} twice")
 
 
-def _json_rows(text: str, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _json_rows(text: str, name: str, columns: Columns) -> Iterator[tuple[str, dict[str, Any]]]:
     document = _strict(text, name)
     if isinstance(document, dict) and set(document) == {"assets"}:
         document = document["assets"]
@@ -183,26 +205,21 @@ def _json_rows(text: str, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         raise ImportSourceError(f'{name} must hold a list of images, or {{"assets": [...]}}')
     for number, entry in enumerate(document, start=1):
         where = f"{name} entry {number}"
-        yield where, _row(entry, where)
+        yield where, _row(entry, where, columns)
 
 
-def _jsonl_rows(text: str, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _jsonl_rows(text: str, name: str, columns: Columns) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             where = f"{name} line {number}"
-            yield where, _row(_strict(line, where), where)
+            yield where, _row(_strict(line, where), where, columns)
 
 
-def _row(entry: Any, where: str) -> dict[str, Any]:
+def _row(entry: Any, where: str, columns: Columns) -> dict[str, Any]:
     if not isinstance(entry, dict):
         raise ImportSourceError(f"{where} must be an object of columns and values")
-    row: dict[str, Any] = {}
-    for key, value in entry.items():
-        column = column_of(key, where=where)
-        if column in row:
-            raise ImportSourceError(f"{where} gives {column} twice")
-        row[column] = value
-    return row
+    headings = [(key, columns.of(key, where=where)) for key in entry]
+    return row_of(headings, list(entry.values()), where)
 
 
 def _strict(text: str, name: str) -> Any:
@@ -212,7 +229,7 @@ def _strict(text: str, name: str) -> Any:
         raise ImportSourceError(error.message, hint=error.hint) from error
 
 
-_READERS = {
+_READERS: dict[str, Callable[[str, str, Columns], Iterator[tuple[str, dict[str, Any]]]]] = {
     ".csv": _csv_rows,
     ".tsv": _csv_rows,
     ".json": _json_rows,

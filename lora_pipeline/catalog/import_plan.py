@@ -8,15 +8,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import cast
 
 from lora_pipeline.catalog.import_facts import FileFacts
 from lora_pipeline.catalog.import_folder import FoundImage
+from lora_pipeline.catalog.import_layout import FolderWords
 from lora_pipeline.catalog.records import ProjectDefaults, Provenance, Rights, TrainingRight
 from lora_pipeline.catalog.vocabulary import Vocabulary, unknown_word
-from lora_pipeline.foundation.ids import TAG_PATTERN, did_you_mean
+from lora_pipeline.foundation.ids import TAG_PATTERN, did_you_mean, slugify
 
 _TAG = re.compile(TAG_PATTERN)
 _WORD_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
@@ -39,6 +40,9 @@ class PlannedAsset:
         spec_tags: Tags of every asset of its type.
         provenance: Where it comes from.
         rights: Whether it may be trained on.
+        rating: 0 not rated, 1 to 5 stars.
+        sha256: What its bytes must be, when that was said.
+        origin: What else is known of how it came, for the version's record.
     """
 
     name: str
@@ -52,6 +56,9 @@ class PlannedAsset:
     spec_tags: tuple[str, ...]
     provenance: Provenance
     rights: Rights
+    rating: int = 0
+    sha256: str = ""
+    origin: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ def plan_asset(
     facts: FileFacts,
     vocabulary: Vocabulary,
     defaults: ProjectDefaults,
+    folders: FolderWords | None = None,
 ) -> PlannedAsset:
     """Return what an image becomes.
 
@@ -96,6 +104,7 @@ def plan_asset(
         facts: All that is said about it, the command's options included.
         vocabulary: The words in force.
         defaults: Words of the project where nothing was said.
+        folders: What the folders above it say.
 
     Raises:
         WordProblem: When a word is not one, or tags exclude each other.
@@ -103,7 +112,11 @@ def plan_asset(
     asset_type = vocabulary.asset_types.get(facts.asset_type)
     if asset_type is None:
         raise _unknown_type(facts.asset_type, vocabulary)
-    tags = tuple(dict.fromkeys(_tag(tag, vocabulary) for tag in facts.tags))
+    folders = folders or FolderWords()
+    of_folders = [_tag_of_folder(group, word, vocabulary) for group, word in folders.tags]
+    own = [_tag(tag, vocabulary) for tag in facts.tags]
+    tags = tuple(dict.fromkeys((*of_folders, *own)))
+    of_spec = dict.fromkeys(_tag(tag, vocabulary) for tag in facts.spec_tags)
     clashes = vocabulary.clashes(tags)
     if clashes:
         raise WordProblem(
@@ -118,7 +131,9 @@ def plan_asset(
         scenario=_word("scenario", vocabulary.scenario(facts.scenario or defaults.scenario)),
         prompt=facts.prompt,
         tags=tags,
-        spec_tags=tuple(tag for tag in asset_type.default_tags if tag not in tags),
+        spec_tags=tuple(
+            tag for tag in dict.fromkeys((*of_spec, *asset_type.default_tags)) if tag not in tags
+        ),
         provenance=Provenance(
             source=facts.source,
             author=facts.author,
@@ -126,7 +141,13 @@ def plan_asset(
             url=facts.url,
             notes=facts.notes,
         ),
-        rights=Rights(training=cast(TrainingRight, facts.training_rights or "unknown")),
+        rights=Rights(
+            training=cast(TrainingRight, facts.training_rights or "unknown"),
+            consent=facts.consent,
+        ),
+        rating=facts.rating,
+        sha256=facts.sha256,
+        origin=_origin(image, folders),
     )
 
 
@@ -156,6 +177,28 @@ def _unknown_type(given: str, vocabulary: Vocabulary) -> WordProblem:
     )
 
 
+def _origin(image: FoundImage, folders: FolderWords) -> dict[str, object]:
+    origin: dict[str, object] = {"source": "import", "file": image.name}
+    if folders.repeats:
+        origin |= {"layout": "kohya", "repeats": folders.repeats, "folderWords": folders.words}
+    return origin
+
+
+def _tag_of_folder(group: str, word: str, vocabulary: Vocabulary) -> str:
+    known = vocabulary.tag(f"{group}:{word}")
+    if known in vocabulary.tags:
+        return known
+    tag = f"{group}:{slugify(word)}"
+    if _TAG.fullmatch(tag):
+        return vocabulary.tag(tag)
+    raise WordProblem(
+        "tag_invalid",
+        f"stands in the folder {word!r}, of which no tag of {group} can be made",
+        "a tag is letters a-z, digits, '_', '-' and '.'; rename the folder, or pass that level "
+        "over with -",
+    )
+
+
 def _tag(given: str, vocabulary: Vocabulary) -> str:
     tag = vocabulary.tag(given)
     if _TAG.fullmatch(tag) or tag in vocabulary.tags:
@@ -165,7 +208,7 @@ def _tag(given: str, vocabulary: Vocabulary) -> str:
     raise WordProblem(
         "tag_invalid",
         f"is tagged {given!r}, and a tag is group:value in lower case",
-        f"did you mean {near}?" if near else None,
+        f"did you mean {near}?" if near else f"--tag-group GROUP makes it GROUP:{slugify(tag)}",
     )
 
 

@@ -9,6 +9,7 @@ from lora_pipeline.foundation.record import Part, Record
 VersionStatus = Literal["draft", "review", "approved", "rejected", "deprecated"]
 VariantStatus = Literal["candidate", "selected", "rejected"]
 TrainingRight = Literal["allowed", "denied", "unknown"]
+OnWithdrawal = Literal["stop", "retrain", "keep"]
 
 
 class ProjectDefaults(Part, frozen=True, kw_only=True):
@@ -21,15 +22,20 @@ class ProjectDefaults(Part, frozen=True, kw_only=True):
 
 
 class ProjectRights(Part, frozen=True, kw_only=True):
-    """What an image must bring to be trained on.
+    """What an image must bring to be trained on, and what happens when it is taken back.
 
     ``allowed_licenses`` empty means any licence; ``unknown_training`` says what happens to
-    art whose training right is not known.
+    art whose training right is not known. ``on_withdrawal`` is the mildest answer that a person
+    may give for a release whose images were withdrawn: it stops, it stays in use until it was
+    trained anew (at most ``retrain_within_days`` after the withdrawal), or it is kept.
     """
 
     allowed_licenses: tuple[str, ...] = ()
     provenance_required: bool = False
+    consent_required: bool = False
     unknown_training: Literal["allow", "exclude"] = "allow"
+    on_withdrawal: OnWithdrawal = "stop"
+    retrain_within_days: int = 30
 
 
 class Project(Record, frozen=True, kw_only=True):
@@ -277,12 +283,17 @@ class Provenance(Part, frozen=True, kw_only=True):
 
 
 class Rights(Part, frozen=True, kw_only=True):
-    """Whether an asset may be trained on, and since when no longer."""
+    """Whether an asset may be trained on, and since when no longer.
+
+    ``expires_on`` is the last day on which the licence or the consent holds.
+    """
 
     training: TrainingRight = "unknown"
     license: str = ""
     consent: str = ""
+    expires_on: str = ""
     withdrawn_at: str = ""
+    withdrawn_by: str = ""
     reason: str = ""
 
 

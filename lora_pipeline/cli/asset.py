@@ -94,8 +94,37 @@ _choosing = _options(
     metavar="FILE",
     help="CSV, JSON or JSONL file that describes the images.",
 )
+@click.option(
+    "--map",
+    "columns",
+    multiple=True,
+    metavar="COLUMN=NAME",
+    help="What a column of that file is called: title=Name,tags=Keywords.",
+)
+@click.option("--encoding", default="", metavar="NAME", help="Encoding of text files [UTF-8].")
+@click.option(
+    "--layout",
+    type=click.Choice(["plain", "kohya"]),
+    default="plain",
+    show_default=True,
+    help="kohya: images stand in folders 10_words.",
+)
+@words(
+    "--folder-tags", "folder_tags", "GROUP[,GROUP]", "Folder levels become tags; - skips a level."
+)
+@click.option(
+    "--captions",
+    type=click.Choice(["auto", "text", "tags", "booru", "none"]),
+    default="auto",
+    show_default=True,
+    help="What captions become: a description, or tags.",
+)
+@click.option("--tag-group", default="", metavar="GROUP", help="Group of words that are no tags.")
 @click.option("--in-place", is_flag=True, help="Refer to images below assetsRoot; copy nothing.")
 @click.option("--add-tags", is_flag=True, help="Put words that no catalog has into the project's.")
+@click.option(
+    "--fix-extension", is_flag=True, help="Import a JPEG that is called .png as what it is."
+)
 @click.option("--skip-bad", is_flag=True, help="Import the good files when others are bad.")
 @writing_options
 @click.pass_obj
@@ -115,27 +144,38 @@ def import_folder(
     notes: str,
     rights: Any,
     metadata: Path | None,
+    columns: tuple[str, ...],
+    encoding: str,
+    layout: Any,
+    folder_tags: tuple[str, ...],
+    captions: Any,
+    tag_group: str,
     in_place: bool,
     add_tags: bool,
+    fix_extension: bool,
     skip_bad: bool,
 ) -> None:
     """Import a folder of images; they wait for review.
 
     Reads PNG, JPEG and WebP files in DIR and below. Title, tags, type, style, origin and
-    rights may come from assets.csv, assets.json or metadata.jsonl in DIR (columns file, title,
-    tags, assetType, style, scenario, prompt, source, author, license, url, notes,
-    trainingRights), or from files beside an image: NAME.json with the same names, NAME.txt
-    with tags or a description. What is said of one image weighs more than the options.
+    rights may come from assets.csv, assets.json, metadata.csv or metadata.jsonl in a folder
+    (columns file, title, tags, assetType, style, scenario, prompt, caption, source, author,
+    license, url, notes, trainingRights, consent, rating, sha256), from a table of any other
+    columns with --metadata and --map, or from files beside an image: NAME.txt or NAME.caption
+    with its caption, NAME.json with the same names. What is said of one image weighs more than
+    the options. docs/import.md shows folders of kohya, Hugging Face, TagGUI and others.
 
     Every image is decoded first. When one file is bad nothing is written, the answer is no
     (exit 1), and every bad file is listed with its reason. With --skip-bad the others are
     imported. An image that the project has already is left out, so importing a folder again
-    adds nothing.
+    adds nothing, and completes an import that was interrupted.
 
     Writes a spec and an asset for each image, with a copy below files/images/.
 
     \b
-    lora asset import art/icons --asset-type ui_icon --tag style:flat --license CC0-1.0
+    lora asset import art/icons --asset-type ui_icon --folder-tags color,style
+    lora asset import train/img --asset-type ui_icon --layout kohya --captions tags
+    lora asset import art --asset-type ui_icon --metadata dam.csv --map file=Filename,tags=Keywords
     """
     from lora_pipeline.operations.asset_import import import_assets
 
@@ -154,8 +194,15 @@ def import_folder(
         notes=notes,
         rights=rights,
         metadata=str(metadata.absolute()) if metadata else "",
+        columns=columns,
+        encoding=encoding,
+        layout=layout,
+        folder_tags=folder_tags,
+        captions=captions,
+        tag_group=tag_group,
         in_place=in_place,
         add_tags=add_tags,
+        fix_extension=fix_extension,
         skip_bad=skip_bad,
     )
 
@@ -297,65 +344,49 @@ def rate(session: Session, /, *, stars: int, from_file: Path | None, **choice: A
 
 @asset.command()
 @_choosing
-@click.option("--reason", required=True, help="Why; it is kept with the asset.")
+@click.option("--expired", is_flag=True, help="Those whose licence or consent has ended.")
+@click.option("--reason", default="", help="Why; it is kept with the asset.")
 @writing_options
 @click.pass_obj
-def withdraw(session: Session, /, *, reason: str, from_file: Path | None, **choice: Any) -> None:
+def withdraw(session: Session, /, *, from_file: Path | None, **choice: Any) -> None:
     """Withdraw assets from training, for good.
 
-    The images stay; no dataset takes them any more. Lists the manifests and releases that hold
-    them; lora validate fails an active release that was trained on them.
+    The images stay; no dataset takes them any more. Shows what they are part of, as lora
+    dataset impact does. lora validate, promote and resolve refuse a release that was trained on
+    them until somebody answers for it (lora release answer). A reason is needed, but for
+    licences that have ended.
 
     \b
     lora asset withdraw 4TQW8Z --reason "the artist asked for it back"
     """
     from lora_pipeline.operations.asset_rights import withdraw_assets
 
-    session.run(
-        withdraw_assets, report.withdrawn, reason=reason, from_file=_text_of(from_file), **choice
-    )
+    session.run(withdraw_assets, report.withdrawn, from_file=_text_of(from_file), **choice)
 
 
 @asset.command()
 @_choosing
-@click.option(
-    "--set", "training", required=True, type=click.Choice(_RIGHTS), help="May it be trained on?"
-)
-@click.option("--license", "license_id", default="", help="Licence that the right rests on.")
+@click.option("--set", "training", type=click.Choice(_RIGHTS), help="May it be trained on?")
+@click.option("--license", default="", metavar="SPDX", help="Licence that the right rests on.")
 @click.option("--consent", default="", help="Who consented, and where that is kept.")
+@click.option("--expires", default="", metavar="DATE", help="Last day of it, or never.")
 @click.option("--reason", default="", help="Why.")
 @writing_options
 @click.pass_obj
-def rights(
-    session: Session,
-    /,
-    *,
-    training: Any,
-    license_id: str,
-    consent: str,
-    reason: str,
-    from_file: Path | None,
-    **choice: Any,
-) -> None:
-    """Say whether assets may be trained on.
+def rights(session: Session, /, *, from_file: Path | None, **choice: Any) -> None:
+    """State licence, consent and the right to train.
 
-    What was withdrawn stays withdrawn.
+    What is not said stays as it was; what was withdrawn stays withdrawn. A licence is an SPDX
+    id, or a name of your own; one that looks like a misspelt SPDX id is refused (exit 3). After
+    the last day an asset counts as withdrawn.
 
     \b
     lora asset rights --tag style:flat --set allowed --consent "contract 17, legal drive"
+    lora asset rights 4TQW8Z --license CC-BY-4.0 --expires 2027-12-31
     """
     from lora_pipeline.operations.asset_rights import state_rights
 
-    session.run(
-        state_rights,
-        report.decided,
-        training,
-        license=license_id,
-        consent=consent,
-        reason=reason,
-        from_file=_text_of(from_file),
-        **choice,
-    )
+    session.run(state_rights, report.decided, from_file=_text_of(from_file), **choice)
 
 
 def _text_of(path: Path | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lora_pipeline.cli.dataset_impact import impact_rows
 from lora_pipeline.cli.output import Report, Table, counted, size_text
 from lora_pipeline.foundation.result import Result
 
@@ -106,13 +107,7 @@ def decided(result: Result) -> Report:
 def withdrawn(result: Result) -> Report:
     """Say what was withdrawn and what it is part of."""
     done = decided(result)
-    rows = list(done.rows)
-    for one in result.data.get("touched", ()):
-        rows.append(("part of", f"dataset {one['dataset']}: {one['images']} of {one['of']} images"))
-        for release in one["releases"]:
-            active = ", active" if release["active"] else ""
-            rows.append(("", f"trained {release['lora']} {release['release']}{active}"))
-    return Report(done.headline, rows=rows)
+    return Report(done.headline, rows=[*done.rows, *impact_rows(result.data["impact"])])
 
 
 def _refused(refused: Sequence[dict[str, str]]) -> list[tuple[str, str]]:
@@ -150,7 +145,10 @@ def _reviewed(version: dict[str, Any]) -> str:
 
 def _rights(rights: dict[str, str]) -> str:
     words = [f"training {rights.get('training', 'unknown')}"]
-    words += [f"{key} {rights[key]}" for key in ("license", "consent", "reason") if key in rights]
+    words += [f"{key} {rights[key]}" for key in ("license", "consent") if key in rights]
+    words += [f"until {rights['expiresOn']}"] if "expiresOn" in rights else []
+    words += [f"withdrawn by {rights['withdrawnBy']}"] if "withdrawnBy" in rights else []
+    words += [f"reason {rights['reason']}"] if "reason" in rights else []
     return " · ".join(words)
 
 

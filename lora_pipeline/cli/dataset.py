@@ -9,6 +9,7 @@ import click
 from lora_pipeline.cli import dataset_report as report
 from lora_pipeline.cli.dataset_build import build
 from lora_pipeline.cli.dataset_diff import diff
+from lora_pipeline.cli.dataset_impact import impact
 from lora_pipeline.cli.dataset_options import scope_option
 from lora_pipeline.cli.dataset_sheet import sheet
 from lora_pipeline.cli.dataset_stats import stats
@@ -114,3 +115,6 @@ def stage(session: Session, dataset_id: str, scope: Any) -> None:
     from lora_pipeline.operations.dataset_files import stage_dataset
 
     session.run(stage_dataset, report.staged, dataset_id, scope=scope)
+
+
+dataset.add_command(impact)

@@ -10,6 +10,7 @@ from lora_pipeline.cli.output import Report, Table, counted
 from lora_pipeline.foundation.canonical import short
 from lora_pipeline.foundation.result import Result
 
+_NAMED = 6  # words of a setting that are told
 _OTHERS = 12  # assets that do not match, in the table of those that are left out
 
 
@@ -71,7 +72,8 @@ def setting_name(setting: str) -> str:
 def value_text(value: Any) -> str:
     """Return the value of a setting as people read it."""
     if isinstance(value, list):
-        return ", ".join(value) or "any"
+        named = ", ".join(value[:_NAMED]) or "any"
+        return named + (f" and {len(value) - _NAMED} more" if len(value) > _NAMED else "")
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -142,15 +144,37 @@ def _selection_words(selection: dict[str, Any]) -> str:
         parts.append(joined.join(selection["tags"]))
     parts += [f"not {tag}" for tag in selection["notTags"]]
     parts += [f"checkpoint {one}" for one in selection["checkpoints"]]
+    parts += [_any_of("under", selection.get("licenses", []))]
+    if "createdSince" in selection:
+        parts.append(f"made since {selection['createdSince'][:10]}")
     if selection["minRating"]:
         parts.append(f"rated {selection['minRating']} or more")
-    return " · ".join(parts)
+    if "assetIds" in selection:
+        parts.append(f"{counted(len(selection['assetIds']), 'listed id')}")
+    return " · ".join(part for part in (*parts, *_limit_words(selection)) if part)
+
+
+def _any_of(word: str, values: list[str]) -> str:
+    return f"{word} {' or '.join(values)}" if values else ""
+
+
+def _limit_words(selection: dict[str, Any]) -> list[str]:
+    parts = []
+    if "balance" in selection:
+        each = f", at most {selection['limitEach']} of each" if "limitEach" in selection else ""
+        parts.append(f"even over {selection['balance']}{each}")
+    if "limit" in selection:
+        parts.append(f"at most {selection['limit']}")
+    if selection.get("seed"):
+        parts.append(f"seed {selection['seed']}")
+    return parts
 
 
 def _caption_words(rule: dict[str, Any]) -> str:
     parts = [rule["triggerWord"], rule["prefix"], rule["strategy"]]
     parts += ["tokens" if rule["includePromptTokens"] else "", rule["suffix"]]
-    return " · ".join(part for part in parts if part)
+    words = " · ".join(part for part in parts if part)
+    return f"{words}\n{rule['template']}" if "template" in rule else words
 
 
 def _licences(summary: dict[str, Any]) -> str:

@@ -34,6 +34,8 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
         "doctor": Lazy("workspace", "doctor", "Check this machine and this workspace"),
         "config": Lazy("workspace", "config", "Explain the settings in force"),
         "store": Lazy("store", "store", "Look after weights and evaluation images"),
+        "rename": Lazy("rename", "rename", "Rename an id with every reference to it"),
+        "git": Lazy("git", "git", "Let Git show and merge records by their meaning"),
     },
     "Catalog": {
         "project": Lazy("project", "project", "Create and show projects"),
@@ -43,6 +45,7 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
         "asset": Lazy("asset", "asset", "Import, approve and tag art"),
     },
     "Dataset": {
+        "caption": Lazy("caption", "caption", "Check what training is told about images"),
         "dataset": Lazy("dataset", "dataset", "Build, compare, verify and stage manifests"),
     },
     "Training": {

@@ -6,15 +6,30 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.foundation.result import Result
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
 _LABEL_WIDTH = 11
+_BAR_WIDTH = 24
 MAX_WRITTEN_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Share:
+    """A cell that shows a share of all: a bar in a terminal, nothing elsewhere.
+
+    Attributes:
+        part: Between 0 and 1.
+    """
+
+    part: float
 
 
 @dataclass(frozen=True)
@@ -144,13 +159,12 @@ def _print_table(table: Table) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable
-    from rich.text import Text
 
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in table.columns:
         drawn.add_column(column, overflow="fold")  # an id that is cut cannot be pasted
     for row in table.rows:
-        drawn.add_row(*(Text(plain(str(value))) for value in row))
+        drawn.add_row(*map(_cell, row))
     # Without a terminal a table is not cut at 80 columns: someone will grep it.
     columns = os.environ.get("COLUMNS", "")
     wide = int(columns) if columns.isascii() and columns.isdigit() and int(columns) else 200
@@ -159,6 +173,17 @@ def _print_table(table: Table) -> None:
     with console.capture() as drawing:
         console.print(drawn)
     say(drawing.get().removesuffix("\n"))
+
+
+def _cell(value: object) -> RenderableType:
+    from rich.bar import Bar
+    from rich.text import Text
+
+    if not isinstance(value, Share):
+        return Text(plain(str(value)))
+    if not sys.stdout.isatty():
+        return Text("")
+    return Bar(1.0, 0, value.part, width=_BAR_WIDTH, color="cyan")
 
 
 def _escape(character: str) -> str:

@@ -8,6 +8,7 @@ import click
 
 from lora_pipeline.cli.options import shared_options, writing_options
 from lora_pipeline.cli.output import Report, Table, counted
+from lora_pipeline.cli.project_rights import rights, rights_rows
 from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.result import Result
 
@@ -116,6 +117,9 @@ def show(session: Session, project_id: str | None) -> None:
     session.run(show_project, _shown, project_id)
 
 
+project.add_command(rights)
+
+
 def _created(result: Result) -> Report:
     record = result.data["project"]
     return Report(f"{record['name']} · project {record['id']}", rows=_rules(record))
@@ -154,11 +158,8 @@ def _shown(result: Result) -> Report:
 
 
 def _rules(record: dict[str, Any]) -> list[tuple[str, str]]:
-    defaults, rights = record["defaults"], record.get("rights", {})
-    licenses = ", ".join(rights.get("allowedLicenses", ())) or "any licence"
-    provenance = " with provenance" if rights.get("provenanceRequired") else ""
-    unknown = "left out" if rights.get("unknownTraining") == "exclude" else "may be trained on"
+    defaults = record["defaults"]
     return [
         ("defaults", f"style {defaults['style']} · scenario {defaults['scenario']}"),
-        ("trains on", f"{licenses}{provenance} · art of unknown rights {unknown}"),
+        *rights_rows(record.get("rights", {})),
     ]

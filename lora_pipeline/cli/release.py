@@ -11,6 +11,7 @@ from lora_pipeline.cli.gate_report import condition_rows
 from lora_pipeline.cli.lora_options import scope_option
 from lora_pipeline.cli.options import shared_options, writing_options
 from lora_pipeline.cli.output import Report, Table, counted, size_text
+from lora_pipeline.cli.release_answer import answer
 from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.result import Result
 
@@ -179,6 +180,9 @@ def deprecate(
         project=session.project,
         scope=scope,
     )
+
+
+release.add_command(answer)
 
 
 def _listed(result: Result) -> Report:

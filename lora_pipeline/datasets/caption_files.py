@@ -91,11 +91,11 @@ def caption_text(data: bytes) -> tuple[str | None, list[tuple[str, str]]]:
 def _pairs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield each image with its caption file, and what stands alone with an empty other half."""
     captions = {Path(name).stem: name for name in names if _is(name, CAPTION_EXTENSIONS)}
-    for name in names:
-        if _is(name, EXTENSIONS):
-            yield name, captions.pop(Path(name).stem, "")
-    for name in captions.values():
-        yield "", name
+    images = [name for name in names if _is(name, EXTENSIONS)]
+    for name in images:
+        yield name, captions.get(Path(name).stem, "")
+    for stem in sorted(captions.keys() - {Path(name).stem for name in images}):
+        yield "", captions[stem]
 
 
 def _is(name: str, extensions: Sequence[str] | dict[str, str]) -> bool:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lora_pipeline.datasets.caption_syntax import syntax_in
+from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.foundation.findings import Finding, Severity
 
 _SHORTEST, _LONGEST = 10, 500
@@ -99,6 +100,23 @@ def finding(code: str, where: str, message: str) -> Finding:
     return Finding(code, rule.severity, where, message, rule.fix)
 
 
+def subjects_of(manifest: Manifest) -> tuple[Subject, ...]:
+    """Return the captions of a manifest; what messages call them are the ids of the assets."""
+    return tuple(Subject(item.asset_id, item.caption, item.asset_id) for item in manifest.items)
+
+
+def by_code(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
+    """Return findings of captions by their rule: the worst first, then the most frequent."""
+    groups: dict[str, list[Finding]] = {}
+    for one in findings:
+        groups.setdefault(one.code, []).append(one)
+    order = sorted(groups, key=lambda code: (_ORDER[RULES[code].severity], -len(groups[code])))
+    return {code: groups[code] for code in order}
+
+
+_ORDER = {"error": 0, "warning": 1, "not_proven": 2, "info": 3}
+
+
 def lint_captions(subjects: Sequence[Subject], *, trigger_word: str = "") -> list[Finding]:
     """Return what is wrong with captions, in their order; then what is with all together.
 
@@ -119,7 +137,7 @@ def _one(text: str | None, trigger: _TriggerRule | None) -> Iterator[tuple[str, 
     if text is None:
         yield "caption_missing", "there is no caption"
         return
-    if not text.strip():
+    if not any(not one.isspace() and not _is_invisible(one) for one in text):
         yield "caption_empty", "the caption is empty"
         return
     if not (text.isascii() and text.isprintable()):

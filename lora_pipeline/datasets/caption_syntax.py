@@ -40,6 +40,10 @@ SYNTAX = (
         re.compile(r"\[(?:trigger|name)\]", re.IGNORECASE),
         "ai-toolkit and fal put the trigger word in its place",
     ),
+    Syntax(
+        re.compile(r"<\|[^|<>]+\|>|</?s>|<pad>|<unk>|<extra_id_\d+>"),
+        "tokenizers read it as a mark of the model itself",
+    ),
     Syntax(re.compile(r"<[A-Za-z]+:[^<>]*>"), "AUTOMATIC1111 and Forge load a network by it"),
     Syntax(
         re.compile(r"\([^()]*:\s*\d*\.?\d+\s*\)"),

@@ -66,7 +66,7 @@ def _read(texts: Sequence[str], encoder: Encoder, places: Places) -> Reading:
         if count is None:
             continue
         return Reading(encoder, tuple(count(texts)), tokenizer=name)
-    why = why or f"no tokenizer of {encoder.name} is at hand"
+    why = why or "no tokenizer is at hand"
     return Reading(encoder, tuple(map(estimate_tokens, texts)), not_exact=why)
 
 

@@ -11,12 +11,9 @@ from typing import Literal
 
 Kind = Literal["same", "added", "removed"]
 
-# Blanks, letters of scripts without blanks one by one, words, and any other sign by itself.
-_TOKENS = re.compile(
-    r"\s+|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[\w'’-]+?(?=[\u3040-\u30ff\u3400-\u9fff"  # noqa: RUF001
-    r"\uac00-\ud7af]|[^\w'’-]|$)|.",  # noqa: RUF001
-    re.DOTALL,
-)
+# Japanese, Chinese and Korean letters stand for themselves: no blank ends a word there.
+_EACH = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_TOKENS = re.compile(rf"\s+|[{_EACH}]|(?:[^\W{_EACH}]|['’-](?=\w))+|.", re.DOTALL)  # noqa: RUF001
 _MOST_PAIRS = 250_000  # of words compared with each other; longer texts count as replaced
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
+from lora_pipeline.datasets.caption_words import Piece, compare_words, phrases
 from lora_pipeline.datasets.records import Item, Manifest
 
 Kind = Literal["came", "went", "changed"]
@@ -42,15 +44,30 @@ class Change:
             return ()
         return _aspects(self.before, self.after)
 
+    @cached_property
+    def caption(self) -> tuple[Piece, ...]:
+        """The caption word by word: what stayed, came and went."""
+        return compare_words(_caption(self.before), _caption(self.after))
+
     @property
     def words_added(self) -> tuple[str, ...]:
-        """Caption words that are new."""
-        return _without(_words(self.after), _words(self.before))
+        """Caption words that are new; one that only changed its place is not."""
+        return _without(phrases(self.caption, "added"), phrases(self.caption, "removed"))
 
     @property
     def words_removed(self) -> tuple[str, ...]:
         """Caption words that are gone."""
-        return _without(_words(self.before), _words(self.after))
+        return _without(phrases(self.caption, "removed"), phrases(self.caption, "added"))
+
+    @property
+    def tags_added(self) -> tuple[str, ...]:
+        """Tags that are new."""
+        return _without(_tags(self.after), _tags(self.before))
+
+    @property
+    def tags_removed(self) -> tuple[str, ...]:
+        """Tags that are gone."""
+        return _without(_tags(self.before), _tags(self.after))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON-ready form."""
@@ -60,6 +77,9 @@ class Change:
             "aspects": list(self.aspects),
             "wordsAdded": list(self.words_added),
             "wordsRemoved": list(self.words_removed),
+            "caption": [piece.to_dict() for piece in self.caption],
+            "tagsAdded": list(self.tags_added),
+            "tagsRemoved": list(self.tags_removed),
             "before": self.before.to_dict() if self.before else None,
             "after": self.after.to_dict() if self.after else None,
         }
@@ -78,6 +98,10 @@ class Difference:
     changes: tuple[Change, ...]
     rules: tuple[str, ...]
     same_content: bool
+
+    def of_kind(self, kind: Kind) -> list[Change]:
+        """Return the images that came, went or changed."""
+        return [change for change in self.changes if change.kind == kind]
 
     def count(self, kind: Kind) -> int:
         """Return how many images came, went or changed."""
@@ -179,8 +203,12 @@ def _rules(before: Manifest, after: Manifest) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _words(item: Item | None) -> tuple[str, ...]:
-    return tuple(item.caption.split(", ")) if item and item.caption else ()
+def _caption(item: Item | None) -> str:
+    return item.caption if item else ""
+
+
+def _tags(item: Item | None) -> tuple[str, ...]:
+    return item.tags if item else ()
 
 
 def _without(words: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:

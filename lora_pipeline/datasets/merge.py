@@ -95,16 +95,15 @@ def merge_manifests(
     merged = replace(merged, items=items, provenance_summary=_summary(base, ours, theirs, items))
     merged = replace(merged, content_hash=hash_of_manifest(merged))
     settled = next((one for one in (ours, theirs) if _says_the_same(one, merged)), None)
-    merge = (
-        settled.unconfirmed_merge
-        if settled
-        else UnconfirmedMerge(
-            ours=ours.content_hash,
-            theirs=theirs.content_hash,
-            undecided=_still_undecided(undecided, ours, theirs),
-        )
+    if settled and not undecided:
+        times = {"created_at": merged.created_at, "updated_at": merged.updated_at}
+        return MergedManifest(replace(settled, **times), clashes, undecided)
+    left_open = UnconfirmedMerge(
+        ours=ours.content_hash,
+        theirs=theirs.content_hash,
+        undecided=_still_undecided(undecided, ours, theirs),
     )
-    return MergedManifest(replace(merged, unconfirmed_merge=merge), clashes, undecided)
+    return MergedManifest(replace(merged, unconfirmed_merge=left_open), clashes, undecided)
 
 
 def _rule(manifest: Manifest | None) -> dict[str, Any]:
@@ -190,9 +189,10 @@ def _summary(
 
 
 def _says_the_same(side: Manifest, merged: Manifest) -> bool:
-    """Whether the merged manifest claims no more than that side did: only times may differ."""
-    times = {"created_at": "", "updated_at": "", "unconfirmed_merge": None}
-    return replace(side, **times) == replace(merged, **times)
+    """Whether the merged manifest claims no more than that side did."""
+    other = {"created_at": "", "updated_at": "", "unconfirmed_merge": None}
+    summary = {"provenance_summary": merged.provenance_summary}  # follows from the items
+    return replace(side, **other, **summary) == replace(merged, **other)
 
 
 def _still_undecided(undecided: Iterable[str], *sides: Manifest) -> tuple[str, ...]:

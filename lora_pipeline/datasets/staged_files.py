@@ -116,7 +116,7 @@ def _require_source(item: Item, proof: Proof | PipelineError) -> None:
             f"recorded {item.sha256[:12]}…"
         )
     # The schema forbids both; a trainer that meets them would train on something else.
-    if not item.caption or len(item.caption.splitlines()) != 1:
+    if not item.caption.strip() or len(item.caption.splitlines()) != 1:
         raise CaptionInvalidError(f"the caption of asset {item.asset_id} must be one line")
 
 

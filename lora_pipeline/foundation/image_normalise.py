@@ -10,7 +10,7 @@ import hashlib
 import io
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
@@ -63,8 +63,8 @@ class Decoded:
         return digest.hexdigest()
 
 
-def decode(path: str, *, max_pixels: int) -> Decoded:
-    """Return an image in the one form.
+def decode(source: str | IO[bytes], *, max_pixels: int) -> Decoded:
+    """Return an image in the one form, from its file or from the bytes of it.
 
     Raises:
         RefusedError: When it is animated, too large or damaged.
@@ -74,10 +74,10 @@ def decode(path: str, *, max_pixels: int) -> Decoded:
         warnings.simplefilter("error")  # a decompression bomb is only a warning to Pillow
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=ResourceWarning)
-        with Image.open(path, formats=FORMATS) as checked:
+        with Image.open(source, formats=FORMATS) as checked:
             _require_size(checked.size, max_pixels)
             checked.verify()  # finds what load() accepts: bad checksums, a missing end
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(source, formats=FORMATS) as image:
             return _normalised(image)
 
 

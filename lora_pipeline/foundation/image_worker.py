@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -79,10 +80,19 @@ def _thumbnail(request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _measure(request: dict[str, Any]) -> dict[str, Any]:
+    # One thread a child: OpenBLAS would reserve memory for as many as the machine has cores.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from lora_pipeline.foundation.image_measure import measure  # it imports numpy
+
+    return {"measures": measure(request["path"], max_pixels=request["maxPixels"])}
+
+
 _OPERATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "inspect": _inspect,
     "normalise": _normalise,
     "thumbnail": _thumbnail,
+    "measure": _measure,
 }
 
 

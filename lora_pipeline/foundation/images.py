@@ -85,6 +85,50 @@ class ImageFacts(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
+class ImageMeasures(msgspec.Struct, frozen=True, kw_only=True):
+    """What an image looks like in numbers; ``docs/checks.md`` says how each is taken.
+
+    Attributes:
+        sha256: Digest of the bytes that were measured.
+        width: Displayed width in pixels.
+        height: Displayed height.
+        pixel_sha256: As ``ImageFacts`` has it.
+        location: Whether its EXIF data says where it was taken.
+        odd_colours: Whether its colour profile is damaged, missing or does not fit.
+        alpha_used: Whether a pixel is transparent.
+        jpeg_quality: Quality that a JPEG was saved with, 1 to 100; 0 for other formats.
+        visible: Share of the pixels that are seen, 0 to 1.
+        darkest: Lowest red, green and blue of what is seen.
+        lightest: Highest ones.
+        grey: Whether all that is seen is grey.
+        border: Pixels of a border of one colour: left, top, right, bottom.
+        edge_width: Pixels that the sharpest edges take; 0 where there is no edge.
+        blockiness: How much the grid of JPEG shows; about 1 when it does not.
+        enlarged: Whole number by which it was enlarged; 1 when that does not show.
+        look: 16 by 16 cells of premultiplied RGBA, base64.
+        corners: Grey cells of the four corners, base64.
+    """
+
+    sha256: str
+    width: int
+    height: int
+    pixel_sha256: str
+    location: bool
+    odd_colours: bool
+    alpha_used: bool
+    jpeg_quality: int
+    visible: float
+    darkest: tuple[int, int, int]
+    lightest: tuple[int, int, int]
+    grey: bool
+    border: tuple[int, int, int, int]
+    edge_width: float
+    blockiness: float
+    enlarged: int
+    look: str
+    corners: str
+
+
 class NormalisedImage(msgspec.Struct, frozen=True, kw_only=True):
     """An image that was brought to the one form.
 
@@ -133,24 +177,34 @@ class ImageWorker:
             self._child.stop()
             self._child = None
 
-    def inspect(self, path: Path, *, name: str | None = None) -> ImageFacts:
+    def inspect(
+        self, path: Path, *, name: str | None = None, any_extension: bool = False
+    ) -> ImageFacts:
         """Return what an image is; every byte of it was decoded.
 
         Args:
             path: The file.
             name: What messages call it; its file name when left out.
+            any_extension: Whether its name may promise another format than it has.
 
         Raises:
             FileMissingError: When there is no such file.
             ImageRefusedError: When it cannot be read safely; the message says why.
         """
-        reply = self._ask(path, name, {"op": "inspect"})
+        request = {"op": "inspect"}
+        reply = self._ask(path, name, request, any_extension=any_extension)
         return msgspec.convert(reply["facts"], ImageFacts)
 
-    def normalise(
-        self, source: Path, target: Path, *, background: str = "#FFFFFF", name: str | None = None
-    ) -> NormalisedImage:
-        """Write an image in the one form: upright, sRGB, 8 bit, opaque, a PNG of pixels only.
+    def measure(self, path: Path, *, name: str | None = None) -> ImageMeasures:
+        """Return what an image looks like in numbers, of bytes that were read once.
+
+        Raises:
+            FileMissingError: When there is no such file.
+            ImageRefusedError: When it cannot be read safely; the message says why.
+        """
+        reply = self._ask(path, name, {"op": "measure"})
+        return msgspec.convert(reply["measures"], ImageMeasures)
+
 
         The same source and background give the same bytes. ``target`` is whole or not there;
         it is not forced to disk, because it can be made again.
@@ -196,9 +250,16 @@ class ImageWorker:
             Path(temporary).unlink(missing_ok=True)
         return reply
 
-    def _ask(self, path: Path, name: str | None, request: dict[str, Any]) -> dict[str, Any]:
+    def _ask(
+        self,
+        path: Path,
+        name: str | None,
+        request: dict[str, Any],
+        *,
+        any_extension: bool = False,
+    ) -> dict[str, Any]:
         shown = name or path.name
-        _require_readable(path, shown, self.limits)
+        _require_readable(path, shown, self.limits, any_extension=any_extension)
         line = json.dumps(
             request
             | {
@@ -230,17 +291,21 @@ class ImageWorker:
         raise _refused(shown, "made the decoder crash")
 
 
-def require_image_file(path: Path, *, name: str | None = None, limits: ImageLimits) -> Sniffed:
+def require_image_file(
+    path: Path, *, name: str | None = None, limits: ImageLimits, any_extension: bool = False
+) -> Sniffed:
     """Check what needs no decoder: size, first bytes, extension, stated pixels.
 
     Raises:
         FileMissingError: When there is no such file.
         ImageRefusedError: When it is no image that is read; the message says what it is.
     """
-    return _require_readable(path, name or path.name, limits)
+    return _require_readable(path, name or path.name, limits, any_extension=any_extension)
 
 
-def _require_readable(path: Path, shown: str, limits: ImageLimits) -> Sniffed:
+def _require_readable(
+    path: Path, shown: str, limits: ImageLimits, *, any_extension: bool
+) -> Sniffed:
     try:
         with path.open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
@@ -261,14 +326,20 @@ def _require_readable(path: Path, shown: str, limits: ImageLimits) -> Sniffed:
             f"has {size:,} bytes, at most {limits.max_bytes:,} are read",
             hint="raise images.maxBytes in config/pipeline.yaml",
         )
-    return _require_format(sniff(head), shown, path, limits)
-
-
-def _require_format(found: Sniffed, shown: str, path: Path, limits: ImageLimits) -> Sniffed:
+    found = sniff(head)
     if not found.format:
         raise _refused(
             shown, f"is {found.what}; PNG, JPEG and WebP are read", hint="export it as PNG"
         )
+    if not any_extension:
+        _require_extension(found, shown, path)
+    reason = too_many_pixels(found.width, found.height, limits.max_pixels)
+    if reason:
+        raise _refused(shown, reason)
+    return found
+
+
+def _require_extension(found: Sniffed, shown: str, path: Path) -> None:
     promised = format_by_name(path.name)
     if promised and promised != found.format:
         right = path.with_suffix(EXTENSION_OF[found.format]).name

@@ -2,66 +2,54 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from lora_pipeline.catalog.catalogs import read_vocabulary
-from lora_pipeline.catalog.image_index import known_images
+from lora_pipeline.catalog.image_index import ImageIndex, read_image_index
+from lora_pipeline.catalog.import_cache import FactsCache
+from lora_pipeline.catalog.import_captions import CaptionKind, WordReader, with_caption
+from lora_pipeline.catalog.import_columns import read_mapping
 from lora_pipeline.catalog.import_facts import FileFacts
-from lora_pipeline.catalog.import_folder import BadFile, FolderContents, read_folder
-from lora_pipeline.catalog.import_images import ASSETS_ROOT, InspectedImage, add_to, inspect_image
-from lora_pipeline.catalog.import_metadata import (
-    Metadata,
-    find_metadata,
-    read_metadata,
-    read_side_cars,
+from lora_pipeline.catalog.import_folder import BadFile
+from lora_pipeline.catalog.import_images import (
+    ASSETS_ROOT,
+    InspectedImage,
+    NewAsset,
+    changed_file,
+    inspect_image,
+    new_asset,
 )
-from lora_pipeline.catalog.import_plan import (
-    PlannedAsset,
-    WordProblem,
-    Words,
-    plan_asset,
-    unknown_words,
-)
+from lora_pipeline.catalog.import_layout import LayoutName, folder_words, read_groups
+from lora_pipeline.catalog.import_leftovers import Leftovers, read_leftovers, remove_temporaries
+from lora_pipeline.catalog.import_plan import WordProblem, Words, plan_asset, unknown_words
+from lora_pipeline.catalog.import_source import read_source
+from lora_pipeline.catalog.import_text import require_encoding
 from lora_pipeline.catalog.new_words import add_words
-from lora_pipeline.catalog.records import Asset, Project
+from lora_pipeline.catalog.records import Project
 from lora_pipeline.catalog.vocabulary import Vocabulary
-from lora_pipeline.engine.images import map_images
+from lora_pipeline.engine.images import image_limits, map_images
+from lora_pipeline.foundation.digests import sha256_of_file
 from lora_pipeline.foundation.errors import (
     ArgumentInvalidError,
+    DigestMismatchError,
+    FileMissingError,
     ImportSourceError,
     RecordNotFoundError,
     SelectionEmptyError,
+    SettingsError,
 )
 from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.ids import did_you_mean, require_tag
-from lora_pipeline.foundation.result import Refusal, Result
+from lora_pipeline.foundation.result import Result
+from lora_pipeline.operations.asset_import_outcome import Import, ImportedAsset, done, refused, some
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 
-_BATCH = 64
-_SHOWN = 4
-_SKIP = "mend them, or add --skip-bad to import the others"
-
-
-@dataclass
-class _Import:
-    """An import on its way: what was found and what becomes of it."""
-
-    contents: FolderContents
-    metadata: Metadata
-    planned: list[PlannedAsset] = field(default_factory=list)
-    good: list[InspectedImage] = field(default_factory=list)
-    there: list[dict[str, str]] = field(default_factory=list)
-    duplicates: list[dict[str, str]] = field(default_factory=list)
-    bad: list[BadFile] = field(default_factory=list)
-    undescribed: list[str] = field(default_factory=list)
-    assets: list[Asset] = field(default_factory=list)
-    written: list[str] = field(default_factory=list)
+_BATCH = 256
+Place = Callable[[Path], str]
 
 
 def import_assets(
@@ -80,15 +68,23 @@ def import_assets(
     notes: str = "",
     rights: Literal["allowed", "denied", "unknown"] = "unknown",
     metadata: str = "",
+    columns: tuple[str, ...] = (),
+    encoding: str = "",
+    layout: LayoutName = "plain",
+    folder_tags: tuple[str, ...] = (),
+    captions: CaptionKind = "auto",
+    tag_group: str = "",
     in_place: bool = False,
     add_tags: bool = False,
+    fix_extension: bool = False,
     skip_bad: bool = False,
 ) -> Result:
     """Import the images of a folder as assets that wait for review.
 
     Every image is decoded before anything is written. When one file is bad nothing is
     written, and the answer is no; with ``skip_bad`` the good ones are imported. Images whose
-    bytes the project has already, and second copies in the folder, are left out.
+    bytes the project has already, and second copies in the folder, are left out. An import
+    that was interrupted is completed by the same command.
 
     Args:
         workspace: Where the assets go.
@@ -106,8 +102,16 @@ def import_assets(
         rights: Whether they may be trained on.
         metadata: CSV, JSON or JSONL file that describes them; ``assets.csv`` and the like in
             the folder are found without it.
+        columns: What columns of the metadata are called, each ``title=Name``.
+        encoding: Encoding of text files that are not UTF-8 and have no mark.
+        layout: ``kohya``: images stand in folders ``10_words``; nothing else is imported.
+        folder_tags: Tag groups that the folder levels stand for; ``-`` passes one over.
+        captions: What captions become: a description (``text``), tags (``tags`` by commas,
+            ``booru`` by spaces), either (``auto``) or ``none``.
+        tag_group: Group of words that are no tag of a catalog.
         in_place: Refer to the images below ``assetsRoot`` instead of copying them.
         add_tags: Put tags, styles and scenarios that no catalog has into the project's.
+        fix_extension: Import images whose names promise another format, under the right one.
         skip_bad: Import the good files when others are bad.
 
     Raises:
@@ -116,12 +120,18 @@ def import_assets(
         RecordNotFoundError: When the project or the asset type does not exist.
         SelectionEmptyError: When the folder holds no image.
         ArgumentInvalidError: When a tag is not one, or images stay outside ``assetsRoot``.
+        SettingsError: When images are to stay in place and ``assetsRoot`` is not there.
     """
     scope = workspace.scope(project)
     vocabulary = read_vocabulary(workspace, scope)
     _require_asset_type(asset_type, vocabulary)
+    if in_place and fix_extension:
+        raise ArgumentInvalidError(
+            "a file that stays in place keeps its name",
+            hint="leave --fix-extension out and rename the files, or leave --in-place out",
+        )
     place = _place_in_assets_root(workspace, Path(folder)) if in_place else None
-    from_options = FileFacts(
+    said = FileFacts(
         tags=tuple(require_tag(vocabulary.tag(tag)) for tag in tags),
         asset_type=asset_type,
         style=style,
@@ -133,14 +143,30 @@ def import_assets(
         notes=notes,
         training_rights=rights,
     )
-    found = _read_source(workspace, folder, metadata)
-    _plan(found, workspace, scope, vocabulary, from_options)
-    _inspect(found, workspace, scope)
+    if tag_group:
+        require_tag(f"{tag_group}:x")
+    path = workspace.root / Path(folder).expanduser()
+    found = Import(
+        source=read_source(
+            path,
+            metadata=workspace.root / metadata if metadata else None,
+            columns=read_mapping(columns),
+            encoding=require_encoding(encoding),
+        ),
+        words=WordReader(vocabulary, tag_group),
+        layout=layout,
+        whole_folder=path.is_dir(),
+    )
+    _require_images(found, folder)
+    _plan(found, workspace, scope, said, groups=read_groups(folder_tags), captions=captions)
+    index = read_image_index(workspace, scope)
+    _inspect(found, workspace, index, any_extension=fix_extension)
     words = unknown_words((image.planned for image in found.good), vocabulary)
     if found.bad and not skip_bad:
-        return _refused(found, workspace, scope)
-    _write(found, workspace, scope, words if add_tags else Words(), place)
-    return _done(found, workspace, scope, vocabulary, words, added=add_tags)
+        return refused(found, workspace, scope)
+    leftovers = _take_up(workspace, scope, index) if found.good else Leftovers()
+    _write(found, workspace, scope, words if add_tags else Words(), leftovers, place)
+    return done(found, workspace, scope, words, added=add_tags, skip_bad=skip_bad)
 
 
 def _require_asset_type(asset_type: str, vocabulary: Vocabulary) -> None:
@@ -154,67 +180,90 @@ def _require_asset_type(asset_type: str, vocabulary: Vocabulary) -> None:
     )
 
 
-def _place_in_assets_root(workspace: Workspace, folder: Path) -> Callable[[Path], str]:
-    setting = workspace.settings.require_text("assetsRoot")
-    root = (workspace.root / Path(setting).expanduser()).resolve()
-    if not (workspace.root / folder).resolve().is_relative_to(root):
-        raise ArgumentInvalidError(
-            f"{folder} is not below assetsRoot ({root})",
-            hint="leave --in-place out, and the images are copied into the workspace",
+def _place_in_assets_root(workspace: Workspace, folder: Path) -> Place:
+    setting = workspace.settings.text("assetsRoot")
+    copies = "leave --in-place out, and the images are copied into the workspace"
+    if not setting:
+        raise SettingsError(
+            "setting assetsRoot is not set on this machine, so no image can stay in place",
+            hint="set assetsRoot in config/local.json, or LORA_ASSETS_ROOT; or " + copies,
         )
+    root = (workspace.root / Path(setting).expanduser()).resolve()
+    if not root.is_dir():
+        raise SettingsError(
+            f"assetsRoot ({root}) is not there",
+            hint="if it moved, set assetsRoot in config/local.json to where it is now",
+        )
+    if not (workspace.root / folder.expanduser()).resolve().is_relative_to(root):
+        raise ArgumentInvalidError(f"{folder} is not below assetsRoot ({root})", hint=copies)
     return lambda path: f"{ASSETS_ROOT}{path.resolve().relative_to(root).as_posix()}"
 
 
-def _read_source(workspace: Workspace, folder: str, metadata: str) -> _Import:
-    source = workspace.root / Path(folder).expanduser()
-    contents = read_folder(source)
+def _require_images(found: Import, folder: str) -> None:
+    contents = found.source.contents
     if not contents.images and not contents.bad:
-        aside = f"; it holds {_some(contents.others)}" if contents.others else ""
+        aside = f"; it holds {some(contents.others)}" if contents.others else ""
         raise SelectionEmptyError(
             f"no image in {folder}{aside}", hint="PNG, JPEG and WebP files are imported"
         )
-    path = workspace.root / metadata if metadata else find_metadata(contents.folder)
-    found = _Import(contents, read_metadata(path) if path else Metadata())
     found.bad += contents.bad
-    if source.is_dir():
-        here = {image.name for image in contents.images} | {bad.file for bad in contents.bad}
-        for name, described in found.metadata.images.items():
-            if name not in here:
-                reason = f"{described.where} names {name}, which is not in the folder"
-                found.bad.append(BadFile(name, "file_missing", reason))
-    return found
+    if not found.whole_folder:
+        return
+    here = {image.name for image in contents.images} | {bad.file for bad in contents.bad}
+    for name, described in found.source.metadata.images.items():
+        if name not in here:
+            reason = f"{described.where} names {name}, which is not in the folder"
+            found.bad.append(BadFile(name, "file_missing", reason))
 
 
 def _plan(
-    found: _Import,
+    found: Import,
     workspace: Workspace,
     scope: Scope,
-    vocabulary: Vocabulary,
-    from_options: FileFacts,
+    said: FileFacts,
+    *,
+    groups: Sequence[str],
+    captions: CaptionKind,
 ) -> None:
     defaults = workspace.records.read(Project, scope, "project").record.defaults
-    for image in found.contents.images:
-        described = found.metadata.images.get(image.name)
+    source, vocabulary = found.source, found.words.vocabulary
+    imported = source.contents.folder.name
+    for image in source.contents.images:
+        folders = folder_words(image, found.layout, groups, imported=imported)
+        if folders.aside:
+            found.aside.append({"file": image.name, "reason": folders.aside})
+            continue
         try:
-            beside = read_side_cars(image.path)
-            if found.metadata.images and described is None and beside == FileFacts():
+            facts = source.facts(image, captions)
+            if source.metadata.images and facts == FileFacts():
                 found.undescribed.append(image.name)
-            facts = beside.over(from_options)
-            facts = described.facts.over(facts) if described else facts
-            found.planned.append(plan_asset(image, facts, vocabulary, defaults))
+            facts = with_caption(facts, captions, found.words, stands_in=folders.words)
+            facts = facts.over(said)
+            found.planned.append(plan_asset(image, facts, vocabulary, defaults, folders))
         except WordProblem as problem:
             reason = f"{image.name} {problem.reason}"
             found.bad.append(BadFile(image.name, problem.code, reason, problem.hint or ""))
         except ImportSourceError as error:
             found.bad.append(BadFile(image.name, error.code, error.message, error.hint or ""))
+    if not found.planned and not found.bad:
+        first = found.aside[0]
+        raise SelectionEmptyError(
+            f"no image is left: {first['file']}: {first['reason']}",
+            hint="without --layout kohya every image of the folder is imported",
+        )
 
 
-def _inspect(found: _Import, workspace: Workspace, scope: Scope) -> None:
-    known = known_images(workspace, scope)
+def _inspect(
+    found: Import, workspace: Workspace, index: ImageIndex, *, any_extension: bool
+) -> None:
+    cache = FactsCache(workspace, image_limits(workspace.settings))
     first: dict[str, str] = {}
+    fresh: list[InspectedImage] = []
     for looked_at in map_images(
         workspace,
-        lambda worker, planned: inspect_image(worker, planned, known),
+        lambda worker, planned: inspect_image(
+            worker, planned, index.assets, cache, any_extension=any_extension
+        ),
         found.planned,
         topic="images",
     ):
@@ -222,161 +271,77 @@ def _inspect(found: _Import, workspace: Workspace, scope: Scope) -> None:
             found.bad.append(looked_at)
             continue
         name, sha256 = looked_at.planned.name, looked_at.digest.sha256
-        if sha256 in known:
-            found.there.append({"file": name, "assetId": known[sha256]})
+        if looked_at.decoded:
+            fresh.append(looked_at)
+        if sha256 in index.assets:
+            found.there.append({"file": name, "assetId": index.assets[sha256]})
         elif first.setdefault(sha256, name) != name:
             found.duplicates.append({"file": name, "sameAs": first[sha256]})
         else:
+            found.note_same_picture(looked_at, index.pixels)
             found.good.append(looked_at)
+        if len(fresh) >= _BATCH:
+            _keep(cache, fresh)
+    _keep(cache, fresh)
     found.bad.sort(key=lambda bad: bad.file)
 
 
+def _keep(cache: FactsCache, fresh: list[InspectedImage]) -> None:
+    cache.add((one.digest.sha256, one.known_facts) for one in fresh)
+    fresh.clear()
+
+
+def _take_up(workspace: Workspace, scope: Scope, index: ImageIndex) -> Leftovers:
+    leftovers = read_leftovers(workspace, scope, index)
+    if not workspace.dry_run:
+        remove_temporaries(workspace, leftovers)
+    return leftovers
+
+
 def _write(
-    found: _Import,
+    found: Import,
     workspace: Workspace,
     scope: Scope,
     words: Words,
-    place: Callable[[Path], str] | None,
+    leftovers: Leftovers,
+    place: Place | None,
 ) -> None:
     changes = Changes(workspace)
     add_words(changes, scope, words)
     found.written += changes.apply()
     for start in range(0, len(found.good), _BATCH):
-        changes = Changes(workspace)
-        batch = found.good[start : start + _BATCH]
-        found.assets += [add_to(changes, image, scope, place=place) for image in batch]
-        found.written += changes.apply()
-        done = start + len(batch)
+        batch = [
+            new_asset(workspace, image, scope, leftovers, place=place)
+            for image in found.good[start : start + _BATCH]
+        ]
+        try:
+            found.written += _write_batch(workspace, scope, batch)
+        except (DigestMismatchError, FileMissingError):
+            gone = [one for one in batch if _changed(found, one)]
+            batch = [one for one in batch if one not in gone]
+            found.written += _write_batch(workspace, scope, batch)
+            for one in gone:
+                one.forget()
+        found.assets += [ImportedAsset(one.asset.id, one.asset.spec_id, one.image) for one in batch]
+        step = min(start + _BATCH, len(found.good))
         workspace.events(
-            Event("progress", "records", step=done, total=len(found.good), unit="assets")
+            Event("progress", "records", step=step, total=len(found.good), unit="assets")
         )
 
 
-def _refused(found: _Import, workspace: Workspace, scope: Scope) -> Result:
-    total = len(found.contents.images) + len(found.contents.bad)
-    files = "file" if len(found.bad) == 1 else "files"
-    return Result(
-        data=_data(found, scope),
-        reasoning=f"{len(found.bad)} bad {files} kept the import out",
-        suggestions=[_SKIP],
-        dry_run=workspace.dry_run,
-        refusal=Refusal(
-            "import_incomplete",
-            f"{len(found.bad)} of {total} {files if total == 1 else 'files'} cannot be imported; "
-            "nothing was written",
-            _SKIP,
-        ),
-    )
+def _write_batch(workspace: Workspace, scope: Scope, batch: Sequence[NewAsset]) -> list[str]:
+    changes = Changes(workspace)
+    for one in batch:
+        one.add_to(changes, scope)
+    return changes.apply()
 
 
-def _done(
-    found: _Import,
-    workspace: Workspace,
-    scope: Scope,
-    vocabulary: Vocabulary,
-    words: Words,
-    *,
-    added: bool,
-) -> Result:
-    count = len(found.assets)
-    nouns = "asset" if count == 1 else "assets"
-    there = ": every image is there already" if found.there and not found.bad else ""
-    reasoning = (
-        f"Imported {count} {nouns} into {scope.project_id} for review"
-        if count
-        else f"Imported nothing into {scope.project_id}{there}"
-    )
-    suggestions = (
-        ["lora asset list --status review", "lora asset approve --status review"] if count else []
-    )
-    return Result(
-        data=_data(found, scope)
-        | {("addedWords" if added else "unknownWords"): _words_data(words)},
-        reasoning=reasoning,
-        warnings=[
-            *_word_warnings(words, vocabulary, added=added),
-            *_image_warnings(found, vocabulary),
-        ],
-        suggestions=suggestions,
-        written=found.written,
-        dry_run=workspace.dry_run,
-    )
-
-
-def _data(found: _Import, scope: Scope) -> dict[str, Any]:
-    return {
-        "project": scope.project_id,
-        "found": len(found.contents.images) + len(found.contents.bad),
-        "imported": len(found.assets),
-        "assets": [
-            {
-                "id": asset.id,
-                "specId": asset.spec_id,
-                "title": image.planned.title,
-                "file": image.planned.name,
-                "tags": list(image.planned.tags),
-            }
-            for asset, image in zip(found.assets, found.good, strict=False)
-        ],
-        "alreadyThere": found.there,
-        "duplicates": found.duplicates,
-        "refused": [bad.to_dict() for bad in found.bad],
-        "notImages": found.contents.others,
-        "metadata": found.metadata.name,
-    }
-
-
-def _words_data(words: Words) -> dict[str, list[str]]:
-    return {
-        "tags": list(words.tags),
-        "styles": list(words.styles),
-        "scenarios": list(words.scenarios),
-    }
-
-
-def _word_warnings(words: Words, vocabulary: Vocabulary, *, added: bool) -> list[str]:
-    if not words or added:
-        return []
-    shown = [str(unknown) for unknown in vocabulary.unknown_tags(words.tags)]
-    shown += [f"style {word}" for word in words.styles]
-    shown += [f"scenario {word}" for word in words.scenarios]
-    verb = "is" if len(shown) == 1 else "are"
-    return [f"{_some(shown, most=8)} {verb} in no catalog; --add-tags puts new words there"]
-
-
-def _image_warnings(found: _Import, vocabulary: Vocabulary) -> list[str]:
-    notes: dict[str, list[str]] = defaultdict(list)
-    for image in found.good:
-        planned, facts = image.planned, image.facts
-        assert facts is not None  # noqa: S101 - good images were decoded
-        if vocabulary.asset_types[planned.asset_type].requires_alpha and not facts.alpha_used:
-            notes[f"no transparent background, which {planned.asset_type} asks for"].append(
-                planned.name
-            )
-        if facts.has_location:
-            notes["EXIF data says where it was taken, and the copy keeps that"].append(planned.name)
-        for note in facts.notes:
-            notes[note].append(planned.name)
-    warnings = [f"{_some(names)}: {note}" for note, names in notes.items()]
-    warnings += [f"{_some(names)}: one picture in different bytes" for names in _twins(found.good)]
-    if found.undescribed:
-        warnings.append(f"{_some(found.undescribed)}: not described in {found.metadata.name}")
-    if found.contents.others:
-        warnings.append(f"{_some(found.contents.others)}: not imported, no image")
-    warnings += [bad.reason for bad in found.bad]
-    return warnings
-
-
-def _twins(images: Iterable[InspectedImage]) -> list[list[str]]:
-    by_pixels: dict[str, list[str]] = defaultdict(list)
-    for image in images:
-        assert image.facts is not None  # noqa: S101 - good images were decoded
-        by_pixels[image.facts.pixel_sha256].append(image.planned.name)
-    return [names for names in by_pixels.values() if len(names) > 1]
-
-
-def _some(names: Sequence[str] | Iterable[str], *, most: int = _SHOWN) -> str:
-    every = list(names)
-    if len(every) <= most:
-        return ", ".join(every)
-    return f"{', '.join(every[: most - 1])} and {len(every) - most + 1} more"
+def _changed(found: Import, one: NewAsset) -> bool:
+    planned, digest = one.image.planned, one.image.digest
+    try:
+        changed = sha256_of_file(planned.path) != digest.sha256
+    except FileMissingError:
+        changed = True
+    if changed:
+        found.late.append(changed_file(planned.name))
+    return changed

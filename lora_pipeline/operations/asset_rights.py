@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Any, Literal
+from collections.abc import Sequence
+from datetime import date
+from typing import Literal
 
 from lora_pipeline.catalog import asset_changes
+from lora_pipeline.catalog.asset_changes import Statement
 from lora_pipeline.catalog.asset_decisions import decide
-from lora_pipeline.catalog.asset_filter import AssetFilter
-from lora_pipeline.datasets.records import Manifest
-from lora_pipeline.foundation.errors import ArgumentInvalidError
+from lora_pipeline.catalog.asset_filter import AssetEntry, AssetFilter
+from lora_pipeline.catalog.rights import taken_back
+from lora_pipeline.catalog.rights_license import require_license
+from lora_pipeline.foundation.errors import ArgumentInvalidError, SelectionEmptyError
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.asset_choice import chosen_assets
 from lora_pipeline.operations.asset_words import counted
-from lora_pipeline.releases.records import Lora
+from lora_pipeline.operations.impact_outcome import impact_facts, impact_steps, impact_warnings
+from lora_pipeline.releases.evidence import EvidenceReader
+from lora_pipeline.releases.impact import impact_of, subject_of
 from lora_pipeline.workspace.changes import Changes
-from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 
 
 def withdraw_assets(
     workspace: Workspace,
     *,
-    reason: str,
+    reason: str = "",
     ids: tuple[str, ...] = (),
     everything: bool = False,
+    expired: bool = False,
     project: str | None = None,
     tags: tuple[str, ...] = (),
     asset_types: tuple[str, ...] = (),
@@ -36,13 +41,14 @@ def withdraw_assets(
     """Withdraw assets from training, for good, and say what they are part of.
 
     The images stay; no dataset takes them any more, and the gate fails LoRAs that were
-    trained on them.
+    trained on them until somebody answers for it (``release.answer``).
 
     Args:
         workspace: Where they are.
-        reason: Why; it is kept with the asset.
+        reason: Why; it is kept with the asset. Only a licence that ended needs none.
         ids: Ids, or endings of ids that only one asset has.
         everything: All of them.
+        expired: Those whose licence or consent has ended.
         project: The project.
         tags: Tags that an asset must have.
         asset_types: Asset types, one of which it must be of.
@@ -54,30 +60,44 @@ def withdraw_assets(
     Raises:
         ArgumentInvalidError: When it is not said which assets are meant, or why.
         RecordNotFoundError, SelectionEmptyError: When there are none of these.
+        SettingsError: When nobody is known to act.
     """
-    if not reason.strip():
+    if not reason.strip() and not expired:
         raise ArgumentInvalidError("why are they withdrawn?", hint='--reason "asked for it back"')
     wanted = AssetFilter(ids, tags, asset_types, statuses, titles, styles)
     assets, chosen = chosen_assets(
-        workspace, project, wanted, everything=everything, from_file=from_file
+        workspace, project, wanted, everything=everything or expired, from_file=from_file
     )
-    changes, now = Changes(workspace), workspace.now()
+    changes, now, by = Changes(workspace), workspace.now(), workspace.require_actor()
+    if expired:
+        chosen = _ended(chosen, now, assets.project.id)
     decided = decide(
         changes,
         assets,
         chosen,
-        lambda asset: asset_changes.withdraw(asset, reason=reason.strip(), at=now),
+        lambda asset: asset_changes.withdraw(
+            asset,
+            reason=reason.strip() or f"its licence ended on {asset.rights.expires_on}",
+            by=by,
+            at=now,
+        ),
     )
-    touched = list(_touched(workspace, assets.scope, {entry.asset.id for entry in chosen}))
+    reader = EvidenceReader(workspace, workspace.records)
+    impact = impact_of(reader, subject_of(entry.asset for entry in chosen))
     count = len(decided.changed)
     return Result(
-        data={"project": assets.project.id, "touched": touched, **decided.to_dict()},
+        data={
+            "project": assets.project.id,
+            "impact": impact_facts(workspace, impact),
+            **decided.to_dict(),
+        },
         reasoning=(
             f"Withdrew {counted(count)} of {assets.project.id}"
             if count
             else f"Nothing to withdraw: {counted(len(decided.unchanged))} were so already"
         ),
-        suggestions=_after(touched),
+        warnings=impact_warnings(impact),
+        suggestions=impact_steps(workspace, impact),
         written=changes.apply(),
         dry_run=workspace.dry_run,
     )
@@ -85,7 +105,7 @@ def withdraw_assets(
 
 def state_rights(
     workspace: Workspace,
-    training: Literal["allowed", "denied", "unknown"],
+    training: Literal["allowed", "denied", "unknown"] | None = None,
     *,
     ids: tuple[str, ...] = (),
     everything: bool = False,
@@ -98,9 +118,12 @@ def state_rights(
     from_file: str = "",
     license: str = "",  # noqa: A002 - the record's own word
     consent: str = "",
+    expires: str = "",
     reason: str = "",
 ) -> Result:
-    """Say whether assets may be trained on. What was withdrawn stays withdrawn.
+    """Say whether assets may be trained on, under which licence, with whose consent, how long.
+
+    What is not said stays as it was; what was withdrawn stays withdrawn.
 
     Args:
         workspace: Where they are.
@@ -114,26 +137,35 @@ def state_rights(
         titles: Titles, one of which it must have; ``*`` stands for anything.
         styles: Styles, one of which it must have.
         from_file: Text file with one id on each line.
-        license: Licence that the right rests on.
+        license: Licence that the right rests on: an SPDX id, or a name of one's own.
         consent: Who consented, and where that is kept.
+        expires: Last day on which licence and consent hold, as 2027-12-31, or ``never``.
         reason: Why.
 
     Raises:
-        ArgumentInvalidError: When it is not said which assets are meant.
+        ArgumentInvalidError: When it is not said which assets are meant or what is stated, when
+            a licence looks like a misspelt SPDX id, or a day is none.
         RecordNotFoundError, SelectionEmptyError: When there are none of these.
     """
+    if not (training or license or consent or expires):
+        raise ArgumentInvalidError(
+            "what is to be stated?", hint="--set allowed, --license, --consent, or --expires"
+        )
     wanted = AssetFilter(ids, tags, asset_types, statuses, titles, styles)
     assets, chosen = chosen_assets(
         workspace, project, wanted, everything=everything, from_file=from_file
     )
+    own = assets.project.rights.allowed_licenses
+    stated = Statement(
+        training=training,
+        license=require_license(license, own) if license else "",
+        consent=consent.strip(),
+        expires_on=_day(expires),
+        reason=reason.strip(),
+    )
     changes, now = Changes(workspace), workspace.now()
     decided = decide(
-        changes,
-        assets,
-        chosen,
-        lambda asset: asset_changes.state_rights(
-            asset, training, license_id=license, consent=consent, reason=reason, at=now
-        ),
+        changes, assets, chosen, lambda asset: asset_changes.state_rights(asset, stated, at=now)
     )
     data = {"project": assets.project.id, "training": training, **decided.to_dict()}
     if decided.left_out:
@@ -152,39 +184,38 @@ def state_rights(
         )
     return Result(
         data=data,
-        reasoning=(
-            f"Training rights of {counted(len(decided.changed))} "
-            f"of {assets.project.id} are {training}"
-        ),
+        reasoning=_stated(stated, len(decided.changed), assets.project.id),
         written=changes.apply(),
         dry_run=workspace.dry_run,
     )
 
 
-def _touched(
-    workspace: Workspace, scope: Scope, asset_ids: Collection[str]
-) -> Iterator[dict[str, Any]]:
-    for place in workspace.visible(scope):
-        for manifest in workspace.records.all(Manifest, place):
-            images = sum(1 for item in manifest.record.items if item.asset_id in asset_ids)
-            if images:
-                yield {
-                    "dataset": manifest.record_id,
-                    "images": images,
-                    "of": len(manifest.record.items),
-                    "releases": list(_releases(workspace, scope, manifest.record)),
-                }
+def _ended(chosen: Sequence[AssetEntry], now: str, project_id: str) -> list[AssetEntry]:
+    found = [
+        entry
+        for entry in chosen
+        if (back := taken_back(entry.asset, now)) is not None and back.code == "expired"
+    ]
+    if not found:
+        raise SelectionEmptyError(
+            f"no licence of {project_id} has ended: {counted(len(chosen))} looked at",
+            hint="lora asset rights --expires DATE says when one does",
+        )
+    return found
 
 
-def _releases(workspace: Workspace, scope: Scope, manifest: Manifest) -> Iterator[dict[str, Any]]:
-    for place in workspace.visible(scope):
-        for loaded in workspace.records.all(Lora, place):
-            for release in loaded.record.releases:
-                if release.training.get("manifestHash") == manifest.content_hash:
-                    active = release.id == loaded.record.active_release_id
-                    yield {"lora": loaded.record_id, "release": release.id, "active": active}
+def _day(text: str) -> str:
+    if text in ("", "never"):
+        return text
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise ArgumentInvalidError(
+            f"expires must be a day, got {text!r}", hint="--expires 2027-12-31, or never"
+        ) from error
 
 
-def _after(touched: list[dict[str, Any]]) -> list[str]:
-    builds = [f"lora dataset build {one['dataset']}" for one in touched]
-    return [*builds, "lora validate"] if any(one["releases"] for one in touched) else builds
+def _stated(stated: Statement, count: int, project_id: str) -> str:
+    if stated.training:
+        return f"Training rights of {counted(count)} of {project_id} are {stated.training}"
+    return f"Stated the rights in {counted(count)} of {project_id}"

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import UNSET
+
 from lora_pipeline.catalog.vocabulary import Vocabulary
 from lora_pipeline.datasets.build import Draft
 from lora_pipeline.datasets.captions import Caption
@@ -16,6 +18,7 @@ from lora_pipeline.datasets.rules import DatasetRule, changed_settings, stored_r
 from lora_pipeline.datasets.selection import LeftOut
 from lora_pipeline.foundation.errors import RecordError, RepositoryError
 from lora_pipeline.foundation.result import Result
+from lora_pipeline.operations.caption_warnings import caption_warnings
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.workspace import git
 from lora_pipeline.workspace.layout import SHARED, Scope
@@ -76,7 +79,7 @@ def build_result(
     return Result(
         data=data,
         reasoning=_reasoning(built),
-        warnings=_warnings(built, vocabulary),
+        warnings=(*_warnings(built, vocabulary), *_about_captions(workspace, built)),
         suggestions=_suggestions(workspace, built),
         written=built.written,
         dry_run=workspace.dry_run,
@@ -189,6 +192,7 @@ def _warnings(built: Built, vocabulary: Vocabulary) -> tuple[str, ...]:
         f"no catalog has the tag {unknown}"
         for unknown in vocabulary.unknown_tags(manifest.selection.not_tags)
     ]
+    warnings += _lost(built)
     held_out = sum(1 for item in manifest.items if item.split == "held_out")
     if manifest.split_rule.held_out and not held_out:
         share = f"{manifest.split_rule.held_out:.0%}"
@@ -200,6 +204,27 @@ def _warnings(built: Built, vocabulary: Vocabulary) -> tuple[str, ...]:
     if len(findings) > _EXPLAINED:
         warnings.append(f"… and {len(findings) - _EXPLAINED} more files; --explain lists them")
     return tuple(warnings)
+
+
+def _about_captions(workspace: Workspace, built: Built) -> list[str]:
+    if not built.written:
+        return []  # they are as they were when they were told
+    command = with_place(workspace, built.scope, f"lora caption lint {built.manifest.id}")
+    return caption_warnings(workspace, built.scope, built.manifest, command)
+
+
+def _lost(built: Built) -> list[str]:
+    """Say which ids of the rule's list have no asset any more."""
+    wanted = built.rule.selection.asset_ids
+    if wanted is UNSET:
+        return []
+    there = {one.asset_id for one in built.draft.left_out}
+    there |= {item.asset_id for item in built.manifest.items}
+    lost = [asset_id for asset_id in wanted if asset_id not in there]
+    if not lost:
+        return []
+    more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+    return [f"the rule lists {lost[0]}{more}, and no asset has that id"]
 
 
 def _suggestions(workspace: Workspace, built: Built) -> tuple[str, ...]:

@@ -1,18 +1,14 @@
-"""Look at manifests: list them, show one, count what is in it, compare two."""
+"""Look at manifests: list them, and show one."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from typing import Any, Literal
 
-from lora_pipeline.datasets.diff import compare
 from lora_pipeline.datasets.lookup import find_manifest
 from lora_pipeline.datasets.records import Manifest
-from lora_pipeline.foundation.errors import ArgumentInvalidError, RecordNotFoundError
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.dataset_explain import explain_asset
-from lora_pipeline.operations.dataset_outcome import manifest_at, with_place
+from lora_pipeline.operations.dataset_outcome import with_place
 from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
@@ -25,7 +21,9 @@ def list_datasets(
 ) -> Result:
     """List the manifests of a project and the shared ones, or all there are."""
     places = _places(workspace, project, scope)
-    rows = [_row(loaded) for place in places for loaded in workspace.records.all(Manifest, place)]
+    rows = [
+        dataset_row(loaded) for place in places for loaded in workspace.records.all(Manifest, place)
+    ]
     return Result(
         data={"datasets": rows},
         reasoning=f"{len(rows)} datasets in {', '.join(map(str, places))}",
@@ -55,7 +53,7 @@ def show_dataset(
     """
     loaded = find_dataset(workspace, dataset_id, project=project, scope=scope)
     manifest = loaded.record
-    data: dict[str, Any] = _row(loaded) | {
+    data: dict[str, Any] = dataset_row(loaded) | {
         "path": workspace.relative(loaded.path),
         "createdAt": manifest.created_at,
         "selection": manifest.selection.to_dict(),
@@ -80,87 +78,6 @@ def show_dataset(
     )
 
 
-def count_dataset(
-    workspace: Workspace,
-    dataset_id: str,
-    *,
-    project: str | None = None,
-    scope: ScopeName = "project",
-) -> Result:
-    """Count the images of a manifest by tag, size, licence and split.
-
-    Raises:
-        RecordNotFoundError: When there is no such manifest.
-    """
-    loaded = find_dataset(workspace, dataset_id, project=project, scope=scope)
-    items = loaded.record.items
-    data = {
-        **_row(loaded),
-        "bytes": sum(item.bytes for item in items),
-        "tags": _counts(tag for item in items for tag in item.tags),
-        "sizes": _counts(f"{item.width} × {item.height}" for item in items),  # noqa: RUF001
-        "licenses": _counts(item.license for item in items),
-        "splits": _counts(item.split for item in items),
-        "captionWords": _counts(word for item in items for word in item.caption.split(", ")),
-    }
-    return Result(data=data, reasoning=f"Counted the {len(items)} images of {loaded.record.id}")
-
-
-def diff_datasets(
-    workspace: Workspace,
-    dataset_id: str,
-    other_id: str | None = None,
-    *,
-    git_revision: str | None = None,
-    project: str | None = None,
-    scope: ScopeName = "project",
-) -> Result:
-    """Compare two manifests, or one with what it was at a commit.
-
-    Args:
-        workspace: The workspace.
-        dataset_id: Id or path of the manifest; the older one when two are named.
-        other_id: Id or path of the newer one.
-        git_revision: Compare the manifest with itself at this commit; HEAD when neither this
-            nor another manifest is named.
-        project: Project to look in.
-        scope: ``baseline`` for shared manifests.
-
-    Raises:
-        RecordNotFoundError: When a manifest does not exist, or did not at that commit.
-        RepositoryError: When there is no repository or no such commit.
-        ArgumentInvalidError: When both another manifest and a commit are named.
-    """
-    if other_id and git_revision:
-        raise ArgumentInvalidError("compare with another manifest or with a commit, not both")
-    loaded = find_dataset(workspace, dataset_id, project=project, scope=scope)
-    if other_id:
-        older, newer = loaded, find_dataset(workspace, other_id, project=project, scope=scope)
-        before, after, words = older.record, newer.record, f"{dataset_id} → {other_id}"
-    else:
-        revision = git_revision or "HEAD"
-        past = manifest_at(workspace, loaded.scope, loaded.record_id, revision)
-        if past is None:
-            raise RecordNotFoundError(
-                f"dataset {dataset_id!r} was not there at {revision}",
-                hint=f"git log --oneline -- {workspace.relative(loaded.path)}",
-            )
-        before, after, words = past, loaded.record, f"{dataset_id} since {revision}"
-    difference = compare(before, after)
-    return Result(
-        data={
-            "before": before.id,
-            "after": after.id,
-            "gitRevision": None if other_id else git_revision or "HEAD",
-            "contentHashBefore": before.content_hash,
-            "contentHashAfter": after.content_hash,
-            "summary": difference.summary(),
-            **difference.to_dict(),
-        },
-        reasoning=f"{words}: {difference.summary().replace('  ', ', ')}",
-    )
-
-
 def find_dataset(
     workspace: Workspace, dataset_id: str, *, project: str | None, scope: ScopeName
 ) -> Loaded[Manifest]:
@@ -182,7 +99,8 @@ def _places(workspace: Workspace, project: str | None, scope: ScopeName | None) 
     return workspace.records.scopes()
 
 
-def _row(loaded: Loaded[Manifest]) -> dict[str, Any]:
+def dataset_row(loaded: Loaded[Manifest]) -> dict[str, Any]:
+    """Return what every list and answer says of a manifest."""
     manifest = loaded.record
     return {
         "datasetId": manifest.id,
@@ -196,11 +114,3 @@ def _row(loaded: Loaded[Manifest]) -> dict[str, Any]:
         "contentHash": manifest.content_hash,
         "updatedAt": manifest.updated_at,
     }
-
-
-def _counts(words: Iterable[str]) -> list[dict[str, Any]]:
-    counts = Counter(words)
-    return [
-        {"value": value, "images": count}
-        for value, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))
-    ]

@@ -8,7 +8,7 @@ from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.foundation.errors import RecordNotFoundError
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.releases.lookup import ScopeName, find_lora, scope_of
-from lora_pipeline.releases.records import Lora
+from lora_pipeline.releases.records import Lora, WithdrawalAnswer
 from lora_pipeline.training.records import Run
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import Scope
@@ -26,7 +26,7 @@ def delete_lora(
     project: str | None = None,
     scope: ScopeName = "project",
 ) -> Result:
-    """Delete a LoRA with its runs, evaluations and reviews; Git keeps what was committed.
+    """Delete a LoRA with its runs, evaluations, reviews and answers; Git keeps what was committed.
 
     Weights and images stay in the store, where nothing names them any more.
 
@@ -52,6 +52,8 @@ def delete_lora(
         changes.remove(about.loaded)
     for review in about.reviews:
         changes.remove(review)
+    for answer in about.answers:
+        changes.remove(answer)
     for evaluation in about.evaluations:
         for sheet in _sheets(evaluation.path):
             changes.remove_file(sheet)
@@ -86,6 +88,9 @@ class _About:
             one for one in records.all(Evaluation, scope) if one.record.lora_id == lora_id
         ]
         self.reviews = [one for one in records.all(Review, scope) if one.record.lora_id == lora_id]
+        self.answers = [
+            one for one in records.all(WithdrawalAnswer, scope) if one.record.lora_id == lora_id
+        ]
 
 
 def _place(
@@ -96,7 +101,7 @@ def _place(
     except RecordNotFoundError:
         place = scope_of(workspace, project, scope)
         rest = _About(workspace, lora, place, None)
-        if not (rest.runs or rest.evaluations or rest.reviews):
+        if not (rest.runs or rest.evaluations or rest.reviews or rest.answers):
             raise
         return lora, place, None
     return lora, loaded.scope, loaded

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from lora_pipeline.catalog.assets import read_assets
 from lora_pipeline.catalog.catalogs import read_vocabulary
 from lora_pipeline.catalog.records import Project, ProjectDefaults, ProjectRights
+from lora_pipeline.catalog.rights_license import require_license
 from lora_pipeline.catalog.starter import starter_catalogs
 from lora_pipeline.foundation.errors import RecordExistsError
 from lora_pipeline.foundation.ids import require_slug
@@ -44,7 +45,7 @@ def create_project(
 
     Raises:
         RecordExistsError: When there is one of that id.
-        ArgumentInvalidError: When an id is not a slug.
+        ArgumentInvalidError: When an id is not a slug, or a licence looks like a misspelt SPDX id.
     """
     require_slug(project_id, "project")
     require_slug(style, "style")
@@ -61,7 +62,7 @@ def create_project(
         updated_at=now,
         defaults=ProjectDefaults(style=style, scenario=scenario),
         rights=ProjectRights(
-            allowed_licenses=allowed_licenses,
+            allowed_licenses=tuple(dict.fromkeys(map(require_license, allowed_licenses))),
             provenance_required=provenance_required,
             unknown_training=unknown_rights,
         ),

@@ -240,15 +240,17 @@ def _require_weights(lora: str, dataset: str, weights: str) -> None:
 
 
 def _rights(workspace: Workspace, training: Training) -> Refusal | None:
-    facts = rights_facts(workspace.records, TrainedManifest(training.manifest))
-    if isinstance(facts, Unproven) or not facts.refused:
+    facts = rights_facts(workspace.records, TrainedManifest(training.manifest), workspace.now())
+    if isinstance(facts, Unproven) or not facts.barred:
         return None
-    shown = "; ".join(facts.refused[:3])
-    more = f" and {len(facts.refused) - 3} more" if len(facts.refused) > 3 else ""
+    shown = "; ".join(facts.barred[:3])
+    more = f" and {len(facts.barred) - 3} more" if len(facts.barred) > 3 else ""
+    build = f"lora dataset build {training.manifest.id}"
+    expired = any(one.expired for one in facts.withdrawn)
     return Refusal(
         "rights_refused",
         f"{training.manifest.id} holds images that may not be trained on any more: {shown}{more}",
-        f"lora dataset build {training.manifest.id}",
+        f"lora asset withdraw --expired, then {build}" if expired else build,
     )
 
 

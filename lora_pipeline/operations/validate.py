@@ -11,6 +11,7 @@ from lora_pipeline.operations.validation.collect import collect
 from lora_pipeline.operations.validation.content import content_of_records
 from lora_pipeline.operations.validation.images import image_findings
 from lora_pipeline.operations.validation.references import reference_findings
+from lora_pipeline.operations.validation.rights import rights_findings
 from lora_pipeline.operations.validation.surroundings import (
     definition_findings,
     left_over,
@@ -62,6 +63,7 @@ def validate_workspace(
         *reference_findings(seen, records),
         *word_findings(seen, records),
         *content_of_records(seen, records, reader.past),
+        *rights_findings(seen, records, reader),
         *image_findings(seen, records, required=require_images),
         *(one for lora in records.everywhere(Lora) for one in audit_lora(reader, lora, strictness)),
         *weights_in_git(seen),

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from lora_pipeline.foundation.canonical import short
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.foundation.findings import Finding, Severity
-from lora_pipeline.releases.decision import Condition
+from lora_pipeline.releases import conditions_rights
+from lora_pipeline.releases.decision import Condition, Decision
 from lora_pipeline.releases.evidence import EvidenceReader
 from lora_pipeline.releases.facts import ReleaseEvidence, Unproven
 from lora_pipeline.releases.gate import decide
@@ -149,6 +150,7 @@ class _Auditor:
             return
         for condition in decision.refusing:
             yield self._refused(release, condition, evidence)
+        yield from self._taken_back(release, evidence, decision)
         if bound:
             yield from self._changed(release, bound, evidence)
             if bound.policy_digest != decision.policy_digest:
@@ -162,9 +164,43 @@ class _Auditor:
                     f"lora promote {self.lora.id} {release.id} renews the evidence",
                 )
 
+    def _taken_back(
+        self, release: Release, evidence: ReleaseEvidence, decision: Decision
+    ) -> Iterator[Finding]:
+        name = f"{self.lora.id} {release.id}"
+        for condition in decision.conditions:
+            if condition.id == conditions_rights.CONDITION and condition.passed:
+                yield Finding(
+                    "withdrawal_answered",
+                    "warning",
+                    self._where,
+                    f"{release.id} is active with images that must no longer be used: "
+                    f"{condition.reason}",
+                    f"lora train --lora {self.lora.id} --dataset "
+                    f"{release.training.get('datasetId')}",
+                )
+        ending = () if isinstance(evidence.rights, Unproven) else evidence.rights.ending
+        if ending:
+            named = ", ".join(f"{one.asset_id} {one.text}" for one in ending[:3])
+            yield Finding(
+                "license_ends_soon",
+                "warning",
+                self._where,
+                f"{release.id} is active, and a licence ends of {len(ending)} of its images: "
+                f"{named}",
+                f"get a longer one and record it (lora asset rights --expires DATE), or "
+                f"lora release answer {name}",
+            )
+
     def _refused(
         self, release: Release, condition: Condition, evidence: ReleaseEvidence
     ) -> Finding:
+        if condition.id == conditions_rights.CONDITION:
+            return self._error(
+                "withdrawal_unanswered",
+                f"{release.id} is active, {condition.title}: {condition.reason}",
+                f"lora release answer {self.lora.id} {release.id} stop|retrain|keep --reason …",
+            )
         severity: Severity = "error"
         if condition.status == "not_proven" and self._elsewhere(condition, evidence):
             severity = "not_proven"

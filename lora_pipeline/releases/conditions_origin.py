@@ -100,7 +100,10 @@ def base_model_same(evidence: ReleaseEvidence, _: GatePolicy) -> Condition:
 
 
 def rights_hold(evidence: ReleaseEvidence, policy: GatePolicy) -> Condition:
-    """No image of the manifest was withdrawn or denied since, and none is unknown."""
+    """No image of the manifest is denied or against the project's rules, and none is unknown.
+
+    Withdrawn images are ``conditions_rights.withdrawals_answered``.
+    """
     facts = evidence.rights
     if isinstance(facts, Unproven):
         return _condition("rights", "not_proven", facts.reason)
@@ -113,7 +116,8 @@ def rights_hold(evidence: ReleaseEvidence, policy: GatePolicy) -> Condition:
     trained = evidence.manifest
     count = len(trained.manifest.items) if isinstance(trained, TrainedManifest) else 0
     note = f", {len(facts.unstated)} not stated" if facts.unstated else ""
-    return _condition("rights", "pass", f"nothing withdrawn or denied of {count}{note}")
+    nothing = "nothing denied" if facts.withdrawn else "nothing withdrawn or denied"
+    return _condition("rights", "pass", f"{nothing} of {count}{note}")
 
 
 def _disagreements(evidence: ReleaseEvidence, run: Run) -> list[str]:

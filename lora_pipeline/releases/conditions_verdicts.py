@@ -150,7 +150,9 @@ def _doubt(
     unseen = _unseen(evidence, policy, review)
     if unseen:
         return f"{who} {unseen}"
-    return _own_work(evidence, policy, review) or _not_committed(evidence, policy, given)
+    return own_work(evidence, policy, who, "approve it") or not_committed(
+        evidence, policy, who, given.committed_by, "review"
+    )
 
 
 def _other_binding(evidence: ReleaseEvidence, binding: ReviewBinding) -> str:
@@ -177,30 +179,46 @@ def _unseen(evidence: ReleaseEvidence, policy: GatePolicy, review: Review) -> st
     return ""
 
 
-def _own_work(
-    evidence: ReleaseEvidence, policy: GatePolicy, review: Review
+def own_work(
+    evidence: ReleaseEvidence, policy: GatePolicy, who: str, what: str
 ) -> str | Unproven | None:
+    """Return why the word of ``who`` does not count: it is about their own work.
+
+    Args:
+        evidence: What is judged.
+        policy: What it is judged by.
+        who: Who spoke.
+        what: What they may not do then, such as ``approve it``.
+    """
     if not policy.reviewer_is_not_trainer:
         return None
     name = evidence.release.id
     if not evidence.trainers:
         return Unproven(f"nobody is recorded as who made {name}, so nobody is known to be another")
-    did = evidence.trainers.get(evidence.person(review.reviewer))
-    return f"{review.reviewer} {did} {name} and cannot approve it" if did else None
+    did = evidence.trainers.get(evidence.person(who))
+    return f"{who} {did} {name} and cannot {what}" if did else None
 
 
-def _not_committed(
-    evidence: ReleaseEvidence, policy: GatePolicy, given: GivenReview
+def not_committed(
+    evidence: ReleaseEvidence, policy: GatePolicy, who: str, by: str | Unproven, what: str
 ) -> str | Unproven | None:
+    """Return why the word of ``who`` does not count: Git does not say that they brought it.
+
+    Args:
+        evidence: What is judged.
+        policy: What it is judged by.
+        who: Who spoke.
+        by: Who committed it.
+        what: What they said: a review, an answer.
+    """
     if not policy.reviews_committed_by_reviewer:
         return None
-    who, by = given.review.reviewer, given.committed_by
     if isinstance(by, Unproven):
         return by
     if not by:
-        return f"the review of {who} is not committed yet"
+        return f"the {what} of {who} is not committed yet"
     if evidence.person(by) != evidence.person(who):
-        return f"the review of {who} was committed by {by}"
+        return f"the {what} of {who} was committed by {by}"
     return None
 
 

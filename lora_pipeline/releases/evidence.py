@@ -8,31 +8,27 @@ from typing import TypeVar
 
 from lora_pipeline.catalog.records import Checkpoint
 from lora_pipeline.catalog.weight_files import weights_path
-from lora_pipeline.datasets.manifest import hash_of_manifest
-from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.evaluation.suites import read_suite
-from lora_pipeline.foundation.canonical import short
 from lora_pipeline.foundation.digests import sha256_of_file
 from lora_pipeline.foundation.errors import (
     FileMissingError,
     PipelineError,
-    RecordInvalidError,
     RecordNotFoundError,
     SettingsError,
 )
 from lora_pipeline.foundation.record import Record
 from lora_pipeline.releases.facts import (
+    GivenAnswer,
     GivenReview,
-    ManifestLost,
     ReleaseEvidence,
-    TrainedManifest,
     Unproven,
 )
 from lora_pipeline.releases.image_facts import image_facts
 from lora_pipeline.releases.record_past import RecordPast
-from lora_pipeline.releases.records import Lora, Release
+from lora_pipeline.releases.records import Lora, Release, WithdrawalAnswer
 from lora_pipeline.releases.rights_facts import rights_facts
+from lora_pipeline.releases.trained_manifest import ManifestFinder
 from lora_pipeline.training.records import Run
 from lora_pipeline.workspace import git
 from lora_pipeline.workspace.layout import Scope
@@ -57,11 +53,13 @@ class EvidenceReader:
     records: RecordStore
     measure_images: bool = False
     past: RecordPast = field(init=False)
+    manifests: ManifestFinder = field(init=False)
     _digests: dict[Path, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Prepare to ask Git."""
         self.past = RecordPast(self.workspace)
+        self.manifests = ManifestFinder(self.workspace, self.records, self.past)
 
     def gather(
         self, lora: Loaded[Lora], release: Release, *, evaluation_id: str = "", now: str = ""
@@ -78,25 +76,68 @@ class EvidenceReader:
             RecordError: When a record that belongs to the release is not valid.
         """
         evaluation = self._evaluation(lora, release, evaluation_id)
-        manifest = self._manifest(lora, release)
+        manifest = self.manifests.trained(lora.scope, release)
         run = self._run(lora, release)
         reviews = self._reviews(lora, release)
+        answers = self._answers(lora, release)
+        today = self.workspace.now()
         return ReleaseEvidence(
             lora=lora.record,
             release=release,
-            now=now or self.workspace.now(),
+            now=now or today,
+            today=today,
             weights_sha256=self._weights(release),
             manifest=manifest,
             checkpoint_digest=self._checkpoint(lora),
             suite_digest=self._suite(evaluation),
-            rights=rights_facts(self.records, manifest),
+            rights=rights_facts(self.records, manifest, today),
             images=image_facts(self.workspace, evaluation, measure=self.measure_images),
             run=run,
             evaluation=evaluation,
             reviews=reviews,
             removed_reviews=self._removed(lora, release),
-            people=git.mailmap(self.workspace.root, _addresses(release, run, reviews)),
+            answers=answers,
+            people=self._people(release, run, reviews, answers),
         )
+
+    def gather_rights(self, lora: Loaded[Lora], release: Release) -> ReleaseEvidence:
+        """Return what is known of the rights in a release's images, and nothing else.
+
+        Raises:
+            RecordError: When a record that belongs to the release is not valid.
+        """
+        manifest = self.manifests.trained(lora.scope, release)
+        run, answers = self._run(lora, release), self._answers(lora, release)
+        today, aside = self.workspace.now(), Unproven("not looked at")
+        return ReleaseEvidence(
+            lora=lora.record,
+            release=release,
+            now=today,
+            today=today,
+            weights_sha256=aside,
+            manifest=manifest,
+            checkpoint_digest=aside,
+            suite_digest=aside,
+            rights=rights_facts(self.records, manifest, today),
+            images=aside,
+            run=run,
+            answers=answers,
+            people=self._people(release, run, (), answers),
+        )
+
+    def _people(
+        self,
+        release: Release,
+        run: Run | None,
+        reviews: tuple[GivenReview, ...],
+        answers: tuple[GivenAnswer, ...],
+    ) -> dict[str, str]:
+        found = {release.created_by, run.requested_by if run else ""}
+        found |= {given.review.reviewer for given in reviews}
+        found |= {given.answer.answered_by for given in answers}
+        brought = [*(one.committed_by for one in reviews), *(one.committed_by for one in answers)]
+        found |= {by for by in brought if isinstance(by, str)}
+        return git.mailmap(self.workspace.root, sorted(found - {""}))
 
     def _weights(self, release: Release) -> str | Unproven:
         if release.weights is None:
@@ -116,39 +157,7 @@ class EvidenceReader:
 
     def _run(self, lora: Loaded[Lora], release: Release) -> Run | None:
         run_id = str(release.training.get("runId", ""))
-        return self._found(Run, self._near(lora.scope), run_id)
-
-    def _manifest(
-        self, lora: Loaded[Lora], release: Release
-    ) -> TrainedManifest | ManifestLost | Unproven:
-        dataset_id = str(release.training.get("datasetId", ""))
-        wanted = str(release.training.get("manifestHash", ""))
-        if not dataset_id or not wanted:
-            return ManifestLost(f"nobody recorded which manifest {release.id} was trained on")
-        scopes = self._near(lora.scope)
-        present = self._found(Manifest, scopes, dataset_id)
-        if present and _hash(present) == wanted == present.content_hash:
-            return TrainedManifest(present)
-        for scope in scopes:
-            path = self.records.path(Manifest.KIND, scope, dataset_id)
-            for earlier in self.past.earlier_manifests(path):
-                if _hash(earlier) == wanted:
-                    return TrainedManifest(earlier, "the Git history")
-        return self._lost(release, dataset_id, wanted, present)
-
-    def _lost(
-        self, release: Release, dataset_id: str, wanted: str, present: Manifest | None
-    ) -> ManifestLost | Unproven:
-        if present is None:
-            what = f"manifest {dataset_id} is not there"
-        elif present.content_hash == wanted:
-            what = f"manifest {dataset_id} was edited: its content is not what its hash says"
-        else:
-            what = f"{dataset_id} is {short(_hash(present) or 'without hash')} now"
-        words = f"{what}; {release.id} was trained on {short(wanted)}"
-        if self.past.shallow:
-            return Unproven(f"{words}, and this clone lacks the older history")
-        return ManifestLost(words)
+        return self._found(Run, self.manifests.near(lora.scope), run_id)
 
     def _checkpoint(self, lora: Loaded[Lora]) -> str | Unproven:
         checkpoint_id = lora.record.checkpoint_id
@@ -200,6 +209,17 @@ class EvidenceReader:
             if (loaded.record.lora_id, loaded.record.release_id) == (lora.record.id, release.id)
         )
 
+    def _answers(self, lora: Loaded[Lora], release: Release) -> tuple[GivenAnswer, ...]:
+        return tuple(
+            GivenAnswer(
+                answer=loaded.record,
+                committed_by=self._committer(loaded.path),
+                rewritten=self.past.rewritten(loaded.path),
+            )
+            for loaded in self.records.all(WithdrawalAnswer, lora.scope)
+            if (loaded.record.lora_id, loaded.record.release_id) == (lora.record.id, release.id)
+        )
+
     def _removed(self, lora: Loaded[Lora], release: Release) -> tuple[Review, ...]:
         # A LoRA that was deleted took its reviews along; another of the same id has other weights.
         weights = release.weights.sha256 if release.weights else ""
@@ -219,29 +239,8 @@ class EvidenceReader:
             return Unproven("this clone lacks the older history, which says who brought a review")
         return author
 
-    def _near(self, scope: Scope) -> list[Scope]:
-        """Return every scope, the LoRA's own first: a shared LoRA may be of a project's art."""
-        visible = self.workspace.visible(scope)
-        return visible + [other for other in self.records.scopes() if other not in visible]
-
     def _found(self, kind: type[R], scopes: list[Scope], record_id: str) -> R | None:
         for scope in scopes:
             if record_id and self.records.exists(kind, scope, record_id):
                 return self.records.read(kind, scope, record_id).record
         return None
-
-
-def _hash(manifest: Manifest) -> str:
-    try:
-        return hash_of_manifest(manifest)
-    except RecordInvalidError:
-        return ""
-
-
-def _addresses(release: Release, run: Run | None, reviews: tuple[GivenReview, ...]) -> list[str]:
-    found = {release.created_by, run.requested_by if run else ""}
-    for given in reviews:
-        found |= {given.review.reviewer}
-        if isinstance(given.committed_by, str):
-            found |= {given.committed_by}
-    return sorted(found - {""})

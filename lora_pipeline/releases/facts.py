@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lora_pipeline.catalog.records import OnWithdrawal
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.releases.people import person_of
-from lora_pipeline.releases.records import Lora, Release
+from lora_pipeline.releases.records import Lora, Release, WithdrawalAnswer
 from lora_pipeline.training.records import Run
 
 
@@ -51,18 +52,48 @@ class ManifestLost:
 
 
 @dataclass(frozen=True)
+class WithdrawnImage:
+    """An image of the manifest that must no longer be used.
+
+    Attributes:
+        asset_id: The asset.
+        since: From which moment.
+        text: Since when and why, as people read it.
+        on_withdrawal: The mildest answer that the asset's project allows.
+        retrain_within_days: How long its project lets a release stay in use after that.
+        expired: True when nobody withdrew it: its licence ended, or ends.
+    """
+
+    asset_id: str
+    since: str
+    text: str
+    on_withdrawal: OnWithdrawal = "stop"
+    retrain_within_days: int = 30
+    expired: bool = False
+
+
+@dataclass(frozen=True)
 class RightsFacts:
     """What the catalog says today about the images of the manifest.
 
     Attributes:
-        refused: Images that may not be trained on, as ``asset: reason``.
+        refused: Images that may not be trained on, as ``asset reason``.
         unstated: Assets whose training right nobody stated.
         unknown: Assets that the catalog does not hold.
+        withdrawn: Images that were withdrawn, or whose licence ended.
+        ending: Images whose licence ends within the next weeks.
     """
 
     refused: tuple[str, ...] = ()
     unstated: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    withdrawn: tuple[WithdrawnImage, ...] = ()
+    ending: tuple[WithdrawnImage, ...] = ()
+
+    @property
+    def barred(self) -> tuple[str, ...]:
+        """Every image that may not be trained on today, whatever the reason."""
+        return (*(f"{one.asset_id} {one.text}" for one in self.withdrawn), *self.refused)
 
 
 @dataclass(frozen=True)
@@ -96,6 +127,21 @@ class GivenReview:
 
 
 @dataclass(frozen=True)
+class GivenAnswer:
+    """An answer to withdrawals as it stands, and what Git knows of it.
+
+    Attributes:
+        answer: The record.
+        committed_by: Who committed it; empty when nobody has yet.
+        rewritten: True when the history holds another content for its file.
+    """
+
+    answer: WithdrawalAnswer
+    committed_by: str | Unproven = ""
+    rewritten: bool = False
+
+
+@dataclass(frozen=True)
 class ReleaseEvidence:
     """All evidence about one release.
 
@@ -103,6 +149,7 @@ class ReleaseEvidence:
         lora: The LoRA as it stands.
         release: The release that is asked about.
         now: The time that freshness is counted to.
+        today: The present time, which the term of an answer is counted to.
         run: The run that trained it, when its record is there.
         evaluation: The evaluation that is judged, when there is one.
         reviews: Every review of the release, whatever evaluation it is about.
@@ -113,6 +160,7 @@ class ReleaseEvidence:
         images: What became of the cells' images.
         rights: What the catalog says about the manifest's images.
         removed_reviews: Reviews of the release that Git knows and that are gone.
+        answers: What was decided about withdrawn images of the release.
         people: Other addresses of the same person, as Git's mailmap has them.
     """
 
@@ -129,6 +177,8 @@ class ReleaseEvidence:
     evaluation: Evaluation | None = None
     reviews: tuple[GivenReview, ...] = ()
     removed_reviews: tuple[Review, ...] = ()
+    answers: tuple[GivenAnswer, ...] = ()
+    today: str = ""
     people: Mapping[str, str] = field(default_factory=dict)
 
     def person(self, identity: str) -> str:

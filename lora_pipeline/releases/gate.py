@@ -10,7 +10,12 @@ from collections.abc import Sequence
 
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.errors import ArgumentInvalidError
-from lora_pipeline.releases import conditions_grid, conditions_origin, conditions_verdicts
+from lora_pipeline.releases import (
+    conditions_grid,
+    conditions_origin,
+    conditions_rights,
+    conditions_verdicts,
+)
 from lora_pipeline.releases.decision import Condition, Decision
 from lora_pipeline.releases.facts import ReleaseEvidence
 from lora_pipeline.releases.records import Evidence, GatePolicy
@@ -38,6 +43,8 @@ def decide(evidence: ReleaseEvidence, policy: GatePolicy) -> Decision:
         conditions_verdicts.objections_answered(evidence, policy),
         conditions_origin.rights_hold(evidence, policy),
     ]
+    withdrawals = conditions_rights.withdrawals_answered(evidence, policy)
+    conditions += [withdrawals] if withdrawals else []
     approvals = conditions_verdicts.counted_approvals(evidence, policy).counted
     return Decision(
         lora_id=evidence.lora.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lora_pipeline.releases.conditions_rights import CONDITION
 from lora_pipeline.releases.decision import Decision
 from lora_pipeline.releases.records import Lora, Release
 
@@ -16,6 +17,8 @@ def steps_after_refusal(lora: Lora, release: Release, decision: Decision) -> tup
     refusing = {condition.id for condition in decision.refusing}
     name = f"{lora.id} {release.id}"
     steps: list[str] = []
+    if CONDITION in refusing:
+        steps.append(f"lora release answer {name} stop|retrain|keep --reason …")
     if refusing & {"release", "manifest", "rights", "training"}:
         steps.append(f"lora train --lora {lora.id} --dataset {_dataset(release)}")
     if "weights" in refusing:

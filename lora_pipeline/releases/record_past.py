@@ -1,8 +1,9 @@
-"""What Git knows of records that must never be rewritten: reviews, manifests, histories."""
+"""What Git knows of records that must never be rewritten: verdicts, manifests, histories."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -38,7 +39,7 @@ class RecordPast:
     @functools.cached_property
     def known(self) -> bool:
         """Whether Git can say anything at all."""
-        return self._reviews is not None
+        return self._verdicts is not None
 
     @functools.cached_property
     def shallow(self) -> bool:
@@ -46,13 +47,13 @@ class RecordPast:
         return self.root is not None and git.is_shallow(self.root)
 
     def first_author(self, path: Path) -> str:
-        """Return who committed a review first, or empty when nobody did."""
-        past = (self._reviews or {}).get(self._name(path))
+        """Return who committed a review or an answer first, or empty when nobody did."""
+        past = (self._verdicts or {}).get(self._name(path))
         return past.first_author if past else ""
 
     def rewritten(self, path: Path) -> bool:
-        """Return whether history holds another content for a review than its file now."""
-        past = (self._reviews or {}).get(self._name(path))
+        """Return whether history holds another content for a verdict than its file now."""
+        past = (self._verdicts or {}).get(self._name(path))
         if past is None or not past.blobs:
             return False
         now = git.blob_id(path.read_bytes(), like=past.blobs[0])
@@ -63,22 +64,35 @@ class RecordPast:
         """Reviews that were committed once and are no longer there, with their scope."""
         gone = [
             (self._path(name), past)
-            for name, past in (self._reviews or {}).items()
+            for name, past in (self._verdicts or {}).items()
             if not self._path(name).is_file()
         ]
         return [
             (place.scope, review)
             for path, past in gone
-            if (place := place_of(self._below_data(path)))
+            if (place := place_of(self._below_data(path))) and place.kind == Review.KIND
             for blob in past.blobs[:1]
             if (review := self._parsed(Review, blob)) is not None
         ]
 
-    def earlier_manifests(self, path: Path) -> list[Manifest]:
-        """Return every manifest that history holds for a file, newest first."""
+    def earlier_manifests(self, path: Path, content_hash: str = "") -> list[Manifest]:
+        """Return every manifest that history holds for a file, newest first.
+
+        With ``content_hash`` only those that state it, which is known without parsing them.
+        """
         past = (self._manifests or {}).get(self._name(path))
-        found = [self._parsed(Manifest, blob) for blob in (past.blobs if past else ())]
+        found = [
+            self._parsed(Manifest, blob, content_hash) for blob in (past.blobs if past else ())
+        ]
         return [manifest for manifest in found if manifest is not None]
+
+    def manifests_holding(self, content_hash: str) -> Iterator[Manifest]:
+        """Yield every manifest of the history, under any name, that states a content hash."""
+        for past in (self._manifests or {}).values():
+            for blob in past.blobs:
+                manifest = self._parsed(Manifest, blob, content_hash)
+                if manifest is not None:
+                    yield manifest
 
     def earlier_histories(self, path: Path) -> list[tuple[HistoryEntry, ...]]:
         """Return every history that the present branch ever held in a LoRA's file."""
@@ -87,8 +101,8 @@ class RecordPast:
         return [lora.history for lora in found if lora is not None]
 
     @functools.cached_property
-    def _reviews(self) -> dict[str, git.Past] | None:
-        return self._past("reviews", mainline=False)
+    def _verdicts(self) -> dict[str, git.Past] | None:
+        return self._past("reviews", "answers", mainline=False)
 
     @functools.cached_property
     def _manifests(self) -> dict[str, git.Past] | None:
@@ -99,21 +113,25 @@ class RecordPast:
         # On a branch that was merged, a promotion may have been dropped for a better one.
         return self._past("loras", mainline=True)
 
-    def _past(self, folder: str, *, mainline: bool) -> dict[str, git.Past] | None:
+    def _past(self, *folders: str, mainline: bool) -> dict[str, git.Past] | None:
         data_root = self.workspace.data_root.resolve()
         if self.root is None or not data_root.is_relative_to(self.root.resolve()):
             return None
         top = self._name(data_root)
         specs = [
-            f":(top,glob){top}/shared/{folder}/*.json",
-            f":(top,glob){top}/projects/*/{folder}/*.json",
+            f":(top,glob){top}/{scope}/{folder}/*.json"
+            for folder in folders
+            for scope in ("shared", "projects/*")
         ]
         return git.past_of(self.root, specs, mainline=mainline)
 
-    def _parsed(self, kind: type[R], blob: str) -> R | None:
+    def _parsed(self, kind: type[R], blob: str, holding: str = "") -> R | None:
         assert self.root is not None  # noqa: S101 - blobs come from it
         try:
-            document = parse_record(kind, git.blob_bytes(self.root, blob), blob)
+            data = git.blob_bytes(self.root, blob)
+            if holding.encode() not in data:
+                return None
+            document = parse_record(kind, data, blob)
             return kind.from_dict(document)
         except (RecordError, RepositoryError):
             return None

@@ -101,6 +101,37 @@ class Lora(Record, frozen=True, kw_only=True):
         return next((one for one in self.releases if one.id == release_id), None)
 
 
+class AnsweredImage(Part, frozen=True, kw_only=True):
+    """An image that an answer is about, and since when it must no longer be used."""
+
+    asset_id: str
+    since: str
+
+
+class WithdrawalAnswer(Record, frozen=True, kw_only=True):
+    """What a person decided about a release whose images were withdrawn; never rewritten.
+
+    It is bound to the weights, to what they were trained on and to the single withdrawals: any
+    other weights and any further withdrawal are another question. ``digest`` covers all the
+    other fields.
+    """
+
+    KIND: ClassVar[str] = "withdrawal-answer"
+
+    id: str
+    lora_id: str
+    release_id: str
+    answer: Literal["retrain", "keep"]
+    reason: str
+    answered_by: str
+    created_at: str
+    weights_sha256: str
+    manifest_hash: str
+    images: tuple[AnsweredImage, ...]
+    until: str = ""
+    digest: str
+
+
 class GatePolicy(Part, frozen=True, kw_only=True):
     """What the gate asks for before a release may become active.
 

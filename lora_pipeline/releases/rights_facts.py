@@ -3,41 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from lora_pipeline.catalog.records import Asset, Project, ProjectRights
-from lora_pipeline.catalog.rights import may_train
-from lora_pipeline.releases.facts import ManifestLost, RightsFacts, TrainedManifest, Unproven
+from lora_pipeline.catalog.rights import ends_soon, may_train, taken_back, taken_back_since
+from lora_pipeline.releases.facts import (
+    ManifestLost,
+    RightsFacts,
+    TrainedManifest,
+    Unproven,
+    WithdrawnImage,
+)
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.records import RecordStore
 
 
 def rights_facts(
-    records: RecordStore, manifest: TrainedManifest | ManifestLost | Unproven
+    records: RecordStore, manifest: TrainedManifest | ManifestLost | Unproven, today: str
 ) -> RightsFacts | Unproven:
     """Return what the catalog says about the images that a release was trained on.
 
     Images that were held out count as well: they were chosen for training.
+
+    Args:
+        records: The catalog.
+        manifest: What was trained on.
+        today: The present time, which ends licences.
 
     Raises:
         RecordError: When an asset or a project is not a valid record.
     """
     if not isinstance(manifest, TrainedManifest):
         return Unproven("without the manifest nobody knows which images were used")
-    refused: list[str] = []
-    unstated: list[str] = []
-    unknown: list[str] = []
+    gathered = _Gathered(today)
     for asset_id in dict.fromkeys(item.asset_id for item in manifest.manifest.items):
-        found = _asset(records, asset_id, manifest.manifest.project_id)
-        if found is None:
-            unknown.append(asset_id)
-            continue
-        asset, rights = found
+        known = _asset(records, asset_id, manifest.manifest.project_id)
+        if known is None:
+            gathered.unknown.append(asset_id)
+        else:
+            gathered.look_at(*known)
+    return gathered.facts()
+
+
+@dataclass
+class _Gathered:
+    today: str
+    refused: list[str] = field(default_factory=list)
+    unstated: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    withdrawn: list[WithdrawnImage] = field(default_factory=list)
+    ending: list[WithdrawnImage] = field(default_factory=list)
+
+    def look_at(self, asset: Asset, rights: ProjectRights) -> None:
+        back = taken_back(asset, self.today)
+        if back:
+            self.withdrawn.append(_withdrawn(asset, rights, back.text))
+            return
+        if ends_soon(asset, self.today):
+            text = f"its licence ends on {asset.rights.expires_on}"
+            self.ending.append(_withdrawn(asset, rights, text))
         objection = may_train(asset, rights)
         if objection:
-            refused.append(f"{asset_id} {objection.text}")
+            self.refused.append(f"{asset.id} {objection.text}")
         elif asset.rights.training == "unknown":
-            unstated.append(asset_id)
-    return RightsFacts(tuple(refused), tuple(unstated), tuple(unknown))
+            self.unstated.append(asset.id)
+
+    def facts(self) -> RightsFacts:
+        return RightsFacts(
+            refused=tuple(self.refused),
+            unstated=tuple(self.unstated),
+            unknown=tuple(self.unknown),
+            withdrawn=tuple(self.withdrawn),
+            ending=tuple(self.ending),
+        )
+
+
+def _withdrawn(asset: Asset, rights: ProjectRights, text: str) -> WithdrawnImage:
+    return WithdrawnImage(
+        asset_id=asset.id,
+        since=taken_back_since(asset),
+        text=text,
+        on_withdrawal=rights.on_withdrawal,
+        retrain_within_days=rights.retrain_within_days,
+        expired=not asset.rights.withdrawn_at,
+    )
 
 
 def _asset(

@@ -139,7 +139,9 @@ class Changes:
         every = [write.target for write in self._files]
         every += [write.path for write in self._records]
         every += [path for path, _ in self._removals]
-        every += [folder for move in self._moves for folder in move]
+        for source, target in self._moves:
+            for path in sorted(one for one in source.rglob("*") if one.is_file()):
+                every += [path, target / path.relative_to(source)]
         return list(dict.fromkeys(self.workspace.relative(path) for path in every))
 
     def apply(self) -> list[str]:

@@ -19,7 +19,7 @@ from lora_pipeline.foundation.errors import (
     ProgramTimedOutError,
     RepositoryError,
 )
-from lora_pipeline.workspace.git_call import call, checked, reason_in
+from lora_pipeline.workspace.git_call import call, checked, names_in, reason_in
 
 
 def repository_root(folder: Path) -> Path | None:
@@ -229,6 +229,25 @@ def words_at_tips(folder: Path, pattern: str) -> set[str]:
             raise RepositoryError(f"git grep failed: {reason_in(done.stderr)}")
         found |= set(done.stdout.split())
     return found
+
+
+def paths_that_held(folder: Path, text: str, pathspecs: Sequence[str]) -> list[str]:
+    """Return every path of which a commit of the present branch brought or took away a text.
+
+    Args:
+        folder: Any folder of the work tree.
+        text: What is looked for, as it stands in the files.
+        pathspecs: Git pathspecs from the top of the work tree.
+
+    Returns:
+        Paths from the top of the work tree, sorted; none when Git cannot say.
+    """
+    root = repository_root(folder)
+    if root is None or head(root) is None:
+        return []
+    options = ["--format=", "--name-only", "--no-renames", "-m", "-z", f"-S{text}"]
+    done = call(root, "log", *options, "--", *pathspecs)
+    return sorted({one.strip("\n") for one in names_in(done)} - {""}) if done.status == 0 else []
 
 
 def ignored(folder: Path, path: Path) -> bool:

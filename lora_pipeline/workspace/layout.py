@@ -57,6 +57,7 @@ FOLDERS = {
     "run": "runs",
     "evaluation": "evals",
     "review": "reviews",
+    "withdrawal-answer": "answers",
 }
 # kind -> the one file below the scope.
 SINGLES = {

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from lora_pipeline.foundation import files, strict_json
 from lora_pipeline.foundation.canonical import digest_of_bytes
 from lora_pipeline.foundation.errors import (
+    MergeConflictError,
     RecordConflictError,
     RecordExistsError,
     RecordInvalidError,
@@ -20,6 +21,7 @@ from lora_pipeline.foundation.ids import did_you_mean
 from lora_pipeline.foundation.record import Record
 from lora_pipeline.foundation.schemas import require_valid, schema_name_of
 from lora_pipeline.workspace.layout import FOLDERS, SHARED, SINGLES, Scope, relative_path
+from lora_pipeline.workspace.merge_advice import advised
 
 R = TypeVar("R", bound=Record)
 R_co = TypeVar("R_co", bound=Record, covariant=True)
@@ -207,7 +209,10 @@ def parse_record(kind: type[Record], data: bytes, name: str) -> dict[str, Any]:
         RecordInvalidError, JsonInvalidError, MergeConflictError, SchemaVersionError: When it
             is not a valid record of that kind.
     """
-    document = strict_json.loads(data, name)
+    try:
+        document = strict_json.loads(data, name)
+    except MergeConflictError as error:
+        raise advised(error, name) from error
     if not isinstance(document, dict):
         raise RecordInvalidError(f"{name} must hold one JSON object")
     require_valid(document, schema_name_of(document, kind.KIND, name), name)

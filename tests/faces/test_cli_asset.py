@@ -320,13 +320,15 @@ class TestRights:
 
         answer = run(studio, "withdraw", "--title", "Icon 1", "--reason", "r")
 
-        assert answer.document["data"]["touched"] == [
-            {"dataset": "icons", "images": 1, "of": 3, "releases": []}
+        impact = answer.document["data"]["impact"]
+        assert [(one["datasetId"], one["images"], one["of"]) for one in impact["manifests"]] == [
+            ("icons", 1, 3)
         ]
+        assert impact["releases"] == []
         assert answer.document["suggestions"] == ["lora dataset build icons"]
 
     def test_reason_is_asked_for(self, studio: Path) -> None:
-        assert run(studio, "withdraw", "--all").exit_code == 2
+        refused(studio, "argument_invalid", "withdraw", "--all", exit_code=3)
         refused(studio, "argument_invalid", "withdraw", "--all", "--reason", " ", exit_code=3)
 
     def test_rights_are_stated_with_consent(self, studio: Path) -> None:

@@ -387,7 +387,7 @@ def test_list_and_show_and_stats_are_read_by_people(folder: Path) -> None:
     assert "selects    approved · ui_icon · style:flat" in shown
     assert "nctyicon, flat, red" in shown
     assert "trigger word" in done(folder, "show", "ui_icon_flat", "--explain", asset_id).stdout
-    assert "style:flat" in done(folder, "stats", "ui_icon_flat").stdout
+    assert "style       flat" in done(folder, "stats", "ui_icon_flat").stdout
 
 
 def test_a_list_without_any_dataset_says_how_to_make_one(folder: Path) -> None:

@@ -356,7 +356,7 @@ def test_rollback_is_refused_when_the_evidence_no_longer_holds(running: Studio) 
     attacks.withdrawn_asset(running)
     answer = rollback(running)
 
-    assert "rights" in refused(answer)
+    assert "1 of 3 withdrawn, not answered for" in refused(answer)["withdrawals"]
     assert running.lora().record.active_release_id == "r2"
 
 

@@ -86,7 +86,7 @@ ATTACKS: list[tuple[Callable[[Studio], None], str, str]] = [
     (attacks.deprecated_but_active, "active_release_deprecated", "r1 is active and deprecated"),
     (
         attacks.withdrawn_asset,
-        "active_release_unproven",
+        "withdrawal_unanswered",
         "withdrawn on 2026-03-02: the artist asked",
     ),
     (

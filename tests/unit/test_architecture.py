@@ -130,7 +130,7 @@ def test_the_operations_are_named_once_noun_first() -> None:
 def test_what_only_a_person_may_decide_is_not_for_agents() -> None:
     verbs = {
         "approve", "reject", "deprecate", "withdraw", "promote", "rollback", "review", "delete",
-        "activate", "deactivate", "gc",
+        "activate", "deactivate", "gc", "answer", "rights",
     }  # fmt: skip
     for operation in OPERATIONS:
         if operation.name.partition(".")[2] in verbs:

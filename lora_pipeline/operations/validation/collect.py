@@ -160,7 +160,7 @@ class _Walk:
             if holds_secret(data):
                 self._add("secret", path, "it holds what looks like a token, key or password",
                           fix="remove it, and revoke it: Git keeps what was committed")  # fmt: skip
-            record = kind.from_dict(parse_record(kind, data, path.name))
+            record = kind.from_dict(parse_record(kind, data, self.workspace.relative(path)))
         except PipelineError as error:
             self.broken.add(key)
             self._invalid(path, error)
@@ -177,9 +177,9 @@ class _Walk:
         self.loaded[key] = Loaded(record, place.scope, place.record_id, path, digest_of_bytes(data))
 
     def _invalid(self, path: Path, error: PipelineError) -> None:
-        shown = error.violations or (error.message,)
+        shown, where = error.violations or (error.message,), self.workspace.relative(path)
         for violation in shown:
-            words = str(violation).removeprefix(f"{path.name} ").removeprefix(f"{path.name}: ")
+            words = str(violation).removeprefix(where).lstrip(": ")
             self._add(error.code, path, words, fix=error.hint or "")
 
     def _left_over(self, path: Path) -> None:

@@ -29,6 +29,7 @@ def content_of_records(
     for manifest in records.everywhere(Manifest):
         where = workspace.relative(manifest.path)
         yield from content_findings(manifest.record, where)[1]
+        yield from _unconfirmed(manifest, where)
         yield from _item_paths(manifest.record, where)
     for evaluation in records.everywhere(Evaluation):
         yield from _grid(workspace, evaluation)
@@ -43,6 +44,20 @@ def content_of_records(
             "this clone lacks the older history, which shows whether a review was rewritten",
             "git fetch --unshallow (fetch-depth: 0 in a CI checkout)",
         )
+
+
+def _unconfirmed(loaded: Loaded[Manifest], where: str) -> Iterator[Finding]:
+    merge = loaded.record.unconfirmed_merge
+    if merge is None:
+        return
+    doubt = f", and {len(merge.undecided)} of them are in doubt" if merge.undecided else ""
+    yield Finding(
+        "merge_unconfirmed",
+        "error",
+        where,
+        f"two branches came together in it, and no build has confirmed its images since{doubt}",
+        "lora git finish",
+    )
 
 
 def _item_paths(manifest: Manifest, where: str) -> Iterator[Finding]:

@@ -16,13 +16,13 @@ from lora_pipeline.catalog.records import (
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.foundation.record import Record
-from lora_pipeline.releases.records import Lora
+from lora_pipeline.releases.records import Lora, WithdrawalAnswer
 from lora_pipeline.training.records import Run
 
 KINDS: dict[str, type[Record]] = {
     kind.KIND: kind
     for kind in (
         Project, AssetTypes, Styles, Scenarios, Palettes, Tags, Checkpoint, Spec, Asset,
-        Manifest, Lora, Run, Evaluation, Review,
+        Manifest, Lora, Run, Evaluation, Review, WithdrawalAnswer,
     )
 }  # fmt: skip

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lora_pipeline.catalog import asset_changes
+from lora_pipeline.catalog.asset_changes import Statement
 from lora_pipeline.catalog.records import (
     Asset,
     ProjectRights,
@@ -107,18 +108,19 @@ def test_only_the_primary_variant_is_rated() -> None:
 
 
 def test_first_withdrawal_stands() -> None:
-    withdrawn = asset_changes.withdraw(asset(), reason="guest artist", at=TIME)
+    withdrawn = asset_changes.withdraw(asset(), reason="guest artist", by="kim", at=TIME)
 
-    assert asset_changes.withdraw(withdrawn, reason="other", at=LATER) is withdrawn
-    assert withdrawn.rights.withdrawn_at == TIME
+    again = asset_changes.withdraw(withdrawn, reason="other", by="lee", at=LATER)
+
+    assert again is withdrawn
+    assert (withdrawn.rights.withdrawn_at, withdrawn.rights.withdrawn_by) == (TIME, "kim")
 
 
 def test_stated_rights_keep_what_was_not_said() -> None:
     before = asset("review", training="unknown", consent="contract 17", reason="old")
 
-    changed = asset_changes.state_rights(
-        before, "allowed", license_id="CC0-1.0", consent="", reason="", at=LATER
-    )
+    stated = Statement(training="allowed", license="CC0-1.0")
+    changed = asset_changes.state_rights(before, stated, at=LATER)
 
     assert isinstance(changed, Asset)
     assert changed.rights == Rights(training="allowed", license="CC0-1.0", consent="contract 17")
@@ -126,8 +128,19 @@ def test_stated_rights_keep_what_was_not_said() -> None:
 
 def test_withdrawn_art_does_not_get_its_rights_back() -> None:
     outcome = asset_changes.state_rights(
-        asset("review", withdrawnAt=TIME), "allowed", license_id="", consent="", reason="",
-        at=LATER,
-    )  # fmt: skip
+        asset("review", withdrawnAt=TIME), Statement(training="allowed"), at=LATER
+    )
 
     assert isinstance(outcome, Objection)
+
+
+def test_a_last_day_is_kept_until_it_is_said_that_there_is_none() -> None:
+    dated = asset_changes.state_rights(asset(), Statement(expires_on="2026-12-31"), at=LATER)
+    assert isinstance(dated, Asset)
+    kept = asset_changes.state_rights(dated, Statement(consent="contract 17"), at=LATER)
+    assert isinstance(kept, Asset)
+    never = asset_changes.state_rights(kept, Statement(expires_on="never"), at=LATER)
+    assert isinstance(never, Asset)
+
+    assert (kept.rights.expires_on, never.rights.expires_on) == ("2026-12-31", "")
+    assert never.rights.consent == "contract 17"

@@ -5,12 +5,7 @@ from pathlib import Path
 import pytest
 
 from lora_pipeline.catalog.import_facts import FileFacts, split_tags
-from lora_pipeline.catalog.import_metadata import (
-    Metadata,
-    find_metadata,
-    read_metadata,
-    read_side_cars,
-)
+from lora_pipeline.catalog.import_metadata import Metadata, read_metadata
 from lora_pipeline.foundation.errors import FileMissingError, ImportSourceError
 
 HEADER = (
@@ -64,7 +59,7 @@ def test_json_list_json_object_and_jsonl_say_the_same(tmp_path: Path) -> None:
         read(tmp_path, "metadata.jsonl", f"{entry}\n\n"),
     ]
 
-    expected = FileFacts(prompt="a crown", tags=("style:flat",))
+    expected = FileFacts(caption="a crown", tags=("style:flat",))
     assert [one.images["x.png"].facts for one in every] == [expected] * 3
 
 
@@ -78,14 +73,14 @@ def test_unknown_column_is_an_error_that_names_the_one_that_was_meant(tmp_path: 
     error = refused(tmp_path, "assets.csv", "file,titel\nx.png,A\n")
 
     assert error.message == "assets.csv: unknown column 'titel'"
-    assert error.hint == "did you mean title?"
+    assert error.hint == "did you mean title? --map title='titel' takes it as it is"
 
 
 def test_unknown_key_of_json_is_an_error_too(tmp_path: Path) -> None:
     error = refused(tmp_path, "assets.json", '[{"file": "x.png", "licnse": "CC0-1.0"}]')
 
     assert error.message == "assets.json entry 1: unknown column 'licnse'"
-    assert error.hint == "did you mean license?"
+    assert error.hint == "did you mean license? --map license='licnse' takes it as it is"
 
 
 @pytest.mark.parametrize(
@@ -103,12 +98,12 @@ def test_unknown_key_of_json_is_an_error_too(tmp_path: Path) -> None:
         ("assets.csv", "file,trainingRights\nx.png,allow\n", "not one of allowed, denied"),
         ("assets.csv", "file,title\nx.png,\x1b[31mred\n", "control characters"),
         ("assets.csv", b"file,title\nx.png,\xfcber\n", "not UTF-8 at byte 17"),
-        ("assets.csv", "file\n".encode("utf-16"), "is UTF-16"),
+        ("assets.csv", "file\n".encode("utf-16-le"), "NUL"),
         ("assets.csv", b"file\nx.png\x00\n", "NUL"),
         ("assets.json", '{"file": "x.png"}', "must hold a list of images"),
         ("assets.json", '["x.png"]', "entry 1 must be an object"),
         ("assets.json", '[{"file": "x.png", "file": "y.png"}]', "stands twice"),
-        ("assets.json", '[{"file": "x.png", "caption": "a", "text": "b"}]', "gives prompt twice"),
+        ("assets.json", '[{"file": "x.png", "caption": "a", "text": "b"}]', "gives caption twice"),
         ("assets.json", '[{"file": "x.png", "title": 7}]', "title must be text"),
         ("assets.json", '[{"file": "x.png", "tags": [1]}]', "tags must be text or a list"),
         ("assets.jsonl", '{"file": "x.png"}\n{"file"', "line 2 is not JSON"),
@@ -124,45 +119,6 @@ def test_metadata_that_cannot_be_used_says_where_and_why(
 def test_metadata_file_that_is_not_there_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FileMissingError):
         read_metadata(tmp_path / "assets.csv")
-
-
-def test_metadata_is_found_by_its_name_and_two_of_them_are_refused(tmp_path: Path) -> None:
-    assert find_metadata(tmp_path) is None
-    (tmp_path / "assets.csv").write_text("file\n")
-    assert find_metadata(tmp_path) == tmp_path / "assets.csv"
-    (tmp_path / "metadata.jsonl").write_text("")
-
-    with pytest.raises(ImportSourceError, match=r"assets\.csv and metadata\.jsonl"):
-        find_metadata(tmp_path)
-
-
-def test_text_of_tags_gives_tags_and_any_other_text_a_description(tmp_path: Path) -> None:
-    image = tmp_path / "crown.png"
-    (tmp_path / "crown.txt").write_text("style:flat, color:red\n")
-    assert read_side_cars(image) == FileFacts(tags=("style:flat", "color:red"))
-    (tmp_path / "crown.txt").write_text("A crown,\r\nred and flat\n")
-
-    assert read_side_cars(image) == FileFacts(prompt="A crown, red and flat")
-
-
-def test_json_beside_an_image_weighs_more_than_text(tmp_path: Path) -> None:
-    (tmp_path / "crown.txt").write_text("a crown")
-    (tmp_path / "crown.json").write_text('{"prompt": "a golden crown", "title": "Crown"}')
-
-    assert read_side_cars(tmp_path / "crown.png") == FileFacts(
-        prompt="a golden crown", title="Crown"
-    )
-
-
-def test_side_car_in_another_encoding_says_at_which_byte(tmp_path: Path) -> None:
-    (tmp_path / "crown.txt").write_bytes("Königskrone".encode("latin-1"))
-
-    with pytest.raises(ImportSourceError, match=r"crown\.txt is not UTF-8 at byte 1"):
-        read_side_cars(tmp_path / "crown.png")
-
-
-def test_image_without_side_cars_says_nothing(tmp_path: Path) -> None:
-    assert read_side_cars(tmp_path / "crown.png") == FileFacts()
 
 
 def test_stronger_facts_replace_weaker_ones_and_tags_add_up() -> None:

@@ -33,7 +33,9 @@ from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.record import Record
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.dataset import build_dataset
-from lora_pipeline.operations.dataset_views import count_dataset, diff_datasets, show_dataset
+from lora_pipeline.operations.dataset_diff import diff_datasets
+from lora_pipeline.operations.dataset_stats import count_dataset
+from lora_pipeline.operations.dataset_views import show_dataset
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.root import Workspace
@@ -515,7 +517,7 @@ def test_a_shared_manifest_is_not_built_as_the_projects_own(workspace: Workspace
 
 
 def test_an_unknown_checkpoint_or_project_is_named(workspace: Workspace) -> None:
-    for options in ({"checkpoint": "sdxl"}, {"project": "neon_cty"}):
+    for options in ({"checkpoints": ("sdxl",)}, {"project": "neon_cty"}):
         with pytest.raises(RecordNotFoundError):
             build_dataset(workspace, "icons", **{**ICONS, **options})
 
@@ -604,8 +606,9 @@ def test_two_manifests_are_compared_and_one_with_its_past(workspace: Workspace) 
     assert (between["went"], between["came"]) == (4, 0)
     assert since["aspects"]["caption"] == 6
     assert since["rules"] == ["captionRule.triggerWord"]
+    assert diff_datasets(workspace, "reds").data["headline"] == "new since HEAD: 2 images"
     with pytest.raises(RecordNotFoundError):
-        diff_datasets(workspace, "reds")
+        diff_datasets(workspace, "rods")
     with pytest.raises(ArgumentInvalidError):
         diff_datasets(workspace, "icons", "reds", git_revision="HEAD")
 

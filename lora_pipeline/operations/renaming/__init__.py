@@ -1,0 +1,1 @@
+"""Giving a word or a record another id, with every reference to it."""
