@@ -18,6 +18,7 @@ from lora_pipeline.datasets.rules import DatasetRule
 from lora_pipeline.datasets.selection import LeftOut, Sieve, Step, duplicates, require_some
 from lora_pipeline.datasets.sources import read_candidates, source_projects
 from lora_pipeline.datasets.split import split_of
+from lora_pipeline.engine.many_objects import many_objects
 from lora_pipeline.foundation.errors import CaptionInvalidError
 from lora_pipeline.foundation.findings import Finding
 from lora_pipeline.workspace.layout import Scope
@@ -69,6 +70,11 @@ def draft_dataset(workspace: Workspace, scope: Scope, rule: DatasetRule) -> Draf
         CaptionInvalidError: When a caption would be empty or hold what it may not.
         RecordError: At the first record that is not valid.
     """
+    with many_objects():
+        return _draft(workspace, scope, rule)
+
+
+def _draft(workspace: Workspace, scope: Scope, rule: DatasetRule) -> Draft:
     projects = source_projects(workspace, scope, rule.selection)
     start = ", ".join(projects) or "the workspace"
     sieve = Sieve(rule.selection)

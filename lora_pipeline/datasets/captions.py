@@ -182,6 +182,16 @@ def _own_words(text: str) -> list[CaptionWord]:
     return [CaptionWord(stripped, _TEMPLATE)] if any(map(str.isalnum, stripped)) else []
 
 
+def ingredients(pick: Pick, rule: CaptionRule) -> tuple[object, ...]:
+    """Return all of an image that its caption is made of, besides the rule and the tokens.
+
+    Images of equal ingredients have equal captions, so one is made for all of them.
+    """
+    spec = pick.spec
+    title = spec.title if rule.strategy == _WITH_TITLE else ""
+    return pick.variant.tags, pick.tags, spec.asset_type, spec.style, spec.scenario, title
+
+
 def _filling(
     pick: Pick, rule: CaptionRule, tokens: Tokens, template: Template | None
 ) -> dict[str, list[CaptionWord]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from sys import intern
 
-from lora_pipeline.datasets.captions import Tokens, caption_of
+from lora_pipeline.datasets.captions import Tokens, caption_of, ingredients
 from lora_pipeline.datasets.catalog_tokens import Words
 from lora_pipeline.datasets.picks import Pick
 from lora_pipeline.datasets.records import Item
@@ -49,6 +49,7 @@ class Describing:
         self._rule = rule.captions
         self._words = Words(workspace)
         self._tags: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._captions: dict[tuple[object, ...], str] = {}
 
     def each(self, picks: Iterable[Pick]) -> Iterator[Described]:
         """Yield every image with its caption.
@@ -61,7 +62,7 @@ class Describing:
     def _describe(self, pick: Pick) -> Described:
         caption, objection = "", None
         try:
-            caption = caption_of(pick, self._rule, self._tokens(pick)).text
+            caption = self._caption(pick)
         except CaptionInvalidError as error:
             objection = error
         identity, made = pick.identity, pick.asset.provenance
@@ -70,7 +71,7 @@ class Describing:
             asset_version_id=pick.version.id,
             variant_id=pick.variant.id,
             path=pick.path,
-            caption=intern(caption),
+            caption=caption,
             tags=self._tags.setdefault(pick.tags, pick.tags),
             sha256=identity.sha256 if identity else "",
             xxh3=identity.xxh3 if identity else "",
@@ -84,8 +85,16 @@ class Describing:
             objection,
         )  # fmt: skip
 
-    def _tokens(self, pick: Pick) -> Tokens:
+    def _caption(self, pick: Pick) -> str:
+        checkpoint = self._rule.checkpoint_id or pick.spec.checkpoint_id
+        key = (pick.asset.project_id, checkpoint, ingredients(pick, self._rule))
+        caption = self._captions.get(key)
+        if caption is None:
+            tokens = self._tokens(pick.asset.project_id, checkpoint)
+            caption = self._captions[key] = caption_of(pick, self._rule, tokens).text
+        return caption
+
+    def _tokens(self, project_id: str, checkpoint_id: str) -> Tokens:
         if not self._rule.include_prompt_tokens:
             return Tokens()
-        checkpoint = self._rule.checkpoint_id or pick.spec.checkpoint_id
-        return self._words.tokens(pick.asset.project_id, checkpoint)
+        return self._words.tokens(project_id, checkpoint_id)

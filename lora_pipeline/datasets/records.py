@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from lora_pipeline.catalog.records import Provenance, VersionStatus
 from lora_pipeline.foundation.record import Part, Record
@@ -155,9 +157,15 @@ class Manifest(Record, frozen=True, kw_only=True):
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON-ready form; the rules are written in full, defaults included."""
         return {
-            **super().to_dict(),
+            **replace(self, items=()).in_short(),
+            # Items hold text and numbers, written in full: the library needs no help with them.
+            "items": list(msgspec.to_builtins(self.items)),
             "selection": self.selection.to_dict(),
             "captionRule": self.caption_rule.to_dict(),
             "normalization": self.normalization.to_dict(),
             "splitRule": self.split_rule.to_dict(),
         }
+
+    def in_short(self) -> dict[str, Any]:
+        """Return the JSON-ready form without what equals its default."""
+        return super().to_dict()

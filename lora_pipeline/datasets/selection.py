@@ -173,10 +173,13 @@ def duplicates(picks: Sequence[T], key: Callable[[T], tuple[str, ...]]) -> dict[
         key: The identity of the bytes first, then whatever decides which of several is kept.
             It must not hold what depends on the workspace, unless all else is equal.
     """
+    keys = [key(pick) for pick in picks]
+    if len({one[0] for one in keys}) == len(keys):
+        return {}
     first: dict[str, int] = {}
     repeats: dict[int, int] = {}
-    for index in sorted(range(len(picks)), key=lambda index: key(picks[index])):
-        kept = first.setdefault(key(picks[index])[0], index)
+    for index in sorted(range(len(picks)), key=keys.__getitem__):
+        kept = first.setdefault(keys[index][0], index)
         if kept != index:
             repeats[index] = kept
     return repeats

@@ -247,6 +247,7 @@ def stale_temporaries(folder: Path) -> list[Path]:
     return sorted(folder.rglob(f"{TEMPORARY_PREFIX}*"))
 
 
+@functools.lru_cache(maxsize=4096)  # the folders of many paths are the same few
 def _reason_against(part: str) -> str | None:
     if part in ("", ".", ".."):
         return "must not hold '.', '..' or empty parts"

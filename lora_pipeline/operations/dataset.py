@@ -154,7 +154,7 @@ def build_dataset(
     changes = Changes(workspace)
     if before is None:
         changes.create(manifest, place, target)
-    else:
+    elif manifest != before.record:
         changes.update(before, manifest)
     head = manifest_at(workspace, place, target, "HEAD", strict=False)
     built = Built(
