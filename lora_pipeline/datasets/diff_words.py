@@ -16,9 +16,9 @@ _SPLITS = {"train": "to train on", "held_out": "held out"}
 def headline(view: DiffView) -> str:
     """Return what happened to the dataset as a whole."""
     if view.before.manifest is None:
-        return f"new since {view.before.label}: {_images(view.after.images)}"
+        return f"new since {view.before.label}: {images(view.after.images)}"
     if view.after.manifest is None:
-        return f"gone in {view.after.label}, it held {_images(view.before.images)}"
+        return f"gone in {view.after.label}, it held {images(view.before.images)}"
     if view.nothing_changed:
         return "nothing changed"
     return view.difference.summary()
@@ -79,5 +79,11 @@ def facts(item: Item) -> str:
     return " · ".join(parts)
 
 
-def _images(count: int) -> str:
+def cut(words: str, most: int) -> str:
+    """Return at most ``most`` letters, marked when some were left out."""
+    return words if len(words) <= most else f"{words[:most]}…"
+
+
+def images(count: int) -> str:
+    """Return a number of images."""
     return f"{count} image" if count == 1 else f"{count} images"
