@@ -57,7 +57,8 @@ def other_changes(change: Change) -> list[tuple[str, str, str]]:
     before, after = change.before, change.after
     if before is None or after is None:
         return []
-    return [
+    resized = [] if size(before) == size(after) else [("size", size(before), size(after))]
+    return resized + [
         (
             aspect_name(aspect),
             aspect_value(aspect, str(getattr(before, aspect))),
@@ -68,9 +69,14 @@ def other_changes(change: Change) -> list[tuple[str, str, str]]:
     ]
 
 
+def size(item: Item) -> str:
+    """Return the size of an image."""
+    return f"{item.width} × {item.height}" if item.width else "size unknown"  # noqa: RUF001
+
+
 def facts(item: Item) -> str:
     """Return what is said of an image beside its caption."""
-    parts = [f"{item.width} × {item.height}" if item.width else "size unknown"]  # noqa: RUF001
+    parts = [size(item)]
     parts.append(item.license or "no licence")
     if item.repeats != 1:
         parts.append(f"{item.repeats} times")
