@@ -19,6 +19,7 @@ _ASPECTS = {"license": "licence"}
 _SPLITS = {"train": "to train on", "held_out": "held out"}
 _SHOWN = 40  # images
 _WORDS = 8  # caption words that are counted
+_LONGEST = 40  # letters of such a word
 
 
 @click.command("diff")
@@ -115,7 +116,7 @@ def _rows(data: Any) -> list[tuple[str, str]]:
     if data["ruleChanges"]:
         rows.append(("rule", "\n".join(map(_rule_change, data["ruleChanges"]))))
     words = [
-        f"{sign}{one['value']} {one['images']}"
+        f"{sign}{_cut(one['value'])} {one['images']}"
         for sign, key in (("+", "added"), ("−", "removed"))  # noqa: RUF001 - a minus sign
         for one in data["captionWords"][key][:_WORDS]
     ]
@@ -157,6 +158,10 @@ def _signed(added: list[str], removed: list[str]) -> str:
     words = [f"+{word}" for word in added]
     words += [f"−{word}" for word in removed]  # noqa: RUF001 - a minus sign
     return " ".join(words)
+
+
+def _cut(word: str) -> str:
+    return word if len(word) <= _LONGEST else f"{word[:_LONGEST]}…"
 
 
 def _said(aspect: str, value: Any) -> str:

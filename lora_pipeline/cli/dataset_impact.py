@@ -47,9 +47,10 @@ def shown(result: Result) -> Report:
 
 def impact_rows(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the labelled lines of an impact."""
-    rows = [("in use", _release(one)) for one in data["releases"] if one["active"]]
+    still = set(data.get("notWithdrawn", ()))
+    rows = [("in use", _release(one, still)) for one in data["releases"] if one["active"]]
     rows += [("training", _run(one)) for one in data["runs"]]
-    rows += [("release", _release(one)) for one in data["releases"] if not one["active"]]
+    rows += [("release", _release(one, still)) for one in data["releases"] if not one["active"]]
     rows += [("manifest", _manifest(one)) for one in data["manifests"]]
     rows += [("same image", _twin(one)) for one in data["sameImage"]]
     rows += [("copies", folder) for folder in data["copies"]]
@@ -59,13 +60,13 @@ def impact_rows(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _release(one: dict[str, Any]) -> str:
+def _release(one: dict[str, Any], still: set[str]) -> str:
     parts = [f"{one['loraId']} {one['releaseId']}"]
     if not one["active"]:
         parts.append(one["status"])
     found = f" ({one['foundIn']})" if one["foundIn"] else ""
     parts.append(f"{one['images']} of {counted(one['of'], 'image')} of {one['datasetId']}{found}")
-    if one["active"]:
+    if one["active"] and not still & set(one["assets"]):
         parts.append("answered for" if one["answered"] else "not answered for")
     return " · ".join(parts)
 

@@ -138,8 +138,8 @@ def merge_driver(
 ) -> None:
     """Merge three versions of a record; for Git.
 
-    Git calls it while it merges. Writes the result to OURS. Exits with 0 when it is merged, with
-    1 when it is not: then OURS holds marks where the sides differ, and stderr says why.
+    Git calls it while it merges. Writes the result to OURS and prints `merged`, or `conflict`
+    (exit 1): then OURS holds marks where the sides differ, and stderr says why.
 
     \b
     lora git merge-driver BASE OURS THEIRS 7 data/projects/my_game/datasets/icons.json
@@ -155,6 +155,7 @@ def merge_driver(
     write_atomic(Path(versions[1]), outcome.data)
     for line in outcome.said:
         say(plain(line), err=True)
+    say("merged" if outcome.clean else "conflict")
     session.exit_code = 0 if outcome.clean else 1
 
 

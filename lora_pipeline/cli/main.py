@@ -45,8 +45,8 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
         "asset": Lazy("asset", "asset", "Import, approve and tag art"),
     },
     "Dataset": {
-        "caption": Lazy("caption", "caption", "Check what training is told about images"),
         "dataset": Lazy("dataset", "dataset", "Build, compare, verify and stage manifests"),
+        "caption": Lazy("caption", "caption", "Check what training is told about images"),
     },
     "Training": {
         "preset": Lazy("preset", "preset", "Show named recipes"),

@@ -13,7 +13,7 @@ from lora_pipeline.datasets.caption_lint import Subject, finding
 from lora_pipeline.foundation.findings import Finding
 
 _PIECES = re.compile(r"[^\W\d_]+|\d|[^\w\s]+|_+")
-_ONE_TOKEN, _NEXT_TOKEN = 8, 5  # letters of a usual word; letters of each further token
+_ONE_TOKEN, _NEXT_TOKEN = 10, 5  # letters of a usual word; letters of each further token
 
 
 @dataclass(frozen=True)

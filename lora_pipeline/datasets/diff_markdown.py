@@ -12,7 +12,9 @@ from lora_pipeline.datasets.diff_view import DiffView, Side
 from lora_pipeline.datasets.diff_words import (
     aspect_name,
     aspect_value,
+    cut,
     headline,
+    images,
     other_changes,
     setting_name,
     setting_value,
@@ -20,8 +22,10 @@ from lora_pipeline.datasets.diff_words import (
 from lora_pipeline.foundation.canonical import short
 from lora_pipeline.foundation.markdown import code, details, table
 
-MOST_ROWS = 50  # of one section: a comment of GitHub holds 65,536 characters
+MOST_ROWS = 50  # of one section
+_ROOM = 18_000  # characters of one section: a comment of GitHub holds 65,536 in all
 _LONGEST = 300  # characters of a caption
+_LONGEST_WORD = 60  # letters of a word that is counted
 _WORDS = 15  # caption words that are counted
 _SIGNS = {"added": "**{}**", "removed": "~~{}~~", "same": "{}"}
 
@@ -36,7 +40,7 @@ def difference_markdown(view: DiffView, *, more: str) -> list[str]:
     lines = [
         f"### {code(view.name)}",
         "",
-        f"{code(view.before.label)} → {code(view.after.label)} · **{headline(view)}**",
+        f"{code(view.before.label)} → {code(view.after.label)} · **{_plain(headline(view))}**",
         "",
         *table(("", "images", "held out", "content"), [_side(view.before), _side(view.after)]),
         "",
@@ -69,8 +73,9 @@ def _rules(view: DiffView) -> list[str]:
 
 
 def _words(view: DiffView) -> list[str]:
+    kinds = {"+": "added", "-": "removed"}
     shown = [
-        f"{_SIGNS['added' if sign == '+' else 'removed'].format(code(word))} {count}"
+        f"{_SIGNS[kinds[sign]].format(code(cut(word, _LONGEST_WORD)))} {count}"
         for sign, word, count in view.words[:_WORDS]
     ]
     more = len(view.words) - _WORDS
@@ -82,16 +87,23 @@ def _words(view: DiffView) -> list[str]:
 def _transitions(view: DiffView) -> list[str]:
     lines = [
         f"- {aspect_name(one.aspect)}: {code(aspect_value(one.aspect, one.before))} → "
-        f"{code(aspect_value(one.aspect, one.after))}, {one.images} times"
+        f"{code(aspect_value(one.aspect, one.after))} · {images(one.images)}"
         for one in view.transitions
     ]
     return [*lines, ""] if lines else []
 
 
 def _listed(title: str, changes: Sequence[Change], more: str) -> list[str]:
-    rows = [[code(change.asset_id), _told(change)] for change in changes[:MOST_ROWS]]
+    rows: list[list[str]] = []
+    room = _ROOM
+    for change in changes[:MOST_ROWS]:
+        told = _told(change)
+        room -= len(told)
+        if room < 0:
+            break
+        rows.append([code(change.asset_id), told])
     body = table(("asset", "what"), rows)
-    left_out = len(changes) - MOST_ROWS
+    left_out = len(changes) - len(rows)
     if left_out > 0:
         body += ["", f"{left_out} more: {code(more)}"]
     return [*details(f"{title} {len(changes)}", body), ""]
@@ -100,7 +112,7 @@ def _listed(title: str, changes: Sequence[Change], more: str) -> list[str]:
 def _told(change: Change) -> str:
     if change.kind != "changed":
         item = change.after or change.before
-        return code(_cut(item.caption)) if item else ""
+        return code(cut(item.caption, _LONGEST)) if item else ""
     parts = []
     if "image" in change.aspects and change.before and change.after:
         before, after = change.before.sha256[:8], change.after.sha256[:8]
@@ -118,13 +130,20 @@ def _told(change: Change) -> str:
 
 
 def _caption(change: Change) -> str:
-    parts = [
-        _SIGNS[piece.kind].format(code(_cut(piece.text.strip())))
-        for piece in change.caption
-        if piece.text.strip(" ,")
-    ]
+    parts: list[str] = []
+    room = 2 * _LONGEST
+    for piece in change.caption:
+        words = piece.text.strip()
+        if not words.strip(","):
+            continue
+        if room <= 0:
+            parts.append("…")
+            break
+        parts.append(_SIGNS[piece.kind].format(code(cut(words, room))))
+        room -= len(words)
     return " ".join(parts) or "caption: blanks"
 
 
-def _cut(words: str) -> str:
-    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}…"
+def _plain(words: str) -> str:
+    # Between tildes GitHub strikes words out.
+    return words.replace("~", "\\~")

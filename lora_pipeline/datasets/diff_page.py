@@ -13,8 +13,10 @@ from lora_pipeline.datasets.diff_view import DiffView, Side
 from lora_pipeline.datasets.diff_words import (
     aspect_name,
     aspect_value,
+    cut,
     facts,
     headline,
+    images,
     other_changes,
     setting_name,
     setting_value,
@@ -27,6 +29,7 @@ from lora_pipeline.foundation.markup import Markup, data_uri, element, text
 MOST_ROWS = 2000  # of one section; a page with more is no help to anybody
 _OPEN = 24  # rows of a section that are seen at once
 _WORDS = 30  # caption words that are counted
+_LONGEST = 60  # letters of such a word
 
 
 @dataclass(frozen=True)
@@ -150,19 +153,26 @@ def _rules(view: DiffView) -> list[Markup]:
         element(
             "tr",
             element("th", setting_name(name)),
-            element("td", element("del", setting_value(before))),
-            element("td", element("ins", setting_value(after))),
+            element("td", _value("del", before)),
+            element("td", _value("ins", after)),
         )
         for name, before, after in view.rules
     ]
     return [element("h2", "Rule"), element("table", rows, class_="rules")]
 
 
+def _value(tag: str, value: object) -> Markup:
+    if value in (None, "", []):
+        return element("span", setting_value(value), class_="hint")
+    return element(tag, setting_value(value))
+
+
 def _totals(view: DiffView) -> list[Markup]:
     parts: list[Markup] = []
     if view.words:
+        tags = {"+": "ins", "-": "del"}
         words = [
-            element("li", element("ins" if sign == "+" else "del", word), f" {count}")
+            element("li", element(tags[sign], cut(word, _LONGEST)), f" {count}")
             for sign, word, count in view.words[:_WORDS]
         ]
         more = len(view.words) - _WORDS
@@ -180,7 +190,7 @@ def _totals(view: DiffView) -> list[Markup]:
                 element("th", aspect_name(one.aspect)),
                 element("td", element("del", aspect_value(one.aspect, one.before))),
                 element("td", element("ins", aspect_value(one.aspect, one.after))),
-                element("td", _counted(one.images)),
+                element("td", images(one.images)),
             )
             for one in view.transitions
         ]
@@ -195,7 +205,9 @@ def _listed(title: str, changes: Sequence[Change], pictures: Pictures) -> Markup
     rows = [_row(change, pictures) for change in changes[:MOST_ROWS]]
     grid = "cards" if changes[0].kind != "changed" else "rows"
     parts = [
-        element("h2", title, " ", element("span", str(len(changes)), class_="count")),
+        element(
+            "h2", title, " ", element("span", str(len(changes)), class_=f"chip {changes[0].kind}")
+        ),
         element("div", rows[:_OPEN], class_=grid),
     ]
     if len(rows) > _OPEN:
@@ -264,7 +276,3 @@ def _picture(item: Item, pictures: Pictures) -> Markup:
         class_="pixels" if small else None,
     )
     return element("span", image, class_="picture")
-
-
-def _counted(images: int) -> str:
-    return "1 image" if images == 1 else f"{images} images"

@@ -16,9 +16,9 @@ _SPLITS = {"train": "to train on", "held_out": "held out"}
 def headline(view: DiffView) -> str:
     """Return what happened to the dataset as a whole."""
     if view.before.manifest is None:
-        return f"new since {view.before.label}: {_images(view.after.images)}"
+        return f"new since {view.before.label}: {images(view.after.images)}"
     if view.after.manifest is None:
-        return f"gone in {view.after.label}, it held {_images(view.before.images)}"
+        return f"gone in {view.after.label}, it held {images(view.before.images)}"
     if view.nothing_changed:
         return "nothing changed"
     return view.difference.summary()
@@ -57,7 +57,8 @@ def other_changes(change: Change) -> list[tuple[str, str, str]]:
     before, after = change.before, change.after
     if before is None or after is None:
         return []
-    return [
+    resized = [] if size(before) == size(after) else [("size", size(before), size(after))]
+    return resized + [
         (
             aspect_name(aspect),
             aspect_value(aspect, str(getattr(before, aspect))),
@@ -68,9 +69,14 @@ def other_changes(change: Change) -> list[tuple[str, str, str]]:
     ]
 
 
+def size(item: Item) -> str:
+    """Return the size of an image."""
+    return f"{item.width} × {item.height}" if item.width else "size unknown"  # noqa: RUF001
+
+
 def facts(item: Item) -> str:
     """Return what is said of an image beside its caption."""
-    parts = [f"{item.width} × {item.height}" if item.width else "size unknown"]  # noqa: RUF001
+    parts = [size(item)]
     parts.append(item.license or "no licence")
     if item.repeats != 1:
         parts.append(f"{item.repeats} times")
@@ -79,5 +85,11 @@ def facts(item: Item) -> str:
     return " · ".join(parts)
 
 
-def _images(count: int) -> str:
+def cut(words: str, most: int) -> str:
+    """Return at most ``most`` letters, marked when some were left out."""
+    return words if len(words) <= most else f"{words[:most]}…"
+
+
+def images(count: int) -> str:
+    """Return a number of images."""
     return f"{count} image" if count == 1 else f"{count} images"

@@ -12,14 +12,14 @@ from lora_pipeline.foundation.markup import visible
 
 
 def code(words: str) -> str:
-    """Return text in a code span; fit for the cell of a table too."""
+    """Return text in a code span."""
     shown = visible(words)
     if not shown.strip():
         return "—"
     longest = max((len(run) for run in re.findall("`+", shown)), default=0)
     fence = "`" * (longest + 1)
     room = " " if shown.startswith("`") or shown.endswith("`") or shown != shown.strip() else ""
-    return f"{fence}{room}{shown}{room}{fence}".replace("|", "\\|")
+    return f"{fence}{room}{shown}{room}{fence}"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -34,4 +34,5 @@ def details(summary: str, body: Sequence[str]) -> list[str]:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    # A bar ends a cell, also inside a code span.
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

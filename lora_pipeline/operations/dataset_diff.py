@@ -202,7 +202,8 @@ def _warnings(view: DiffView, wanted: int, pictures: int, missing: int) -> list[
             f"{pictures} of {wanted} images have their picture on the page (--pictures N)"
         )
     if missing:
-        warnings.append(f"{missing} pictures are not here; the page says why at each")
+        noun = "1 picture is" if missing == 1 else f"{missing} pictures are"
+        warnings.append(f"{noun} not here; the page says why")
     left_out = rows_left_out(view)
     if left_out:
         warnings.append(

@@ -57,11 +57,13 @@ def show_impact(
     reader = EvidenceReader(workspace, workspace.records)
     impact = impact_of(reader, subject_of(found, gone))
     _require_known(workspace, scopes, impact, gone)
+    now = workspace.now()
+    still = [asset.id for asset in found if taken_back(asset, now) is None]
     return Result(
-        data=impact_facts(workspace, impact),
+        data={**impact_facts(workspace, impact), "notWithdrawn": still},
         reasoning=_sentence(impact),
         warnings=impact_warnings(impact),
-        suggestions=impact_steps(workspace, impact),
+        suggestions=impact_steps(workspace, impact, still),
     )
 
 
@@ -144,5 +146,6 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _nothing() -> dict[str, list[str]]:
-    keys = ("assets", "manifests", "releases", "notFound", "runs", "sameImage", "copies", "answers")
+    keys = ("assets", "manifests", "releases", "notFound", "runs", "sameImage", "copies", "answers",
+            "notWithdrawn")  # fmt: skip
     return {key: [] for key in keys}

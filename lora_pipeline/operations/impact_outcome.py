@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lora_pipeline.catalog.records import Project
@@ -11,7 +12,7 @@ from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.root import Workspace
 
 ANSWERS = ("stop", "retrain", "keep")
-_MAX_STEPS = 5
+_MAX_STEPS, _NAMED = 5, 4
 
 
 def impact_facts(workspace: Workspace, impact: Impact) -> dict[str, Any]:
@@ -76,8 +77,16 @@ def allowed_answers(workspace: Workspace, projects: frozenset[str]) -> tuple[str
     return ANSWERS[: (mildest if projects else 0) + 1]
 
 
-def impact_steps(workspace: Workspace, impact: Impact) -> list[str]:
-    """Return the next commands, the most urgent first."""
+def impact_steps(workspace: Workspace, impact: Impact, open_ids: Sequence[str] = ()) -> list[str]:
+    """Return the next commands, the most urgent first.
+
+    Args:
+        workspace: Where it is.
+        impact: What is touched.
+        open_ids: Assets that nobody has withdrawn: then that is what comes next.
+    """
+    if open_ids:
+        return [f"lora asset withdraw {' '.join(open_ids[:_NAMED])} --reason …"]
     answers = "|".join(allowed_answers(workspace, impact.subject.projects))
     steps = [f"lora run cancel {one.run_id}" for one in impact.runs]
     steps += [
@@ -86,7 +95,7 @@ def impact_steps(workspace: Workspace, impact: Impact) -> list[str]:
     ]
     open_twins = [one.asset_id for one in impact.twins if not one.withdrawn]
     if open_twins:
-        steps.append(f"lora asset withdraw {' '.join(open_twins[:4])} --reason …")
+        steps.append(f"lora asset withdraw {' '.join(open_twins[:_NAMED])} --reason …")
     steps += [
         with_place(workspace, one.scope, f"lora dataset build {one.dataset_id}")
         for one in impact.manifests

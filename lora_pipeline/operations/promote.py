@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from lora_pipeline.evaluation.records import Evaluation
 from lora_pipeline.foundation.errors import ArgumentInvalidError, StateError
 from lora_pipeline.foundation.result import Refusal, Result
+from lora_pipeline.releases.conditions_rights import answers_allowed
 from lora_pipeline.releases.decision import Decision
 from lora_pipeline.releases.evidence import EvidenceReader
 from lora_pipeline.releases.facts import ReleaseEvidence
@@ -66,7 +67,7 @@ def promote_release(
         workspace.records.read(Evaluation, loaded.scope, evaluation)
     evidence, decision = _judged(workspace, loaded, chosen, evaluation)
     if not decision.passed:
-        return _refused(workspace, loaded, chosen, decision)
+        return _refused(workspace, loaded, chosen, evidence, decision)
     entry = HistoryEntry(
         event="promoted",
         at=workspace.now(),
@@ -128,7 +129,7 @@ def rollback_release(
         workspace, loaded, chosen, bound.evidence.evaluation_id, now=bound.at
     )
     if not decision.passed:
-        return _refused(workspace, loaded, chosen, decision)
+        return _refused(workspace, loaded, chosen, evidence, decision)
     entry = HistoryEntry(
         event="rolled_back",
         at=workspace.now(),
@@ -180,11 +181,15 @@ def _moved(
 
 
 def _refused(
-    workspace: Workspace, loaded: Loaded[Lora], release: Release, decision: Decision
+    workspace: Workspace,
+    loaded: Loaded[Lora],
+    release: Release,
+    evidence: ReleaseEvidence,
+    decision: Decision,
 ) -> Result:
     refusing = decision.refusing
     reasons = "; ".join(f"{one.title}: {one.reason}" for one in refusing)
-    steps = steps_after_refusal(loaded.record, release, decision)
+    steps = steps_after_refusal(loaded.record, release, decision, answers_allowed(evidence))
     return Result(
         data=_facts(loaded, release, decision),
         reasoning=f"{release.id} of {loaded.record.id} does not pass the gate",

@@ -9,7 +9,7 @@ from lora_pipeline.foundation.canonical import short
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.foundation.findings import Finding, Severity
 from lora_pipeline.releases import conditions_rights
-from lora_pipeline.releases.decision import Condition, Decision
+from lora_pipeline.releases.decision import Condition
 from lora_pipeline.releases.evidence import EvidenceReader
 from lora_pipeline.releases.facts import ReleaseEvidence, Unproven
 from lora_pipeline.releases.gate import decide
@@ -21,7 +21,7 @@ from lora_pipeline.releases.history import (
     status_after,
 )
 from lora_pipeline.releases.policies import policy_for
-from lora_pipeline.releases.records import Evidence, HistoryEntry, Lora, Release
+from lora_pipeline.releases.records import Evidence, GatePolicy, HistoryEntry, Lora, Release
 from lora_pipeline.workspace.records import Loaded
 
 
@@ -150,7 +150,7 @@ class _Auditor:
             return
         for condition in decision.refusing:
             yield self._refused(release, condition, evidence)
-        yield from self._taken_back(release, evidence, decision)
+        yield from self._taken_back(release, evidence, force.policy)
         if bound:
             yield from self._changed(release, bound, evidence)
             if bound.policy_digest != decision.policy_digest:
@@ -165,20 +165,23 @@ class _Auditor:
                 )
 
     def _taken_back(
-        self, release: Release, evidence: ReleaseEvidence, decision: Decision
+        self, release: Release, evidence: ReleaseEvidence, policy: GatePolicy
     ) -> Iterator[Finding]:
+        """Say what is allowed for a while, or for a reason: it must not be forgotten."""
         name = f"{self.lora.id} {release.id}"
-        for condition in decision.conditions:
-            if condition.id == conditions_rights.CONDITION and condition.passed:
-                yield Finding(
-                    "withdrawal_answered",
-                    "warning",
-                    self._where,
-                    f"{release.id} is active with images that must no longer be used: "
-                    f"{condition.reason}",
-                    f"lora train --lora {self.lora.id} --dataset "
-                    f"{release.training.get('datasetId')}",
-                )
+        condition = conditions_rights.withdrawals_answered(evidence, policy)
+        if condition is not None and condition.passed:
+            judged = conditions_rights.judge_withdrawals(evidence, policy)
+            for_a_while = any(one.until for one in judged)
+            dataset = release.training.get("datasetId")
+            yield Finding(
+                "withdrawal_answered",
+                "warning" if for_a_while else "info",
+                self._where,
+                f"{release.id} is active with images that must no longer be used: "
+                f"{condition.reason}",
+                f"lora train --lora {self.lora.id} --dataset {dataset}" if for_a_while else "",
+            )
         ending = () if isinstance(evidence.rights, Unproven) else evidence.rights.ending
         if ending:
             named = ", ".join(f"{one.asset_id} {one.text}" for one in ending[:3])
@@ -199,7 +202,8 @@ class _Auditor:
             return self._error(
                 "withdrawal_unanswered",
                 f"{release.id} is active, {condition.title}: {condition.reason}",
-                f"lora release answer {self.lora.id} {release.id} stop|retrain|keep --reason …",
+                f"lora release answer {self.lora.id} {release.id} "
+                f"{'|'.join(conditions_rights.answers_allowed(evidence))} --reason …",
             )
         severity: Severity = "error"
         if condition.status == "not_proven" and self._elsewhere(condition, evidence):

@@ -71,6 +71,19 @@ def judge_withdrawals(evidence: ReleaseEvidence, policy: GatePolicy) -> list[Jud
     return [_judged(evidence, policy, image) for image in evidence.rights.withdrawn]
 
 
+def answers_allowed(evidence: ReleaseEvidence) -> tuple[str, ...]:
+    """Return which answers may be given for a release's withdrawn images, the strictest first.
+
+    A term to retrain is only for the release that is in use.
+    """
+    if isinstance(evidence.rights, Unproven) or not evidence.rights.withdrawn:
+        return ()
+    order = ("stop", "retrain", "keep")
+    mildest = min(order.index(one.on_withdrawal) for one in evidence.rights.withdrawn)
+    in_use = active_after(evidence.lora.history) == evidence.release.id
+    return tuple(one for one in order[: mildest + 1] if one != "retrain" or in_use)
+
+
 def term_of(images: Sequence[WithdrawnImage]) -> str:
     """Return until when a release with these images may stay in use before it is trained anew."""
     return min(days_after(one.since, one.retrain_within_days) for one in images)

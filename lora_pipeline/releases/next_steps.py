@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lora_pipeline.releases.conditions_rights import CONDITION
 from lora_pipeline.releases.decision import Decision
 from lora_pipeline.releases.records import Lora, Release
@@ -12,13 +14,24 @@ _NEW_GRID = frozenset(
 )
 
 
-def steps_after_refusal(lora: Lora, release: Release, decision: Decision) -> tuple[str, ...]:
-    """Return the next commands, the most urgent first."""
+def steps_after_refusal(
+    lora: Lora, release: Release, decision: Decision, answers: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Return the next commands, the most urgent first.
+
+    Args:
+        lora: The LoRA.
+        release: The release that was refused.
+        decision: Why.
+        answers: What may be answered for its withdrawn images.
+    """
     refusing = {condition.id for condition in decision.refusing}
     name = f"{lora.id} {release.id}"
     steps: list[str] = []
     if CONDITION in refusing:
-        steps.append(f"lora release answer {name} stop|retrain|keep --reason …")
+        if answers:
+            steps.append(f"lora release answer {name} {'|'.join(answers)} --reason …")
+        steps.append(f"lora dataset build {_dataset(release)}")
     if refusing & {"release", "manifest", "rights", "training"}:
         steps.append(f"lora train --lora {lora.id} --dataset {_dataset(release)}")
     if "weights" in refusing:

@@ -69,7 +69,7 @@ def settings_wanted() -> dict[str, str]:
         f"diff.{DRIVER}.textconv": _show(program),
         # Cached texts would stand in refs/notes, where stores and searches find old digests.
         f"diff.{DRIVER}.cachetextconv": "false",
-        f"diff.{DRIVER}.wordRegex": "[^,[:space:]]+",
+        f"diff.{DRIVER}.wordregex": "[^,[:space:]]+",
         f"diff.{DRIVER}.xfuncname": "^image .*$",
         f"merge.{DRIVER}.name": "lora: records by their meaning",
         f"merge.{DRIVER}.driver": _merge(program),
@@ -170,11 +170,10 @@ def _show(program: str) -> str:
 
 
 def _merge(program: str) -> str:
-    # 0 is merged, 1 is a conflict that was explained; anything else means that the program could
-    # not run, and Git's own merge of lines takes its place.
+    # What it prints says that it ran, which no exit code does: without it Git merges lines.
     return (
-        f'f() {{ {program} git merge-driver "$@"; s=$?; '
-        '[ "$s" -le 1 ] && return "$s"; '
+        f'f() {{ case "$({program} git merge-driver "$@")" in merged) return 0;; '
+        "conflict) return 1;; esac; "
         'git merge-file --marker-size="$4" -L ours -L base -L theirs "$2" "$1" "$3"; }; '
         "f %O %A %B %L %P %X %Y"
     )

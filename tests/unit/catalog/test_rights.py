@@ -10,7 +10,14 @@ from lora_pipeline.catalog.records import (
     Variant,
     Version,
 )
-from lora_pipeline.catalog.rights import license_of, may_train
+from lora_pipeline.catalog.rights import (
+    days_after,
+    ends_soon,
+    license_of,
+    may_train,
+    taken_back,
+    taken_back_since,
+)
 
 TIME = "2026-03-01T12:00:00Z"
 NOT_RECORDED = Provenance()
@@ -18,6 +25,7 @@ ANYTHING = ProjectRights()
 STRICT = ProjectRights(unknown_training="exclude")
 ONLY_CC0 = ProjectRights(allowed_licenses=("CC0-1.0",))
 KNOWN_ORIGIN = ProjectRights(provenance_required=True)
+WITH_CONSENT = ProjectRights(consent_required=True)
 
 
 def asset(rights: Rights, provenance: Provenance = NOT_RECORDED) -> Asset:
@@ -46,6 +54,9 @@ def asset(rights: Rights, provenance: Provenance = NOT_RECORDED) -> Asset:
         (Rights(), Provenance(author="A", source="s", license="X"), KNOWN_ORIGIN, None),
         (Rights(), Provenance(author="A", license="X"), KNOWN_ORIGIN, "provenance_missing"),
         (Rights(license="X"), Provenance(author="A", source="s"), KNOWN_ORIGIN, None),
+        (Rights(training="allowed"), NOT_RECORDED, WITH_CONSENT, "consent_missing"),
+        (Rights(consent="contract 17"), NOT_RECORDED, WITH_CONSENT, None),
+        (Rights(training="allowed", expires_on="2020-01-01"), NOT_RECORDED, ANYTHING, None),
     ],
 )
 def test_what_may_be_trained_on_follows_from_rights_and_the_projects_rule(
@@ -75,3 +86,39 @@ def test_licence_of_the_rights_counts_before_that_of_the_provenance() -> None:
     one = asset(Rights(license="LicenseRef-Deal"), Provenance(license="CC0-1.0"))
 
     assert license_of(one) == "LicenseRef-Deal"
+
+
+def test_a_licence_holds_on_its_last_day_and_not_on_the_next() -> None:
+    one = asset(Rights(training="allowed", expires_on="2026-03-01"))
+
+    assert taken_back(one, "2026-03-01T23:59:59Z") is None
+    ended = taken_back(one, "2026-03-02T00:00:00Z")
+    assert ended is not None
+    assert (ended.code, ended.text) == ("expired", "its licence ended on 2026-03-01")
+    assert taken_back_since(one) == "2026-03-01T23:59:59Z"
+
+
+def test_withdrawing_after_the_end_changes_nothing_about_when_it_began() -> None:
+    late = asset(Rights(expires_on="2026-02-01", withdrawn_at=TIME, reason="asked"))
+    early = asset(Rights(expires_on="2027-02-01", withdrawn_at=TIME, reason="asked"))
+
+    assert taken_back_since(late) == "2026-02-01T23:59:59Z"
+    assert taken_back_since(early) == TIME
+    assert taken_back_since(asset(Rights())) == ""
+    back = taken_back(late, TIME)
+    assert back is not None
+    assert back.code == "withdrawn"
+
+
+def test_the_end_of_a_licence_is_told_a_month_before() -> None:
+    one = asset(Rights(expires_on="2026-03-31"))
+
+    assert ends_soon(one, "2026-03-01T00:00:00Z")
+    assert not ends_soon(one, "2026-02-28T23:59:59Z")
+    assert not ends_soon(asset(Rights(expires_on="2026-03-31", withdrawn_at=TIME)), TIME)
+    assert not ends_soon(asset(Rights()), TIME)
+
+
+def test_days_are_counted_over_months_and_from_dates() -> None:
+    assert days_after("2026-02-27T23:59:59Z", 2) == "2026-03-01T23:59:59Z"
+    assert days_after("2026-12-31", 1) == "2027-01-01T00:00:00Z"

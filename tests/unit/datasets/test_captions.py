@@ -147,3 +147,19 @@ def test_what_comes_out_is_one_line_without_control_characters_or_an_error(
     assert text
     assert len(text.splitlines()) == 1
     assert not any(ord(character) < 32 or ord(character) == 127 for character in text)
+
+
+def test_a_token_of_the_checkpoints_own_catalog_says_so_in_the_trace() -> None:
+    tokens = Tokens(
+        styles={"flat": ("flat vector art",)},
+        tags={"shape:circle": "round icon"},
+        checkpoint_id="sdxl_base",
+        overridden=frozenset({"style flat"}),
+    )
+
+    caption = made(pick(tags=("shape:circle",)), tokens, include_prompt_tokens=True)
+
+    assert [word.source for word in caption.words] == [
+        "token of style flat for sdxl_base",
+        "token of tag shape:circle",
+    ]
