@@ -86,6 +86,7 @@ _provenance = _options(
 @_provenance
 @scope_option
 @click.option("--explain", is_flag=True, help="List every asset that is left out, and why.")
+@click.option("--stage", is_flag=True, help="Make the folder that trainers read, too.")
 @writing_options
 @click.pass_obj
 def build(

@@ -33,6 +33,8 @@ def built(result: Result) -> Report:
     rows.append(("content", short(data["contentHash"])))
     if not data["changed"]:
         rows.append(("unchanged", data["path"]))
+    if data["staging"] and not data["staging"]["made"]:
+        rows.append(("staged", f"{data['staging']['folder']}   (every file verified)"))
     if "explained" not in data:
         return Report(headline, rows)
     if data["notMatching"]:

@@ -95,7 +95,8 @@ class Bars:
 
 
 def _words(event: Event) -> str:
-    counted = f"{event.step}/{event.total} {event.unit}".strip() if event.step is not None else ""
+    total = "" if event.total is None else f"/{event.total}"
+    counted = f"{event.step}{total} {event.unit}".strip() if event.step is not None else ""
     return "  ".join(
         part
         for part in (plain(event.topic) if counted else "", counted, plain(event.message))

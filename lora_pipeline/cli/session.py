@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 import click
 
+from lora_pipeline.cli.keeping import keeping
 from lora_pipeline.cli.output import Report, plain, print_json, print_report, say
 from lora_pipeline.foundation.result import Result
 
@@ -32,6 +34,7 @@ class Session:
     dry_run: bool = False
     commit: bool = False
     exit_code: int = 0
+    started_ns: int = field(default_factory=time.time_ns)
 
     def open_workspace(self) -> Workspace:
         """Return the workspace of this call, with progress shown in the terminal.
@@ -91,7 +94,8 @@ class Session:
             from lora_pipeline.operations.commit import commit_written
 
             result = commit_written(workspace, result)
-        self.show(result, text)
+        with keeping(workspace.root, result, started_ns=self.started_ns):
+            self.show(result, text)
         return result
 
     def show(self, result: Result, text: Callable[[Result], Report]) -> None:

@@ -38,6 +38,7 @@ class Draft:
         steps: What each filter did, in order.
         considered: Number of assets looked at.
         findings: What is wrong with the files of assets that were left out.
+        files: Every image that was looked at.
     """
 
     items: tuple[Item, ...]
@@ -47,6 +48,7 @@ class Draft:
     steps: tuple[Step, ...]
     considered: int
     findings: tuple[Finding, ...]
+    files: Sequence[str] = ()
 
     @property
     def barred(self) -> list[LeftOut]:
@@ -102,6 +104,7 @@ def _draft(workspace: Workspace, scope: Scope, rule: DatasetRule) -> Draft:
         steps=(*steps, *limits),
         considered=sieve.considered,
         findings=proven.findings,
+        files=index.asked,
     )
 
 

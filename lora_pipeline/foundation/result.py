@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,6 +39,8 @@ class Result:
         written: Paths that were (or, in a dry run, would be) written, relative to the root.
         dry_run: True when nothing was written.
         refusal: Set when the answer is no.
+        depends_on: Names every file and folder that the answer was made from, when the same
+            call would give the same answer as long as none of them changes; else None.
     """
 
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -48,6 +50,7 @@ class Result:
     written: Sequence[str] = ()
     dry_run: bool = False
     refusal: Refusal | None = None
+    depends_on: Callable[[], Iterable[str]] | None = None
 
     @property
     def success(self) -> bool:
@@ -57,6 +60,10 @@ class Result:
     def with_warnings(self, warnings: Sequence[str]) -> Result:
         """Return the same result with ``warnings`` added."""
         return replace(self, warnings=(*self.warnings, *warnings))
+
+    def repeatable(self, depends_on: Callable[[], Iterable[str]]) -> Result:
+        """Return the same result, which holds as long as no file of ``depends_on`` changes."""
+        return replace(self, depends_on=depends_on)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document that ``--json``, REST and MCP print."""

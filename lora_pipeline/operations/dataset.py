@@ -10,8 +10,10 @@ from lora_pipeline.catalog.catalogs import read_vocabulary
 from lora_pipeline.catalog.records import Provenance, VersionStatus
 from lora_pipeline.catalog.vocabulary import Vocabulary
 from lora_pipeline.datasets.build import Draft, draft_dataset
+from lora_pipeline.datasets.footprint import build_footprint
 from lora_pipeline.datasets.records import CaptionStrategy, Manifest
 from lora_pipeline.datasets.rules import DatasetRule, stored_rule
+from lora_pipeline.datasets.staging import stage_manifest
 from lora_pipeline.foundation.errors import ArgumentInvalidError, RecordNotFoundError
 from lora_pipeline.foundation.ids import did_you_mean, require_slug
 from lora_pipeline.foundation.result import Result
@@ -70,6 +72,7 @@ def build_dataset(
     provenance_url: str | None = None,
     provenance_notes: str | None = None,
     explain: bool = False,
+    stage: bool = False,
 ) -> Result:
     """Build a dataset manifest from approved assets, or build one again by its own rule.
 
@@ -116,6 +119,7 @@ def build_dataset(
         provenance_url: Where they were published.
         provenance_notes: Anything else worth keeping.
         explain: Whether every asset that is left out is listed with its reason.
+        stage: Whether the folder that trainers read is made too.
 
     Raises:
         ArgumentInvalidError: When an option breaks its rule.
@@ -157,6 +161,11 @@ def build_dataset(
     elif manifest != before.record:
         changes.update(before, manifest)
     head = manifest_at(workspace, place, target, "HEAD", strict=False)
+    written = list(changes.apply())
+    staging = None
+    if stage and not workspace.dry_run:
+        staging = stage_manifest(workspace, manifest)
+        written += [workspace.relative(staging.folder)] if staging.made else []
     built = Built(
         manifest=manifest,
         draft=draft,
@@ -164,9 +173,14 @@ def build_dataset(
         scope=place,
         before=before.record if before else None,
         head=head,
-        written=tuple(changes.apply()),
+        staging=staging,
+        written=tuple(written),
     )
-    return build_result(workspace, built, vocabulary, explain=explain)
+    result = build_result(workspace, built, vocabulary, explain=explain)
+    if written or draft.findings or from_file:
+        return result
+    folders = (staging.folder,) if staging else ()
+    return result.repeatable(lambda: build_footprint(workspace, draft, folders))
 
 
 def _projects(workspace: Workspace, scope: Scope, project: str | None) -> list[str]:

@@ -16,6 +16,7 @@ from lora_pipeline.datasets.diff import Difference, compare
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.datasets.rules import DatasetRule, changed_settings, stored_rule
 from lora_pipeline.datasets.selection import LeftOut
+from lora_pipeline.datasets.staging import Staging
 from lora_pipeline.foundation.errors import RecordError, RepositoryError
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.caption_warnings import caption_warnings
@@ -39,6 +40,7 @@ class Built:
         scope: Where it stands.
         before: The manifest that stood there, or None.
         head: The manifest as the last commit has it, or None.
+        staging: The folder that trainers read, when it was asked for.
         written: What was, or would be, written; empty when nothing changed.
     """
 
@@ -48,6 +50,7 @@ class Built:
     scope: Scope
     before: Manifest | None
     head: Manifest | None
+    staging: Staging | None
     written: tuple[str, ...]
 
 
@@ -69,10 +72,11 @@ def build_result(
         "matching": draft.matching,
         "leftOut": _counted(draft.barred),
         "notMatching": _counted(one for one in draft.left_out if not one.matches),
-        "changed": bool(built.written),
+        "changed": built.before != manifest,
         "ruleChanges": _rule_changes(built),
         "sinceHead": _summary(since),
         "findings": [finding.to_dict() for finding in draft.findings],
+        "staging": _staged(workspace, built.staging),
     }
     if explain:
         data["explained"] = [_explained(one) for one in draft.left_out]
@@ -84,6 +88,16 @@ def build_result(
         written=built.written,
         dry_run=workspace.dry_run,
     )
+
+
+def _staged(workspace: Workspace, staging: Staging | None) -> dict[str, Any] | None:
+    if staging is None:
+        return None
+    return {
+        "folder": workspace.relative(staging.folder),
+        "images": len(staging.images),
+        "made": staging.made,
+    }
 
 
 def manifest_at(
@@ -171,7 +185,7 @@ def _rule_changes(built: Built) -> list[dict[str, Any]]:
 
 def _reasoning(built: Built) -> str:
     name, images = built.manifest.id, len(built.manifest.items)
-    if not built.written:
+    if built.before == built.manifest:
         return f"Dataset {name} is as it was: {images} images"
     if built.before is None:
         return f"Built dataset {name}: {images} images"

@@ -83,6 +83,23 @@ def head(folder: Path) -> str | None:
     return done.stdout.strip() if done.status == 0 else None
 
 
+def head_files(folder: Path) -> list[str]:
+    """Return the files that say which commit is checked out, whether they are there or not."""
+    # Of a folder ``.git`` the time says nothing: every command of Git writes in it.
+    places = (one / ".git" for one in (folder.resolve(), *folder.resolve().parents))
+    files = [str(one / "HEAD" if one.is_dir() else one) for one in places]
+    try:
+        done = call(folder, "rev-parse", "--absolute-git-dir", "--git-common-dir")
+    except ProgramNotFoundError:
+        return files
+    if done.status:
+        return files
+    own, common = ((folder / line).resolve() for line in done.stdout.splitlines())
+    branch = call(folder, "symbolic-ref", "--quiet", "HEAD").stdout.strip()
+    files += [str(own / "HEAD"), str(common / "packed-refs")]
+    return [*files, str(common / branch)] if branch else files
+
+
 def head_time(folder: Path) -> int | None:
     """Return when HEAD was committed, in seconds since 1970, or None when there is none."""
     try:

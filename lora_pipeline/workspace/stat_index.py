@@ -57,10 +57,16 @@ class Stamp(NamedTuple):
 
 
 class StatIndex:
-    """The index of one workspace: look up with ``known``, add with ``learn``, then ``save``."""
+    """The index of one workspace: look up with ``known``, add with ``learn``, then ``save``.
+
+    Attributes:
+        path: Its file.
+        asked: Every file that was looked up.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.asked: list[str] = []
         self._entries: dict[str, tuple[Stamp, Known]] = {}
         self._changed = False
 
@@ -79,6 +85,7 @@ class StatIndex:
 
     def known(self, path: str, stamp: Stamp) -> Known | None:
         """Return what is known of a file, or None when it must be read."""
+        self.asked.append(path)
         entry = self._entries.get(path)
         return entry[1] if entry is not None and entry[0] == stamp else None
 

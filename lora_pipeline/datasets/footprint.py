@@ -1,0 +1,43 @@
+"""Every file that a build was made from: as long as none changes, it makes the same again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from lora_pipeline.datasets.build import Draft
+from lora_pipeline.workspace.git import head_files
+from lora_pipeline.workspace.root import Workspace
+from lora_pipeline.workspace.settings import LOCAL_FILE, PIPELINE_FILE
+
+# Below a scope: bytes that records name, and that a build looks at one by one.
+_NO_RECORDS = frozenset({"files", "evals"})
+
+
+def build_footprint(
+    workspace: Workspace, draft: Draft, stagings: tuple[Path, ...] = ()
+) -> Iterator[str]:
+    """Yield every file and folder that a draft depends on, whether it is there or not.
+
+    More than need be: every record of the workspace counts, so nobody has to know which one a
+    rule looks at.
+
+    Args:
+        workspace: The workspace.
+        draft: What was built; its images were all as they should be.
+        stagings: Folders that were looked at too.
+    """
+    yield from (f"{workspace.root}/{name}" for name in ("config", PIPELINE_FILE, LOCAL_FILE))
+    yield from _tree(str(workspace.data_root))
+    yield from draft.files
+    yield from head_files(workspace.root)
+    for folder in stagings:
+        yield from _tree(str(folder))
+
+
+def _tree(folder: str) -> Iterator[str]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = [one for one in folders if one not in _NO_RECORDS]
+        yield place
+        yield from (f"{place}/{name}" for name in names)
