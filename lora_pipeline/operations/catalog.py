@@ -107,6 +107,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("dataset.impact", "dataset_impact:show_impact", "read"),
     Operation("dataset.verify", "dataset_files:verify_dataset", "read"),
     Operation("dataset.stage", "dataset_files:stage_dataset", "write"),
+    Operation("dataset.export", "dataset_export:export_dataset", "write", agents=False),
     Operation("caption.lint", "caption:lint_captions_of", "read"),
     Operation("preset.list", "preset:list_presets", "read"),
     Operation("preset.show", "preset:show_preset", "read"),
