@@ -16,6 +16,7 @@ from lora_pipeline.workspace.documents import Document, documents
 from lora_pipeline.workspace.root import Workspace
 
 _NAMING = "named-schema"
+_STILL_READ = (b"captionStrategy", b"includePromptTokens", b"localPath")
 
 
 @dataclass(frozen=True)
@@ -73,17 +74,30 @@ def plan_migrations(workspace: Workspace, chosen: Sequence[Migration]) -> Migrat
 
     A record that is no JSON at all is left to ``lora validate``.
     """
-    found = [
-        (document, content)
-        for document in documents(workspace)
-        if (content := _content(document)) is not None
-    ]
+    plan = MigrationPlan()
+    found = []
+    for document in documents(workspace):
+        plan.checked += 1
+        if _may_be_older(document) and (content := _content(document)) is not None:
+            found.append((document, content))
     facts = _facts(content for document, content in found if document.place.kind == "tags")
-    plan = MigrationPlan(checked=len(found))
     for document, content in found:
         if document.place.kind not in NEVER:
             _look_at(plan, workspace, document, content, chosen, facts)
     return plan
+
+
+def _may_be_older(document: Document) -> bool:
+    """Tell without parsing: what names its schema was written in the present form.
+
+    But for the fields that are still read there, and catalogs, which say how tags are grouped.
+    """
+    data = document.data
+    return (
+        b'"schema"' not in data
+        or any(field in data for field in _STILL_READ)
+        or document.place.kind == "tags"
+    )
 
 
 def _look_at(
