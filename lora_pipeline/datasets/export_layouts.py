@@ -65,7 +65,7 @@ class ExportPlan:
             layout says it.
     """
 
-    layout: LayoutName
+    layout: str
     images: tuple[PlacedImage, ...]
     texts: Mapping[str, bytes] = field(default_factory=dict)
     described: tuple[dict[str, Any], ...] = ()

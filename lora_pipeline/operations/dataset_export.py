@@ -81,27 +81,27 @@ def export_dataset(
     """
     loaded = find_dataset(workspace, dataset_id, project=project, scope=scope)
     manifest = loaded.record
-    folder = _folder(workspace, to)
+    folder = export_folder(workspace, to)
     originals = images == "originals" or (images is None and layout == "csv")
     _require_options(layout, repeats, words, link=link, originals=originals)
-    _require_true(manifest)
+    require_true(manifest)
     items = chosen_items(manifest.items, split)
     if not items:
         raise SelectionEmptyError(
             f"dataset {manifest.id} has no image on the side {split}",
             hint="--split all exports both sides",
         )
-    described = list(_described(workspace, loaded, items))
-    barred = _barred(workspace, described)
+    described = list(described_items(workspace, loaded, items))
+    barred = barred_images(workspace, described)
     if barred:
-        return _refused(manifest, folder, barred[0], dry_run=workspace.dry_run)
+        return refused_export(manifest, folder, barred[0], dry_run=workspace.dry_run)
     own_words = words or manifest.caption_rule.trigger_word or manifest.id
     options = ExportOptions(layout, originals, split, repeats, own_words)
     plan = plan_export(described, options)
     export = Export(workspace, manifest, plan, folder, originals=originals, link=link)
     obstacle = export.obstacle()
     if obstacle is not None:
-        return _refused(manifest, folder, obstacle, dry_run=workspace.dry_run)
+        return refused_export(manifest, folder, obstacle, dry_run=workspace.dry_run)
     made = not export.up_to_date()
     exported = Exported((), (), 0)
     if made and not workspace.dry_run:
@@ -110,7 +110,12 @@ def export_dataset(
     return _result(workspace, manifest, plan, folder, exported, options, made=made)
 
 
-def _folder(workspace: Workspace, to: str) -> Path:
+def export_folder(workspace: Workspace, to: str) -> Path:
+    """Return the folder that an argument names.
+
+    Raises:
+        ArgumentInvalidError: When records are in it, or it is in them.
+    """
     folder = Path(os.path.normpath(workspace.root / Path(to).expanduser()))
     resolved, data = folder.resolve(), workspace.data_root.resolve()
     if not to or resolved.is_relative_to(data) or data.is_relative_to(resolved):
@@ -135,7 +140,12 @@ def _require_options(layout: str, repeats: int, words: str, *, link: bool, origi
         )
 
 
-def _require_true(manifest: Manifest) -> None:
+def require_true(manifest: Manifest) -> None:
+    """Check that a manifest is what its content hash says.
+
+    Raises:
+        DigestMismatchError: When it was changed by hand.
+    """
     expected = hash_of_manifest(manifest)
     if manifest.content_hash != expected:
         raise DigestMismatchError(
@@ -145,9 +155,10 @@ def _require_true(manifest: Manifest) -> None:
         )
 
 
-def _described(
+def described_items(
     workspace: Workspace, loaded: Loaded[Manifest], items: Sequence[Item]
 ) -> Iterator[Described]:
+    """Yield items with the records that say more about them."""
     known = workspace.records.project_ids()
     scopes = [loaded.scope] if loaded.scope.project_id else [Scope(one) for one in known]
     for item in items:
@@ -162,7 +173,8 @@ def _described(
         yield Described(item, asset, spec)
 
 
-def _barred(workspace: Workspace, described: Sequence[Described]) -> list[Obstacle]:
+def barred_images(workspace: Workspace, described: Sequence[Described]) -> list[Obstacle]:
+    """Return why images may not be handed on: none, or one that stands for all."""
     projects: dict[str, Project] = {}
     barred: list[tuple[str, str]] = []
     for one in described:
@@ -191,7 +203,10 @@ def _barred(workspace: Workspace, described: Sequence[Described]) -> list[Obstac
     ]
 
 
-def _refused(manifest: Manifest, folder: Path, obstacle: Obstacle, *, dry_run: bool) -> Result:
+def refused_export(
+    manifest: Manifest, folder: Path, obstacle: Obstacle, *, dry_run: bool
+) -> Result:
+    """Return the answer to an export that must not be."""
     return Result(
         data={
             "datasetId": manifest.id,
