@@ -63,8 +63,8 @@ def read_leftovers(workspace: Workspace, scope: Scope, index: ImageIndex) -> Lef
         elif len(whole) == 1:
             found._copies[whole[0].stem] = folder.name  # noqa: SLF001
     home = workspace.data_root / scope.folder
-    for kind in (Spec.KIND, Asset.KIND):
-        found.temporaries += sorted((home / FOLDERS[kind]).glob(f"{TEMPORARY_PREFIX}*"))
+    for name in (FOLDERS[Spec.KIND], FOLDERS[Asset.KIND], "catalogs"):
+        found.temporaries += sorted((home / name).glob(f"{TEMPORARY_PREFIX}*"))
     for spec in _specs_without_asset(workspace, scope, index):
         found._specs.setdefault(_said(spec), []).append(spec.id)  # noqa: SLF001
     return found

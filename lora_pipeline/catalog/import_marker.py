@@ -37,6 +37,7 @@ class ExportMarker(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
         dataset_id: The manifest.
         content_hash: What the manifest held.
         plan: Digest of everything that decides about the files; the same plan, the same files.
+        pictures: How images were brought to their form; the same, and they need not be again.
         complete: False while files are being written.
         files: Every file of the export but this one.
         images: What is said of each image, by columns of an import, where the layout has no
@@ -49,6 +50,7 @@ class ExportMarker(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     dataset_id: str
     content_hash: str
     plan: str
+    pictures: str
     complete: bool
     files: tuple[ExportedFile, ...]
     images: tuple[dict[str, Any], ...] = ()
@@ -65,6 +67,7 @@ class ExportMarker(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     def encoded(self) -> bytes:
         """Return its bytes."""
         document: dict[str, Any] = msgspec.to_builtins(self)
+        document |= {key: list(document.get(key, ())) for key in ("files", "images")}
         return strict_json.dumps(document, one_line_each=("files", "images"))
 
 

@@ -10,6 +10,8 @@ VersionStatus = Literal["draft", "review", "approved", "rejected", "deprecated"]
 VariantStatus = Literal["candidate", "selected", "rejected"]
 TrainingRight = Literal["allowed", "denied", "unknown"]
 OnWithdrawal = Literal["stop", "retrain", "keep"]
+# What may be answered to a withdrawal, the strictest first.
+ANSWERS: tuple[OnWithdrawal, ...] = ("stop", "retrain", "keep")
 
 
 class ProjectDefaults(Part, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import click
 from lora_pipeline.cli import dataset_report as report
 from lora_pipeline.cli.dataset_build import build
 from lora_pipeline.cli.dataset_diff import diff
+from lora_pipeline.cli.dataset_export import export
 from lora_pipeline.cli.dataset_impact import impact
 from lora_pipeline.cli.dataset_options import scope_option
 from lora_pipeline.cli.dataset_sheet import sheet
@@ -118,3 +119,4 @@ def stage(session: Session, dataset_id: str, scope: Any) -> None:
 
 
 dataset.add_command(impact)
+dataset.add_command(export)

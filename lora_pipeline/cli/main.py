@@ -35,6 +35,8 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
         "config": Lazy("workspace", "config", "Explain the settings in force"),
         "store": Lazy("store", "store", "Look after weights and evaluation images"),
         "rename": Lazy("rename", "rename", "Rename an id with every reference to it"),
+        "migrate": Lazy("migrate", "migrate", "Bring records of older forms to the present one"),
+        "backup": Lazy("backup", "backup", "Back up records, and bring them back"),
         "git": Lazy("git", "git", "Let Git show and merge records by their meaning"),
     },
     "Catalog": {

@@ -170,25 +170,40 @@ def _value(value: object) -> str:
 
 
 @click.command()
-@shared_options
+@click.option("--fix", is_flag=True, help="Mend what can be mended without asking.")
+@click.option(
+    "--bundle", default="", metavar="FILE", help="Write a report without names and secrets."
+)
+@writing_options
 @click.pass_obj
-def doctor(session: Session) -> None:
+def doctor(session: Session, fix: bool, bundle: str) -> None:
     """Check this machine and this workspace.
 
-    Looks at Python, Git, disks, the store, locks, what interrupted writes left, trainers,
-    renderers and packages that are known to be bad; writes nothing. Works outside a workspace
-    too. Exits with 0, with 1 when something fails.
+    Looks at Python, Git, disks, the store, locks, what was interrupted, the form of records,
+    base models, what production uses, trainers with their own environments, renderers and
+    packages that are known to be bad. Reads no weights, and writes nothing without --fix but a
+    probe in the store that is gone at once. Works outside a workspace too.
+
+    --fix finishes what was interrupted half-way, removes what interrupted writes left, and
+    brings schemas/, .gitignore and .gitattributes up to date.
+
+    Exits with 0, with 1 when something fails.
 
     \b
-    lora doctor --json
+    lora doctor --fix
     """
     from lora_pipeline.foundation.errors import SettingsError, WorkspaceNotFoundError
-    from lora_pipeline.operations.doctor import check_health, check_machine
+    from lora_pipeline.operations import doctor as operations
 
     try:
-        session.run(check_health, _doctor_text)
+        if bundle:
+            session.run(operations.write_bundle, _doctor_text, bundle)
+        elif fix:
+            session.run(operations.mend_workspace, _doctor_text)
+        else:
+            session.run(operations.check_health, _doctor_text)
     except (SettingsError, WorkspaceNotFoundError) as error:
-        session.show(check_machine(error), _doctor_text)
+        session.show(operations.check_machine(error), _doctor_text)
 
 
 def _doctor_text(result: Result) -> Report:
@@ -200,5 +215,9 @@ def _doctor_text(result: Result) -> Report:
         if check["fix"] and check["state"] != "ok":
             words += f"\n{'':{width}}{check['fix']}"
         rows.append((check["state"], words))
+    rows += [
+        ("would mend" if result.dry_run else "mended", f"{one['name']:{width}}{one['was']}")
+        for one in result.data.get("mended", ())
+    ]
     headline = result.refusal.message if result.refusal else result.reasoning
     return Report(headline=headline, rows=rows)

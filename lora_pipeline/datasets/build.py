@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from msgspec import structs
-
 from lora_pipeline.datasets.described import Described, Describing
 from lora_pipeline.datasets.limits import Drawn, within_limits
 from lora_pipeline.datasets.manifest import content_hash, in_order, summarise
@@ -17,7 +15,7 @@ from lora_pipeline.datasets.records import Item, ProvenanceSummary
 from lora_pipeline.datasets.rules import DatasetRule
 from lora_pipeline.datasets.selection import LeftOut, Sieve, Step, duplicates, require_some
 from lora_pipeline.datasets.sources import read_candidates, source_projects
-from lora_pipeline.datasets.split import split_of
+from lora_pipeline.datasets.split import with_splits
 from lora_pipeline.engine.many_objects import many_objects
 from lora_pipeline.foundation.errors import CaptionInvalidError
 from lora_pipeline.foundation.findings import Finding
@@ -93,7 +91,9 @@ def _draft(workspace: Workspace, scope: Scope, rule: DatasetRule) -> Draft:
     kept, repeats = _without_duplicates(proven.images)
     kept, beyond, limits = _within_limits(kept, rule)
     require_some([*steps, *limits], start=start)
-    items = in_order(_with_split(one.item, rule) for one in kept)
+    described = (one.item for one in kept)
+    background = rule.normalization.background
+    items = in_order(with_splits(workspace, described, rule.split, background))
     if not workspace.dry_run:
         index.save()
     return Draft(
@@ -160,8 +160,3 @@ def _duplicate_key(one: Described) -> tuple[str, ...]:
         item.license,
         item.asset_id,
     )
-
-
-def _with_split(item: Item, rule: DatasetRule) -> Item:
-    split = split_of(item.sha256, rule.split)
-    return item if split == item.split else structs.replace(item, split=split)

@@ -78,10 +78,15 @@ class Normalization(Part, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class SplitRule(Part, frozen=True, kw_only=True, omit_defaults=False):
-    """Which share of the images is held out of training, chosen by content digest."""
+    """Which share of the images is held out of training, chosen by content digest.
+
+    ``near_duplicates`` names the measure by which near-duplicates are told, which then stand on
+    one side; without it each image is chosen for itself, as in manifests that know nothing of it.
+    """
 
     held_out: float = 0.0
     salt: str = "lora-pipeline/split/v1"
+    near_duplicates: Literal["look/v1"] | UnsetType = UNSET
 
 
 class LicenseCount(Part, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from lora_pipeline.datasets.image_files import Proof, image_files
 from lora_pipeline.datasets.manifest import hash_of_manifest
 from lora_pipeline.datasets.proving import prove_each
 from lora_pipeline.datasets.records import Item, Manifest
+from lora_pipeline.datasets.split import split_findings
 from lora_pipeline.foundation.errors import PipelineError, RecordInvalidError, SettingsError
 from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.findings import Finding, has_errors
@@ -81,7 +82,7 @@ def content_findings(manifest: Manifest, where: str) -> tuple[str, list[Finding]
     if manifest.content_hash != expected:
         message = f"contentHash should be {expected}; the manifest was changed by hand"
         return expected, [Finding("content_differs", "error", where, message, rebuild)]
-    return expected, []
+    return expected, split_findings(manifest, where, rebuild)
 
 
 def _repeated(manifest: Manifest, where: str) -> list[Finding]:

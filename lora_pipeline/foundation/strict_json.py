@@ -18,7 +18,7 @@ import msgspec
 from lora_pipeline.foundation.conflict_markers import conflict_error
 from lora_pipeline.foundation.errors import FileMissingError, JsonInvalidError
 
-MAX_BYTES = 256 * 1024 * 1024
+MAX_BYTES = 128 * 1024 * 1024  # a manifest of 100,000 images has about 60
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _INTEGER_DIGITS = 19  # what 64 bits hold; longer numbers lose digits in other readers
 

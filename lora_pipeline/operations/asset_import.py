@@ -164,7 +164,7 @@ def import_assets(
     words = unknown_words((image.planned for image in found.good), vocabulary)
     if found.bad and not skip_bad:
         return refused(found, workspace, scope)
-    leftovers = _take_up(workspace, scope, index) if found.good else Leftovers()
+    leftovers = _take_up(workspace, scope, index)
     _write(found, workspace, scope, words if add_tags else Words(), leftovers, place)
     return done(found, workspace, scope, words, added=add_tags, skip_bad=skip_bad)
 

@@ -16,6 +16,7 @@ from lora_pipeline.datasets.caption_templates import (
 )
 from lora_pipeline.datasets.records import CaptionRule, CaptionStrategy, Selection
 from lora_pipeline.datasets.rules import DatasetRule
+from lora_pipeline.datasets.split import split_rule
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.ids import slugify
 from lora_pipeline.operations import dataset_rule_values as values
@@ -112,7 +113,7 @@ def rule_from(
         normalization=replace(
             rule.normalization, **_given(background=values.background(options.background))
         ),
-        split=replace(rule.split, **_given(held_out=values.share(options.held_out))),
+        split=split_rule(rule.split, values.share(options.held_out)),
     )
 
 

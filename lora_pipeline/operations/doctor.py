@@ -1,31 +1,91 @@
-"""Check this machine and this workspace, before something goes wrong."""
+"""Check this machine and this workspace, before something goes wrong, and mend what is safe."""
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
-from lora_pipeline.foundation.errors import PipelineError
+from lora_pipeline.foundation import files
+from lora_pipeline.foundation.errors import PipelineError, RecordExistsError
 from lora_pipeline.foundation.result import Refusal, Result
-from lora_pipeline.workspace.health import Check, State, machine_checks, workspace_checks
+from lora_pipeline.operations.checkup.bundle import bundle_of
+from lora_pipeline.operations.checkup.programs import package_checks, program_checks
+from lora_pipeline.operations.checkup.records import record_checks
+from lora_pipeline.operations.git_setup import drivers_check
+from lora_pipeline.workspace.health import Check, machine_checks
+from lora_pipeline.workspace.health_repository import repository_checks
+from lora_pipeline.workspace.health_state import state_checks
 from lora_pipeline.workspace.root import Workspace
 
-# Distribution names by extra.
-_EXTRAS = {"train": ("torch", "accelerate", "diffusers", "peft", "transformers")}
-# Releases that carried malicious code, or decode images unsafely.
-_BAD_RELEASES = {
-    "ultralytics": (("8.3.41", "8.3.42"), "carried a miner"),
-    "litellm": (("1.82.7", "1.82.8"), "stole keys"),
-}
-_SAFE_PILLOW = 13
+_WRONG = ("warn", "fail")
 
 
 def check_health(workspace: Workspace) -> Result:
-    """Check Python, Git, disk, store, locks, trainers and renderers."""
-    checks = [*machine_checks(workspace.root), *_packages()]
-    return _judged([*checks, *workspace_checks(workspace), *_programs(workspace)])
+    """Check Python, Git, disk, store, locks, records, base models, trainers and renderers."""
+    return _judged(_every_check(workspace))
+
+
+def mend_workspace(workspace: Workspace) -> Result:
+    """Mend what can be mended without asking, then check again.
+
+    That is: finishing what was interrupted half-way, removing what interrupted writes left and
+    nothing names, bringing editors' schemas to this version, and adding the lines that
+    .gitignore and .gitattributes lack. Everything else is named with the command that mends it.
+
+    Args:
+        workspace: What is mended.
+
+    Raises:
+        RecordConflictError: When what was interrupted cannot be finished any more.
+        LockedError, StorageError: As every write.
+    """
+    wrong = [one for one in _every_check(workspace) if one.mend and one.state in _WRONG]
+    mended, written = [], []
+    for one in wrong:
+        assert one.mend is not None  # noqa: S101 - chosen above
+        paths = [] if workspace.dry_run else one.mend()
+        mended.append({"code": one.code, "name": one.name, "was": one.message, "paths": paths})
+        written += paths
+    result = _judged(_every_check(workspace))
+    words = ", ".join(str(one["name"]) for one in mended)
+    return Result(
+        data={**result.data, "mended": mended},
+        reasoning=f"Mended {words}" if mended else "Nothing that could be mended safely",
+        suggestions=result.suggestions,
+        written=list(dict.fromkeys(written)),
+        dry_run=workspace.dry_run,
+        refusal=result.refusal,
+    )
+
+
+def write_bundle(workspace: Workspace, out: str) -> Result:
+    """Write a check-up that can be shown to strangers: without names, homes and secrets.
+
+    Args:
+        workspace: What is checked.
+        out: The file, in Markdown.
+
+    Raises:
+        RecordExistsError: When it is there already.
+        StorageError: When the disk refuses.
+    """
+    target = workspace.root / Path(out).expanduser()
+    if target.exists():
+        raise RecordExistsError(f"{target} is there already", hint="--bundle another name")
+    checks = _every_check(workspace)
+    text = bundle_of(workspace, checks)
+    if not workspace.dry_run:
+        with files.disk_refusals():
+            files.write_atomic(target, text.encode())
+    result = _judged(checks)
+    inside = target.is_relative_to(workspace.root)
+    return Result(
+        data={**result.data, "bundle": str(target)},
+        reasoning=f"Wrote a check-up to {target.name}; look at it before you show it",
+        written=[workspace.relative(target)] if inside else [],
+        dry_run=workspace.dry_run,
+    )
 
 
 def check_machine(problem: PipelineError) -> Result:
@@ -34,12 +94,29 @@ def check_machine(problem: PipelineError) -> Result:
     Args:
         problem: Why there is none: not found, or its settings cannot be read.
     """
-    return _judged([*machine_checks(Path.cwd()), *_packages(), _no_workspace(problem)])
+    return _judged([*machine_checks(Path.cwd()), *package_checks(), _no_workspace(problem)])
 
 
-def _judged(checks: list[Check]) -> Result:
+def _every_check(workspace: Workspace) -> list[Check]:
+    drivers = drivers_check(workspace)
+    return [
+        *machine_checks(workspace.root),
+        *package_checks(),
+        *state_checks(workspace),
+        *repository_checks(workspace),
+        *([drivers] if drivers else []),
+        *record_checks(workspace),
+        *program_checks(workspace),
+    ]
+
+
+def _judged(checks: Sequence[Check]) -> Result:
     states = Counter(check.state for check in checks)
     failed = states["fail"]
+    wrong = [check for check in checks if check.state in _WRONG]
+    fixes = [check.fix for check in wrong if check.state == "fail" and check.fix]
+    if any(check.mend for check in wrong):
+        fixes = ["lora doctor --fix", *fixes]
     return Result(
         data={
             "checks": [check.to_dict() for check in checks],
@@ -53,7 +130,7 @@ def _judged(checks: list[Check]) -> Result:
                 f"{states['skipped']} skipped",
             ]
         ),
-        suggestions=[check.fix for check in checks if check.state == "fail" and check.fix][:3],
+        suggestions=list(dict.fromkeys(fixes))[:3],
         refusal=Refusal("unhealthy", f"{failed} of {len(checks)} checks failed")
         if failed
         else None,
@@ -68,69 +145,3 @@ def _no_workspace(problem: PipelineError) -> Check:
     if problem.code == "workspace_not_found":
         return Check("workspace", "skipped", problem.message, problem.hint or "")
     return Check("workspace", "fail", problem.message, problem.hint or "")
-
-
-def _packages() -> Iterator[Check]:
-    for extra, names in _EXTRAS.items():
-        yield _extra(extra, names)
-    bad = [
-        f"{name} {found} {reason}"
-        for name, (versions, reason) in _BAD_RELEASES.items()
-        if (found := _version(name)) in versions
-    ]
-    if bad:
-        yield Check("packages", "fail", "; ".join(bad), "uninstall it, and change your keys")
-        return
-    pillow = _version("pillow") or "0"
-    if int(pillow.partition(".")[0]) < _SAFE_PILLOW:
-        words = f"pillow {pillow} has known holes"
-        yield Check("packages", "fail", words, "pip install --upgrade pillow")
-        return
-    yield Check("packages", "ok", "none that is known to be bad")
-
-
-def _extra(extra: str, names: tuple[str, ...]) -> Check:
-    versions = {name: _version(name) for name in names}
-    missing = [name for name, version in versions.items() if version is None]
-    fix = f"pip install 'lora-pipeline[{extra}]'"
-    if len(missing) == len(names):
-        return Check(f"extra {extra}", "skipped", "not installed", fix)
-    if missing:
-        return Check(f"extra {extra}", "warn", f"{', '.join(missing)} missing", fix)
-    words = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return Check(f"extra {extra}", "ok", words)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _programs(workspace: Workspace) -> Iterator[Check]:
-    """Yield each trainer and renderer.
-
-    One that is missing is no failure: a machine for reviews needs none of them.
-    """
-    from lora_pipeline.evaluation.renderers.registry import RENDERERS
-    from lora_pipeline.training.trainers.registry import TRAINERS
-
-    settings = workspace.settings
-    for name, trainer in TRAINERS.items():
-        problem = trainer.health(settings)
-        state = _state_of(name, settings.text("trainers.default"), broken=problem is not None)
-        found = problem.message if problem else trainer.version(settings)
-        found = "ready" if found == "unknown" else found
-        yield Check(f"trainer {name}", state, found, problem.hint if problem else "")
-    for name, renderer in RENDERERS.items():
-        reason = renderer.health(settings)
-        state = _state_of(name, settings.text("renderers.default"), broken=reason is not None)
-        found = reason.message if reason else "ready"
-        yield Check(f"renderer {name}", state, found, reason.hint if reason else "")
-
-
-def _state_of(name: str, default: str | None, *, broken: bool) -> State:
-    if not broken:
-        return "ok"
-    return "warn" if name == default else "skipped"

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lora_pipeline.catalog.records import Project
+from lora_pipeline.catalog.records import ANSWERS, OnWithdrawal, Project
 from lora_pipeline.operations.dataset_outcome import with_place
 from lora_pipeline.releases.impact import Impact, TouchedRelease
 from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.root import Workspace
 
-ANSWERS = ("stop", "retrain", "keep")
 _MAX_STEPS, _NAMED = 5, 4
 
 
@@ -69,7 +68,7 @@ def allowed_answers(workspace: Workspace, projects: frozenset[str]) -> tuple[str
     mildest = len(ANSWERS) - 1
     for project_id in projects:
         scope = Scope(project_id)
-        allowed = "stop"
+        allowed: OnWithdrawal = "stop"
         if workspace.records.exists(Project, scope, "project"):
             record = workspace.records.read(Project, scope, "project").record
             allowed = record.rights.on_withdrawal

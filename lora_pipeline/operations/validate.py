@@ -9,6 +9,7 @@ from lora_pipeline.foundation.findings import Finding, has_errors
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.validation.collect import collect
 from lora_pipeline.operations.validation.content import content_of_records
+from lora_pipeline.operations.validation.forms import form_findings
 from lora_pipeline.operations.validation.images import image_findings
 from lora_pipeline.operations.validation.references import reference_findings
 from lora_pipeline.operations.validation.rights import rights_findings
@@ -62,6 +63,7 @@ def validate_workspace(
         *secret_findings(seen),
         *reference_findings(seen, records),
         *word_findings(seen, records),
+        *form_findings(seen, records),
         *content_of_records(seen, records, reader.past),
         *rights_findings(seen, records, reader),
         *image_findings(seen, records, required=require_images),

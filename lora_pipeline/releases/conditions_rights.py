@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lora_pipeline.catalog.records import ANSWERS
 from lora_pipeline.catalog.rights import days_after
 from lora_pipeline.releases.answers import answer_digest
 from lora_pipeline.releases.conditions_verdicts import not_committed, own_work
@@ -78,10 +79,9 @@ def answers_allowed(evidence: ReleaseEvidence) -> tuple[str, ...]:
     """
     if isinstance(evidence.rights, Unproven) or not evidence.rights.withdrawn:
         return ()
-    order = ("stop", "retrain", "keep")
-    mildest = min(order.index(one.on_withdrawal) for one in evidence.rights.withdrawn)
+    mildest = min(ANSWERS.index(one.on_withdrawal) for one in evidence.rights.withdrawn)
     in_use = active_after(evidence.lora.history) == evidence.release.id
-    return tuple(one for one in order[: mildest + 1] if one != "retrain" or in_use)
+    return tuple(one for one in ANSWERS[: mildest + 1] if one != "retrain" or in_use)
 
 
 def term_of(images: Sequence[WithdrawnImage]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lora_pipeline.catalog.records import Asset, Project, ProjectRights
+from lora_pipeline.catalog.records import ANSWERS, Asset, Project, ProjectRights
 from lora_pipeline.catalog.rights import ends_soon, may_train, taken_back, taken_back_since
 from lora_pipeline.releases.facts import (
     ManifestLost,
@@ -35,7 +35,8 @@ def rights_facts(
     """
     if not isinstance(manifest, TrainedManifest):
         return Unproven("without the manifest nobody knows which images were used")
-    gathered = _Gathered(today)
+    home = manifest.manifest.project_id
+    gathered = _Gathered(today, _rights(records, Scope(home)) if home else None)
     for asset_id in dict.fromkeys(item.asset_id for item in manifest.manifest.items):
         known = _asset(records, asset_id, manifest.manifest.project_id)
         if known is None:
@@ -48,6 +49,7 @@ def rights_facts(
 @dataclass
 class _Gathered:
     today: str
+    home: ProjectRights | None
     refused: list[str] = field(default_factory=list)
     unstated: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
@@ -57,11 +59,11 @@ class _Gathered:
     def look_at(self, asset: Asset, rights: ProjectRights) -> None:
         back = taken_back(asset, self.today)
         if back:
-            self.withdrawn.append(_withdrawn(asset, rights, back.text))
+            self.withdrawn.append(self._withdrawn(asset, rights, back.text))
             return
         if ends_soon(asset, self.today):
             text = f"its licence ends on {asset.rights.expires_on}"
-            self.ending.append(_withdrawn(asset, rights, text))
+            self.ending.append(self._withdrawn(asset, rights, text))
         objection = may_train(asset, rights)
         if objection:
             self.refused.append(f"{asset.id} {objection.text}")
@@ -77,16 +79,17 @@ class _Gathered:
             ending=tuple(self.ending),
         )
 
-
-def _withdrawn(asset: Asset, rights: ProjectRights, text: str) -> WithdrawnImage:
-    return WithdrawnImage(
-        asset_id=asset.id,
-        since=taken_back_since(asset),
-        text=text,
-        on_withdrawal=rights.on_withdrawal,
-        retrain_within_days=rights.retrain_within_days,
-        expired=not asset.rights.withdrawn_at,
-    )
+    def _withdrawn(self, asset: Asset, rights: ProjectRights, text: str) -> WithdrawnImage:
+        # An asset that was moved to another project does not find a milder policy there.
+        asked = [rights, self.home] if self.home else [rights]
+        return WithdrawnImage(
+            asset_id=asset.id,
+            since=taken_back_since(asset),
+            text=text,
+            on_withdrawal=min((one.on_withdrawal for one in asked), key=ANSWERS.index),
+            retrain_within_days=min(one.retrain_within_days for one in asked),
+            expired=not asset.rights.withdrawn_at,
+        )
 
 
 def _asset(

@@ -194,9 +194,7 @@ def decide(
                 staged=name,
             )
         )
-    steps += [
-        Step(action="remove", path=named(path), before=before) for path, before in removals
-    ]
+    steps += [Step(action="remove", path=named(path), before=before) for path, before in removals]
     index = _Index(what=what, steps=tuple(steps))
     data = strict_json.dumps(msgspec.to_builtins(index), one_line_each=("steps",))
     try:
@@ -210,9 +208,7 @@ def decide(
 
 def pending(root: Path, runtime: Path) -> list[Journal]:
     """Return the journals that were decided and not finished, oldest first."""
-    return [
-        _read(root, folder) for folder in _folders(runtime) if (folder / _INDEX).is_file()
-    ]
+    return [_read(root, folder) for folder in _folders(runtime) if (folder / _INDEX).is_file()]
 
 
 def undecided(runtime: Path) -> list[Path]:
@@ -233,6 +229,11 @@ def require_none_pending(root: Path, runtime: Path) -> None:
             f"{journal.what} was interrupted half-way; nothing is written before it is finished",
             hint=FINISH,
         )
+
+
+def forget(folder: Path) -> None:
+    """Remove a journal that was never decided."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def digest_of_file(path: Path) -> str:

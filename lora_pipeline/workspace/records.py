@@ -174,13 +174,18 @@ class RecordStore:
         return Loaded(record, scope, record_id, path, digest_of_bytes(data))
 
     def _typed(self, kind: type[R], record_id: str, file: str, data: bytes) -> R:
-        document = parse_record(kind, data, f"{self._shown_root}{file[self._root_length :]}")
+        name = f"{self._shown_root}{file[self._root_length :]}"
+        document = parse_record(kind, data, name)
         stated = document.get("id", record_id)
         if kind.KIND in FOLDERS and stated != record_id:
             raise RecordInvalidError(
                 f"{record_id}.json holds the id {stated!r}; the file name must be the id"
             )
-        return kind.from_dict(document)
+        try:
+            return kind.from_dict(document)
+        except RecordInvalidError as error:  # what a schema cannot say: 1.0 where 1 is meant
+            words = "; ".join(map(str, error.violations)) or error.message
+            raise RecordInvalidError(f"{name}: {words}", violations=error.violations) from error
 
     def _not_found(self, kind: str, scope: Scope, record_id: str) -> RecordNotFoundError:
         folder = self.data_root / scope.folder / FOLDERS.get(kind, "")

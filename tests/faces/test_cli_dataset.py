@@ -199,7 +199,11 @@ def test_every_option_of_the_rule_stands_in_the_manifest(folder: Path) -> None:
         "colorSpace": "srgb",
         "format": "png",
     }
-    assert document["splitRule"] == {"heldOut": 0.25, "salt": "lora-pipeline/split/v1"}
+    assert document["splitRule"] == {
+        "heldOut": 0.25,
+        "salt": "lora-pipeline/split/v1",
+        "nearDuplicates": "look/v1",
+    }
     assert document["provenance"] == {
         "source": "commission",
         "author": "ana",

@@ -492,7 +492,8 @@ def test_a_machine_without_git_is_told_to_install_it(tmp_path: Path) -> None:
 
     assert answer.exit_code == 1
     assert checks(answer)["git"] == {
-        "name": "git", "state": "fail", "message": "not installed", "fix": "install git",
+        "code": "git", "name": "git", "state": "fail", "message": "not installed",
+        "fix": "install git", "fixable": False,
     }  # fmt: skip
     assert checks(answer)["repository"]["state"] == "warn"
     assert run_lora(["init", "x"], tmp_path.parent, {"PATH": str(tmp_path)}).stderr.startswith(
@@ -512,6 +513,8 @@ def test_schemas_of_another_version_and_a_shallow_clone_are_told(tmp_path: Path)
 
     assert found["history"]["fix"] == "git fetch --unshallow"
     assert found["schemas"] == {
+        "code": "schemas",
+        "fixable": True,
         "name": "schemas",
         "state": "warn",
         "message": "1 for editors are of another version of lora",

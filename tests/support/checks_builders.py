@@ -80,7 +80,11 @@ def painting(seed: int, size: int = 256) -> Picture:
     return big.resize((size, size), Image.Resampling.LANCZOS)
 
 
-KINDS: dict[str, Callable[[int], Picture]] = {"icon": icon, "photo": photo, "painting": painting}
+KINDS: dict[str, Callable[[int, int], Picture]] = {
+    "icon": icon,
+    "photo": photo,
+    "painting": painting,
+}
 
 
 def blurred(image: Picture, radius: float = 3.0) -> Picture:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from lora_pipeline.catalog.records import Asset, Project, Rights
 from lora_pipeline.workspace.changes import Changes
+from lora_pipeline.workspace.layout import Scope
 from tests.support.release_builders import SCOPE, Studio
 from tests.support.workspace_builders import commit_all
 
@@ -44,9 +45,9 @@ def give_back(studio: Studio, asset_id: str) -> None:
     changes.apply()
 
 
-def allow(studio: Studio, on_withdrawal: Any, *, days: int = 30) -> None:
+def allow(studio: Studio, on_withdrawal: Any, *, days: int = 30, scope: Scope = SCOPE) -> None:
     """Set what may be answered to a withdrawal."""
-    loaded = studio.workspace.records.read(Project, SCOPE, "project")
+    loaded = studio.workspace.records.read(Project, scope, "project")
     rights = replace(loaded.record.rights, on_withdrawal=on_withdrawal, retrain_within_days=days)
     changes = Changes(studio.workspace)
     changes.update(loaded, replace(loaded.record, rights=rights))

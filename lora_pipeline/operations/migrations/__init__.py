@@ -1,0 +1,1 @@
+"""Records of older forms brought to the present one."""
