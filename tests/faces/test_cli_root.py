@@ -58,7 +58,8 @@ def test_the_help_loads_nothing_heavy(arguments: list[str]) -> None:
 
     assert packages & HEAVY == set()
     assert not [name for name in ours if name.startswith("lora_pipeline.operations")]
-    assert not [name for name in ours if name.startswith("lora_pipeline.workspace")]
+    below = {name for name in ours if name.startswith("lora_pipeline.workspace")}
+    assert below <= {"lora_pipeline.workspace", "lora_pipeline.workspace.answers"}
     assert len(ours) <= 12, sorted(ours)
 
 
