@@ -41,9 +41,9 @@ def clip_tokenizer(folder: Path, *, merges: Sequence[tuple[str, str]] = ()) -> P
 
 
 def add_checkpoint(
-    workspace: Workspace, checkpoint_id: str, architecture: str, *, path: str = ""
+    workspace: Workspace, checkpoint_id: str, architecture: str, *, path: str = "models/base"
 ) -> Checkpoint:
-    """Write the record of a base model, whose folder stands at ``path`` below the workspace."""
+    """Write the record of a base model, whose folder would stand at ``path`` in the workspace."""
     record = Checkpoint(
         id=checkpoint_id,
         name=checkpoint_id,
@@ -52,7 +52,7 @@ def add_checkpoint(
         supported_asset_types=("ui_icon",),
         architecture=architecture,
         digest=f"sha256:{'0' * 64}",
-        weights=Weights(kind="repo_relative", path=path) if path else None,
+        weights=Weights(kind="repo_relative", path=path),
     )
     changes = Changes(workspace)
     changes.create(record, SHARED, checkpoint_id)

@@ -18,6 +18,7 @@ from lora_pipeline.workspace.root import Workspace
 
 # Clocks of several machines differ; more than this is a wrong clock or a wrong hand.
 _TOLERANCE = timedelta(minutes=5)
+_NAME = re.compile(r"^at$|At$")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
@@ -54,9 +55,9 @@ def _times(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for inner in value:
             yield from _times(inner, name)
-    elif isinstance(value, str) and (name == "at" or name.endswith("At")):
-        if _TIME.fullmatch(value):  # open members of other tools may hold any text
-            yield name, value
+    # Open members of other tools may hold any text.
+    elif isinstance(value, str) and _NAME.search(name) and _TIME.fullmatch(value):
+        yield name, value
 
 
 def _judged(where: str, field: str, time: str, latest: str) -> Finding | None:
