@@ -125,10 +125,14 @@ def lint_captions(subjects: Sequence[Subject], *, trigger_word: str = "") -> lis
         trigger_word: The word that each of them must hold, or empty.
     """
     trigger = _TriggerRule(trigger_word) if trigger_word else None
+    judged: dict[str | None, list[tuple[str, str]]] = {}  # many images share a caption
+    for subject in subjects:
+        if subject.text not in judged:
+            judged[subject.text] = list(_one(subject.text, trigger))
     found = [
         finding(code, subject.where, message)
         for subject in subjects
-        for code, message in _one(subject.text, trigger)
+        for code, message in judged[subject.text]
     ]
     return [*found, *_together(subjects)]
 

@@ -36,6 +36,12 @@ _CROSS_DEVICE_OR_NO_LINKS = frozenset(
 # Half surrogates stand for bytes of a file name that are no UTF-8.
 _NOT_PORTABLE = re.compile(r'[<>:"|?*\\\x00-\x1f\x7f\ud800-\udfff]')
 _DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE | re.DOTALL)
+# Short names of letters and digits, none of which is a device: nothing can be wrong with these.
+_PLAIN_PATH = re.compile(
+    r"(?:(?!(?:con|prn|aux|nul|com|lpt)[0-9]?[./])\w[\w-]{0,63}/){0,12}"
+    r"(?!(?:con|prn|aux|nul|com|lpt)[0-9]?\.)\w[\w-]{0,63}\.[a-z0-9]{1,8}",
+    re.IGNORECASE | re.ASCII,
+)
 _LONGEST_NAME = 255  # bytes of one part of a path, on every common file system
 _UMASK_LOCK = threading.Lock()
 _REFUSED = {
@@ -234,6 +240,8 @@ def safe_join(root: Path, relative: str) -> Path:
 
 def unsafe_reason(relative: str) -> str | None:
     """Return why a relative POSIX path may not be used, or None when it may."""
+    if _PLAIN_PATH.fullmatch(relative):
+        return None  # nearly every path is like this, and there are many
     if not relative or relative.startswith(("/", "~")):
         return "must be relative to its folder"
     if len(relative) > 1024:

@@ -412,3 +412,18 @@ def test_a_loop_of_links_is_refused_and_ends(tmp_path: Path) -> None:
 
     with pytest.raises(UnsafePathError):
         files.safe_join(tmp_path, "a/x.json")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["con.png", "a/NUL.png", "aux/b.png", "com1.png", "lpt9/x.png", "prn/x", "a/..", "a./b.png"],
+)
+def test_the_short_way_for_plain_paths_lets_no_device_through(path: str) -> None:
+    assert files.unsafe_reason(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["console/a.png", "nullify.png", "common/com.x/a.png", "a-b_c/1.webp"]
+)
+def test_names_that_only_begin_like_a_device_are_allowed(path: str) -> None:
+    assert files.unsafe_reason(path) is None
