@@ -8,6 +8,7 @@ import click
 
 from lora_pipeline.cli import dataset_report as report
 from lora_pipeline.cli.dataset_build import build
+from lora_pipeline.cli.dataset_croissant import croissant
 from lora_pipeline.cli.dataset_diff import diff
 from lora_pipeline.cli.dataset_export import export
 from lora_pipeline.cli.dataset_impact import impact
@@ -119,4 +120,5 @@ def stage(session: Session, dataset_id: str, scope: Any) -> None:
 
 
 dataset.add_command(impact)
+dataset.add_command(croissant)
 dataset.add_command(export)

@@ -112,6 +112,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("dataset.stats", "dataset_stats:count_dataset", "read"),
     Operation("dataset.diff", "dataset_diff:diff_datasets", "read"),
     Operation("dataset.diff-page", "dataset_diff:write_diff_page", "write"),
+    Operation("dataset.croissant", "dataset_croissant:export_croissant", "write"),
     Operation("dataset.impact", "dataset_impact:show_impact", "read"),
     Operation("dataset.verify", "dataset_files:verify_dataset", "read"),
     Operation("dataset.stage", "dataset_files:stage_dataset", "write"),
