@@ -24,6 +24,9 @@ OTHER_IMAGE_EXTENSIONS = frozenset(
         ".tiff", ".xcf",
     }
 )  # fmt: skip
+# Start of frame: 0xC0 to 0xCF but for the three that are something else.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_TAIL = 4096
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"GIF8", "a GIF image"),
@@ -94,6 +97,40 @@ def sniff(head: bytes) -> Sniffed:
 def is_lfs_pointer(head: bytes) -> bool:
     """Return whether a file is the pointer that Git LFS leaves where content is missing."""
     return head.startswith(_LFS_POINTER)
+
+
+def odd_jpeg(path: str) -> str:
+    """Return in which odd kind of JPEG a file is, or an empty string when it is in a usual one."""
+    arithmetic = "an arithmetic-coded JPEG"
+    kinds = {0xC3: "a lossless JPEG", 0xC9: arithmetic, 0xCA: arithmetic}
+    with open(path, "rb") as stream:  # noqa: PTH123 - a path of a request, nothing to join
+        if stream.read(2) != b"\xff\xd8":
+            return ""
+        while len(head := stream.read(4)) == 4 and head[0] == 0xFF:
+            marker, length = head[1], int.from_bytes(head[2:], "big")
+            if marker in _FRAMES:
+                bits = int.from_bytes(stream.read(1), "big")
+                if bits not in (0, 8):
+                    return f"is a JPEG of {bits} bits a channel, which is not read"
+                return f"is {kinds[marker]}, which is not read" if marker in kinds else ""
+            if length < 2 or marker == 0xDA:
+                return ""
+            stream.seek(length - 2, 1)
+    return ""
+
+
+def data_behind_end(path: str, image_format: str) -> bool:
+    """Return whether bytes stand behind the end of an image, where some hide other files."""
+    with open(path, "rb") as stream:  # noqa: PTH123 - a path of a request, nothing to join
+        head = stream.read(8)
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - _TAIL))
+        tail = stream.read()
+    if image_format == "WEBP":
+        return size > int.from_bytes(head[4:8], "little") + 9  # one byte of padding is usual
+    if image_format == "PNG":
+        return not tail.endswith(b"IEND\xae\x42\x60\x82")
+    return not tail.rstrip(b"\x00").endswith(b"\xff\xd9")  # cameras fill up with zeros
 
 
 def too_many_pixels(width: int, height: int, max_pixels: int) -> str | None:

@@ -15,7 +15,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from PIL import UnidentifiedImageError
+
 from lora_pipeline.foundation import image_normalise as normalise
+from lora_pipeline.foundation.image_sniff import data_behind_end, odd_jpeg
 
 _MIB = 1024 * 1024
 # Original, rotated, converted, composed and encoded copies at up to four bytes a pixel.
@@ -44,17 +47,20 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     except MemoryError:
         return {"ok": False, "reason": "needs more memory to decode than is allowed"}
     except Exception as error:  # noqa: BLE001 - Pillow raises SyntaxError, ValueError, OSError, …
-        return {"ok": False, "reason": _reason(error)}
+        return {"ok": False, "reason": _reason(error, request["path"])}
 
 
 def _inspect(request: dict[str, Any]) -> dict[str, Any]:
     decoded = normalise.decode(request["path"], max_pixels=request["maxPixels"])
+    notes, facts = decoded.notes, decoded.facts
+    if facts["frames"] == 1 and data_behind_end(request["path"], facts["format"]):
+        notes.append("has data behind its end, which the copy keeps")
     return {
         "facts": {
-            **decoded.facts,
+            **facts,
             "alpha_used": decoded.alpha is not None,
             "pixel_sha256": decoded.pixel_sha256(),
-            "notes": decoded.notes,
+            "notes": notes,
         }
     }
 
@@ -96,11 +102,16 @@ _OPERATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 }
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, path: str) -> str:
+    with contextlib.suppress(OSError):
+        if odd := odd_jpeg(path):
+            return odd
+    if isinstance(error, UnidentifiedImageError):
+        return "is damaged: its first bytes are those of an image, and what follows is none"
     words = " ".join(str(error).split())[:200] or type(error).__name__
     if "truncated" in words.lower() or "not processed" in words:
         return f"is truncated ({words})"
-    if "decompressed data too large" in words.lower():
+    if "decompressed data too large" in words.lower() or "in text chunks" in words:
         return f"carries text or a profile that unpacks to too much ({words})"
     return f"is damaged and cannot be decoded ({words})"
 

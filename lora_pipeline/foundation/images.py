@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -205,6 +206,10 @@ class ImageWorker:
         reply = self._ask(path, name, {"op": "measure"})
         return msgspec.convert(reply["measures"], ImageMeasures)
 
+    def normalise(
+        self, source: Path, target: Path, *, background: str = "#FFFFFF", name: str | None = None
+    ) -> NormalisedImage:
+        """Write an image in the one form: upright, sRGB, 8 bit, opaque, a PNG of pixels only.
 
         The same source and background give the same bytes. ``target`` is whole or not there;
         it is not forced to disk, because it can be made again.
@@ -307,6 +312,9 @@ def _require_readable(
     path: Path, shown: str, limits: ImageLimits, *, any_extension: bool
 ) -> Sniffed:
     try:
+        # A pipe that is called .png would hold us for ever.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise _refused(shown, "is no file")
         with path.open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             head = stream.read(HEAD_BYTES)
@@ -346,10 +354,6 @@ def _require_extension(found: Sniffed, shown: str, path: Path) -> None:
         raise _refused(
             shown, f"is {found.what}, its name says {promised}", hint=f"rename it to {right}"
         )
-    reason = too_many_pixels(found.width, found.height, limits.max_pixels)
-    if reason:
-        raise _refused(shown, reason)
-    return found
 
 
 def _refused(shown: str, reason: str, *, hint: str | None = None) -> ImageRefusedError:
