@@ -50,6 +50,7 @@ def project_scope(project_id: str) -> Scope:
 # kind -> folder below the scope; the file name is the record's id.
 FOLDERS = {
     "checkpoint": "checkpoints",
+    "checkpoint-profile": "checkpoint-profiles",
     "spec": "specs",
     "asset": "assets",
     "dataset": "datasets",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lora_pipeline.catalog.profile_records import CheckpointProfile
 from lora_pipeline.catalog.records import (
     Asset,
     AssetTypes,
@@ -22,7 +23,7 @@ from lora_pipeline.training.records import Run
 KINDS: dict[str, type[Record]] = {
     kind.KIND: kind
     for kind in (
-        Project, AssetTypes, Styles, Scenarios, Palettes, Tags, Checkpoint, Spec, Asset,
-        Manifest, Lora, Run, Evaluation, Review, WithdrawalAnswer,
+        Project, AssetTypes, Styles, Scenarios, Palettes, Tags, Checkpoint, CheckpointProfile,
+        Spec, Asset, Manifest, Lora, Run, Evaluation, Review, WithdrawalAnswer,
     )
 }  # fmt: skip
