@@ -124,7 +124,7 @@ def file_at(folder: Path, revision: str, path: Path) -> bytes | None:
         raise RepositoryError(f"no revision {revision!r}")
     place, top = path.resolve(), root.resolve()
     if not place.is_relative_to(top):
-        raise RepositoryError(f"{place} lies outside of the repository {top}: Git keeps no past of it")
+        raise RepositoryError(f"{place} lies outside of the repository {top}: it has no past there")
     name = place.relative_to(top).as_posix()
     done = call(root, "cat-file", "blob", f"{found.stdout.strip()}:{name}")
     return done.output if done.status == 0 else None
