@@ -118,9 +118,14 @@ def encode_webp(image: PILImage, *, lossless_first: bool, max_bytes: int = MAX_B
         image = image.resize((image.width * 3 // 4, image.height * 3 // 4))
 
 
-def _webp(image: PILImage, *, lossless: bool, quality: int) -> bytes:
+def encode_page(image: PILImage, *, lossless: bool) -> bytes:
+    """Return one of many pages as WebP, without metadata and without spending much time."""
+    return _webp(image, lossless=lossless, quality=82, effort=2)
+
+
+def _webp(image: PILImage, *, lossless: bool, quality: int, effort: int = 4) -> bytes:
     stream = io.BytesIO()
-    image.save(stream, "WEBP", lossless=lossless, quality=quality, method=4)
+    image.save(stream, "WEBP", lossless=lossless, quality=quality, method=effort)
     return stream.getvalue()
 
 

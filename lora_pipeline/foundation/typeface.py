@@ -151,6 +151,7 @@ class _Face:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._sizes: dict[int, FreeTypeFont] = {}
+        self._known: dict[str, bool] = {}
         self._nothing = self._shape(_NO_LETTER)
 
     def font(self, size: int) -> FreeTypeFont:
@@ -168,7 +169,11 @@ class _Face:
 
     def has(self, letter: str) -> bool:
         """Return whether it holds a letter."""
-        return letter.isspace() or self._shape(letter) != self._nothing
+        found = self._known.get(letter)
+        if found is None:
+            found = letter.isspace() or self._shape(letter) != self._nothing
+            self._known[letter] = found
+        return found
 
     def _shape(self, letter: str) -> tuple[tuple[int, int], bytes]:
         mask = self.font(_PROBE_SIZE).getmask(letter)
