@@ -41,8 +41,8 @@ from lora_pipeline.foundation.errors import (
     SettingsError,
     UnsafePathError,
 )
-from lora_pipeline.foundation.files import unsafe_reason
 from lora_pipeline.foundation.events import Event
+from lora_pipeline.foundation.files import unsafe_reason
 from lora_pipeline.foundation.ids import did_you_mean, require_tag
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.asset_import_outcome import Import, ImportedAsset, done, refused, some
