@@ -58,6 +58,7 @@ FOLDERS = {
     "run": "runs",
     "evaluation": "evals",
     "review": "reviews",
+    "acknowledgement": "acknowledgements",
     "withdrawal-answer": "answers",
 }
 # kind -> the one file below the scope.

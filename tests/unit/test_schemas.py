@@ -15,6 +15,7 @@ import pytest
 from lora_pipeline.catalog import profile_records
 from lora_pipeline.catalog import records as catalog_records
 from lora_pipeline.datasets import records as dataset_records
+from lora_pipeline.datasets.checks import records as check_records
 from lora_pipeline.evaluation import records as evaluation_records
 from lora_pipeline.foundation.errors import RecordInvalidError
 from lora_pipeline.foundation.record import Part, Record
@@ -28,8 +29,8 @@ from lora_pipeline.workspace.layout import FOLDERS, SINGLES
 EXAMPLES = Path(__file__).parents[1] / "examples"
 BASE = "https://lora-pipeline.dev/schemas/"
 MODULES = (
-    catalog_records, profile_records, dataset_records, evaluation_records, release_records,
-    training_records,
+    catalog_records, profile_records, dataset_records, check_records, evaluation_records,
+    release_records, training_records,
 )  # fmt: skip
 DEFINITIONS: dict[str, type[Part]] = {
     "preset": training_records.Preset,

@@ -14,6 +14,7 @@ from lora_pipeline.catalog.records import (
     Styles,
     Tags,
 )
+from lora_pipeline.datasets.checks.records import Acknowledgement
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.foundation.record import Record
@@ -24,6 +25,7 @@ KINDS: dict[str, type[Record]] = {
     kind.KIND: kind
     for kind in (
         Project, AssetTypes, Styles, Scenarios, Palettes, Tags, Checkpoint, CheckpointProfile,
-        Spec, Asset, Manifest, Lora, Run, Evaluation, Review, WithdrawalAnswer,
+        Spec, Asset, Manifest, Acknowledgement, Lora, Run, Evaluation, Review,
+        WithdrawalAnswer,
     )
 }  # fmt: skip
