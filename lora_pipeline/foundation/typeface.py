@@ -82,6 +82,9 @@ class Typeface:
         )
 
     def _runs(self, words: str) -> Iterator[tuple[int, str]]:
+        if words.isascii() and words.isprintable():
+            yield 0, words  # the bundled font has all of these
+            return
         shown = "".join(filter(_is_seen, unicodedata.normalize("NFC", words)))
         pieces: list[tuple[int, str]] = []
         for is_space, letters in groupby(shown, str.isspace):
