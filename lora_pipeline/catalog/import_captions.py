@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from lora_pipeline.catalog.import_facts import FileFacts, split_tags
-from lora_pipeline.catalog.import_folder import CAPTION_EXTENSIONS
+from lora_pipeline.catalog.import_folder import CAPTION_EXTENSIONS, is_there
 from lora_pipeline.catalog.import_metadata import read_description
 from lora_pipeline.catalog.import_text import read_text
 from lora_pipeline.catalog.vocabulary import Vocabulary
@@ -111,13 +111,13 @@ def read_side_cars(image: Path, *, encoding: str = "") -> FileFacts:
     facts = FileFacts()
     for extension in CAPTION_EXTENSIONS:
         path = image.with_suffix(extension)
-        if path.is_file():
+        if is_there(path):
             text = read_text(path, longest=_LONGEST_SIDE_CAR, encoding=encoding)
             if _NOT_TEXT.search(text):
                 raise ImportSourceError(f"{path.name} holds control characters")
             facts = FileFacts(caption=text.strip()).over(facts)
     path = image.with_suffix(".json")
-    if path.is_file():
+    if is_there(path):
         text = read_text(path, longest=_LONGEST_SIDE_CAR, encoding=encoding)
         facts = read_description(text, path.name).over(facts)
     return facts

@@ -98,6 +98,17 @@ def read_folder(source: Path) -> FolderContents:
     return contents
 
 
+def is_there(path: Path) -> bool:
+    """Return whether there is such a file; a name too long for the disk is none.
+
+    The longest name with another ending can be longer than any disk holds.
+    """
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _files_below(folder: Path, contents: FolderContents) -> Iterator[tuple[Path, str]]:
     def refuse(error: OSError) -> None:
         if Path(error.filename) == folder:
@@ -136,7 +147,7 @@ def _sort_in(contents: FolderContents, path: Path, name: str) -> None:
 def _stands_beside_an_image(path: Path) -> bool:
     if path.suffix.lower() not in SIDE_CAR_EXTENSIONS:
         return False
-    return any(path.with_suffix(extension).is_file() for extension in _image_spellings())
+    return any(is_there(path.with_suffix(extension)) for extension in _image_spellings())
 
 
 def _image_spellings() -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from lora_pipeline.cli.checkpoint_profile import profile
 from lora_pipeline.cli.options import shared_options, words, writing_options
 from lora_pipeline.cli.output import Report, Table, counted, size_text
 from lora_pipeline.cli.session import Session
@@ -151,6 +152,9 @@ def verify(session: Session, checkpoint_id: str) -> None:
     from lora_pipeline.operations.checkpoint import verify_checkpoint
 
     session.run(verify_checkpoint, _verified, checkpoint_id)
+
+
+checkpoint.add_command(profile)
 
 
 def _absolute(path: Path | None) -> str:

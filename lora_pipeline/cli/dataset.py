@@ -8,6 +8,8 @@ import click
 
 from lora_pipeline.cli import dataset_report as report
 from lora_pipeline.cli.dataset_build import build
+from lora_pipeline.cli.dataset_check import check
+from lora_pipeline.cli.dataset_croissant import croissant
 from lora_pipeline.cli.dataset_diff import diff
 from lora_pipeline.cli.dataset_export import export
 from lora_pipeline.cli.dataset_impact import impact
@@ -75,6 +77,7 @@ def show(session: Session, dataset_id: str, explain: str | None, every: bool, sc
 
 dataset.add_command(sheet)
 dataset.add_command(stats)
+dataset.add_command(check)
 dataset.add_command(diff)
 
 
@@ -119,4 +122,5 @@ def stage(session: Session, dataset_id: str, scope: Any) -> None:
 
 
 dataset.add_command(impact)
+dataset.add_command(croissant)
 dataset.add_command(export)

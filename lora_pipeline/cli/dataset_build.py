@@ -118,10 +118,10 @@ def build(
     lora dataset build ui_icon_flat
     lora dataset build ui_icon_flat --balance color --limit 40
     """
-    if dataset_id and id_option and dataset_id != id_option:
+    if None not in (dataset_id, id_option) and dataset_id != id_option:
         raise click.UsageError("the id is given twice, and differs")
     from lora_pipeline.operations.dataset import build_dataset
 
     listed = str(from_file.absolute()) if from_file else None
-    name = dataset_id or id_option
+    name = id_option if dataset_id is None else dataset_id
     session.run(build_dataset, report.built, name, from_file=listed, **options)

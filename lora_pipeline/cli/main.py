@@ -42,8 +42,8 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
     "Catalog": {
         "project": Lazy("project", "project", "Create and show projects"),
         "checkpoint": Lazy("checkpoint", "checkpoint", "Add and check base models"),
-        "catalog": Lazy("catalog", "catalog", "Show asset types, styles, scenarios and tags"),
-        "spec": Lazy("spec", "spec", "Show specs, the intent of assets"),
+        "catalog": Lazy("catalog", "catalog", "Show and add asset types, styles and tags"),
+        "spec": Lazy("spec", "spec", "Show and remove specs, the intent of assets"),
         "asset": Lazy("asset", "asset", "Import, approve and tag art"),
     },
     "Dataset": {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from lora_pipeline.cli.options import shared_options, words
-from lora_pipeline.cli.output import Report, Table
+from lora_pipeline.cli.options import shared_options, words, writing_options
+from lora_pipeline.cli.output import Report, Table, counted
 from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.result import Result
 
@@ -13,7 +13,7 @@ from lora_pipeline.foundation.result import Result
 @click.group()
 @shared_options
 def spec() -> None:
-    """Show specs, the intent of assets.
+    """Show and remove specs, the intent of assets.
 
     A spec says what a picture is to show, of which asset type and in which style. Importing
     art writes one for each image.
@@ -56,6 +56,31 @@ def show(session: Session, spec_id: str) -> None:
     from lora_pipeline.operations.spec import show_spec
 
     session.run(show_spec, _shown, spec_id)
+
+
+@spec.command()
+@click.argument("specs", nargs=-1, metavar="ID…")
+@writing_options
+@click.pass_obj
+def remove(session: Session, specs: tuple[str, ...]) -> None:
+    """Remove specs that no asset was made for.
+
+    An interrupted import may leave such; importing the same art again finishes them instead.
+    Exits with 1 when one of them has assets, and removes none then.
+
+    \b
+    lora spec remove 01JQ7Z5VZJ3T1M4TQW8Z9KD2MM
+    """
+    from lora_pipeline.operations.spec import remove_specs
+
+    session.run(remove_specs, _removed, specs)
+
+
+def _removed(result: Result) -> Report:
+    if result.refusal is not None:
+        return Report(f"refused · {result.refusal.message}")
+    verb = "would remove" if result.dry_run else "removed"
+    return Report(f"{verb} {counted(len(result.data['removed']), 'spec')}")
 
 
 def _listed(result: Result, limit: int) -> Report:

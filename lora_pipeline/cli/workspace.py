@@ -197,13 +197,19 @@ def doctor(session: Session, fix: bool, bundle: str) -> None:
 
     try:
         if bundle:
-            session.run(operations.write_bundle, _doctor_text, bundle)
+            session.run(operations.write_bundle, _bundle_text, bundle)
         elif fix:
             session.run(operations.mend_workspace, _doctor_text)
         else:
             session.run(operations.check_health, _doctor_text)
     except (SettingsError, WorkspaceNotFoundError) as error:
         session.show(operations.check_machine(error), _doctor_text)
+
+
+def _bundle_text(result: Result) -> Report:
+    counts = result.data["counts"]
+    words = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return Report(result.reasoning, [("checks", words), ("file", result.data["bundle"])])
 
 
 def _doctor_text(result: Result) -> Report:

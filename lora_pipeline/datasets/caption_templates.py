@@ -91,14 +91,15 @@ class Template:
             if not (required and section.optional):
                 yield from (part for part in section.parts if isinstance(part, Slot))
 
-    @property
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of its slots, each once."""
+        return tuple(dict.fromkeys(slot.name for slot in self.slots()))
+
+    @functools.cached_property
     def groups(self) -> frozenset[str]:
         """The tag groups that have a slot of their own."""
         return frozenset(slot.group for slot in self.slots() if slot.group)
-
-    def has(self, name: str) -> bool:
-        """Return whether a slot of that name is there."""
-        return any(slot.name == name for slot in self.slots())
 
 
 def usual_form(architecture: str) -> str:

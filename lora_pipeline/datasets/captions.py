@@ -5,10 +5,12 @@ Decides only; the catalog's tokens are handed in.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from msgspec import UNSET
 
@@ -48,8 +50,7 @@ class Tokens:
         )
 
 
-@dataclass(frozen=True)
-class CaptionWord:
+class CaptionWord(NamedTuple):
     """A word or phrase of a caption and where it comes from."""
 
     text: str
@@ -74,6 +75,7 @@ class Caption:
 # What a slot of a template is filled with.
 _Filling = Mapping[str, Sequence[CaptionWord]]
 _ONE_WORD = ("trigger", "prefix", "title", "type", "style", "scenario", "suffix")
+_BETWEEN_COMMAS = ("trigger", "prefix", "tags", "title", "tokens", "suffix")
 _SPACES = re.compile(" {2,}")
 
 
@@ -98,6 +100,8 @@ def spoken(tag: str) -> str:
 
 def unsafe_character(text: str) -> str | None:
     """Return the name of the first character that a caption may not hold, or None."""
+    if text.isprintable():
+        return None  # none of them is; looking at each character takes ten times as long
     for character in text:
         if (
             unicodedata.category(character) in _FORBIDDEN_CATEGORIES
@@ -109,24 +113,26 @@ def unsafe_character(text: str) -> str | None:
 
 def _between_commas(pick: Pick, rule: CaptionRule, tokens: Tokens) -> Caption:
     filling = _filling(pick, rule, tokens, None)
-    order = ("trigger", "prefix", "tags", "title", "tokens", "suffix")
-    said: set[str] = set()
-    kept: list[CaptionWord] = []
+    kept: dict[str, CaptionWord] = {}
     repeated: list[CaptionWord] = []
-    for word in (word for name in order for word in filling[name]):
-        (repeated if _folded(word) in said else kept).append(word)
-        said.add(_folded(word))
-    return Caption(", ".join(word.text for word in kept), tuple(kept), tuple(repeated))
+    for word in (word for name in _BETWEEN_COMMAS for word in filling[name]):
+        folded = word.text.casefold()
+        if folded in kept:
+            repeated.append(word)
+        else:
+            kept[folded] = word
+    words = tuple(kept.values())
+    return Caption(", ".join([word.text for word in words]), words, tuple(repeated))
 
 
 def _in_template(pick: Pick, rule: CaptionRule, tokens: Tokens, template: Template) -> Caption:
     filling = _filling(pick, rule, tokens, template)
     # A sentence needs its subject: only words of lists give way to those said elsewhere.
     said = {
-        _folded(word)
-        for slot in template.slots()
-        if slot.name in _ONE_WORD
-        for word in filling[slot.name]
+        word.text.casefold()
+        for name in template.names
+        if name in _ONE_WORD
+        for word in filling[name]
     }
     text: list[str] = []
     words: list[CaptionWord] = []
@@ -162,11 +168,12 @@ def _said(
         return list(filling[slot.name])
     kept = []
     for word in filling[slot.name]:
-        if _folded(word) in said:
+        folded = word.text.casefold()
+        if folded in said:
             repeated.append(word)
         else:
             kept.append(word)
-            said.add(_folded(word))
+            said.add(folded)
     return kept
 
 
@@ -177,6 +184,7 @@ def _joined(slot: Slot, words: Sequence[CaptionWord]) -> str:
     return ", ".join(texts)
 
 
+@functools.lru_cache(maxsize=256)
 def _own_words(text: str) -> list[CaptionWord]:
     stripped = text.strip(" ,.;:-")
     return [CaptionWord(stripped, _TEMPLATE)] if any(map(str.isalnum, stripped)) else []
@@ -195,35 +203,36 @@ def ingredients(pick: Pick, rule: CaptionRule) -> tuple[object, ...]:
 def _filling(
     pick: Pick, rule: CaptionRule, tokens: Tokens, template: Template | None
 ) -> dict[str, list[CaptionWord]]:
-    spec = pick.spec
+    """Return the words of each slot; only of those that the template has."""
+    names = template.names if template else _BETWEEN_COMMAS
     groups = template.groups if template else frozenset[str]()
-    filling = {
-        "trigger": [CaptionWord(rule.trigger_word, "trigger word")],
-        "prefix": [CaptionWord(rule.prefix, "prefix")],
-        "type": [CaptionWord(_said_as(spec.asset_type), "asset type")],
-        "style": [CaptionWord(_said_as(spec.style), "style")],
-        "scenario": [CaptionWord(_said_as(spec.scenario), "scenario")],
-        "tags": [],
-        "title": [CaptionWord(spec.title, "title")] if rule.strategy == _WITH_TITLE else [],
-        "tokens": [],
-        "suffix": [CaptionWord(rule.suffix, "suffix")],
-        **{f"tags.{group}": [] for group in groups},
+    spec = pick.spec
+    of_spec = {
+        "type": (_said_as(spec.asset_type), "asset type"),
+        "style": (_said_as(spec.style), "style"),
+        "scenario": (_said_as(spec.scenario), "scenario"),
+        "title": (spec.title if rule.strategy == _WITH_TITLE else "", "title"),
+        "trigger": (rule.trigger_word, "trigger word"),
+        "prefix": (rule.prefix, "prefix"),
+        "suffix": (rule.suffix, "suffix"),
     }
-    if rule.include_prompt_tokens:
+    filling = {name: _clean(*of_spec[name]) if name in of_spec else [] for name in names}
+    if rule.include_prompt_tokens and "tokens" in filling:
         filling["tokens"] = list(_token_words(pick, tokens, groups))
     # A tag that has a token is said by its token, not twice in other words: further on where
     # tokens have a place of their own, else where the tag stands.
-    further_on = template is None or template.has("tokens")
+    further_on = "tokens" in filling
     for tag in pick.variant.tags if rule.strategy == "tags" else pick.tags:
         group = tag.partition(":")[0]
         name = f"tags.{group}" if group in groups else "tags"
+        if name not in filling:
+            continue
         token = tokens.tags.get(tag, "") if rule.include_prompt_tokens else ""
         if not token:
-            owner = "tag" if tag in pick.variant.tags else "spec tag"
-            filling[name].append(CaptionWord(spoken(tag), f"{owner} {tag}"))
+            filling[name].append(_tag_word(tag, spec=tag not in pick.variant.tags))
         elif name != "tags" or not further_on:
-            filling[name].append(CaptionWord(token, tokens.source(f"tag {tag}")))
-    return {name: _clean(words) for name, words in filling.items()}
+            filling[name] += _clean(token, tokens.source(f"tag {tag}"))
+    return filling
 
 
 _WITH_TITLE = "tags+spec+title"
@@ -232,27 +241,29 @@ _WITH_TITLE = "tags+spec+title"
 def _token_words(pick: Pick, tokens: Tokens, groups: frozenset[str]) -> Iterator[CaptionWord]:
     style, scenario = pick.spec.style, pick.spec.scenario
     for token in tokens.styles.get(style, ()):
-        yield CaptionWord(token, tokens.source(f"style {style}"))
+        yield from _clean(token, tokens.source(f"style {style}"))
     for token in tokens.scenarios.get(scenario, ()):
-        yield CaptionWord(token, tokens.source(f"scenario {scenario}"))
+        yield from _clean(token, tokens.source(f"scenario {scenario}"))
     for tag in pick.tags:
-        if tag.partition(":")[0] not in groups:
-            yield CaptionWord(tokens.tags.get(tag, ""), tokens.source(f"tag {tag}"))
+        if tag in tokens.tags and tag.partition(":")[0] not in groups:
+            yield from _clean(tokens.tags[tag], tokens.source(f"tag {tag}"))
 
 
-def _clean(words: Sequence[CaptionWord]) -> list[CaptionWord]:
-    stripped = [
-        CaptionWord(unicodedata.normalize("NFC", word.text).strip(), word.source) for word in words
-    ]
-    return [word for word in stripped if word.text]
+@functools.lru_cache(maxsize=8192)
+def _tag_word(tag: str, *, spec: bool) -> CaptionWord:
+    source = f"spec tag {tag}" if spec else f"tag {tag}"
+    return CaptionWord(unicodedata.normalize("NFC", spoken(tag)).strip(), source)
+
+
+def _clean(text: str, source: str) -> list[CaptionWord]:
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    text = text.strip()
+    return [CaptionWord(text, source)] if text else []
 
 
 def _said_as(word: str) -> str:
     return word.replace("_", " ")
-
-
-def _folded(word: CaptionWord) -> str:
-    return word.text.casefold()
 
 
 def _require_caption(pick: Pick, rule: CaptionRule, caption: Caption) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from lora_pipeline.datasets.diff import ASPECTS, Change
 from lora_pipeline.datasets.diff_view import DiffView, Side
@@ -52,16 +53,25 @@ class Pictures:
 
 
 def pictured_items(view: DiffView) -> list[Item]:
-    """Return the items that a page shows, each image once, those that tell most first."""
-    difference = view.difference
-    replaced = [one for one in difference.of_kind("changed") if "image" in one.aspects]
-    others = [one for one in difference.of_kind("changed") if "image" not in one.aspects]
-    pairs = [item for one in replaced for item in (one.before, one.after)]
-    single = [one.after for one in difference.of_kind("came")]
-    single += [one.before for one in difference.of_kind("went")]
-    single += [one.after for one in others]
-    items = [item for item in (*pairs, *single) if item is not None and item.sha256]
+    """Return the items that a page shows, each image once.
+
+    The first rows of every part come first, so that a limit leaves no part without pictures.
+    """
+    ordered = zip_longest(*(changes[:MOST_ROWS] for _, changes in _sections(view)))
+    changes = [change for row in ordered for change in row if change is not None]
+    items = [
+        item
+        for change in changes
+        for item in _shown_items(change)
+        if item is not None and item.sha256
+    ]
     return list({item.sha256: item for item in items}.values())
+
+
+def _shown_items(change: Change) -> tuple[Item | None, ...]:
+    if "image" in change.aspects:
+        return change.before, change.after
+    return (change.after or change.before,)
 
 
 def rows_left_out(view: DiffView) -> int:

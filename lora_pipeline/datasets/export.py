@@ -30,7 +30,7 @@ from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.images import ImageWorker
 from lora_pipeline.workspace.root import Workspace
 
-_BATCH = 64
+_BATCH = 256
 _READ_BY_TRAINERS = (".png", ".jpg", ".jpeg", ".webp", ".txt", ".caption", ".jsonl", ".csv")
 
 
@@ -144,10 +144,8 @@ class Export:
             complete=False,
         )
         found = self._write_images([one for name, one in images.items() if name not in kept])
-        for name, data in self._plan.texts.items():
-            found[name] = hashlib.sha256(data).hexdigest()
-            if name not in kept:
-                files.write_atomic(self._folder / name, data)
+        self._write_texts([name for name in self._plan.texts if name not in kept])
+        found |= {n: hashlib.sha256(data).hexdigest() for n, data in self._plan.texts.items()}
         found |= {name: sha256_of_file(self._folder / name) for name in kept}
         removed = self._remove(set(self._owned) - set(planned))
         self._mark(found, complete=True)
@@ -243,6 +241,15 @@ class Export:
         self._copy(as_they_are)
         found = {image.name: image.item.sha256 for image, _ in as_they_are}
         return found | dict(self._normalise(to_normalise))
+
+    def _write_texts(self, names: Sequence[str]) -> None:
+        for start in range(0, len(names), _BATCH):
+            files.write_all(
+                [
+                    files.Write(self._folder / name, data=self._plan.texts[name])
+                    for name in names[start : start + _BATCH]
+                ]
+            )
 
     def _copy(self, images: Sequence[tuple[PlacedImage, Path]]) -> None:
         for start in range(0, len(images), _BATCH):

@@ -21,7 +21,6 @@ from lora_pipeline.foundation.drawing import (
     TEXT_SIZE,
     TITLE_SIZE,
     Pen,
-    shortened,
     wrapped,
 )
 from lora_pipeline.foundation.typeface import Typeface
@@ -107,8 +106,9 @@ class _Row:
 
     @classmethod
     def of(cls, cells: Sequence[Cell], typeface: Typeface) -> _Row:
-        lines = (wrapped(typeface, cell.item.caption, SIDE, _CAPTION_SIZE) for cell in cells)
-        return cls(cells, tuple(shortened(one, MOST_LINES) for one in lines))
+        captions = (cell.item.caption for cell in cells)
+        lines = (wrapped(typeface, one, SIDE, _CAPTION_SIZE, most=MOST_LINES) for one in captions)
+        return cls(cells, tuple(lines))
 
     @property
     def height(self) -> int:
@@ -154,8 +154,8 @@ def _draw_picture(pen: Pen, cell: Cell, left: int, top: int) -> None:
         )
     else:
         pen.hatch(left, top, SIDE, SIDE)
-        lines = wrapped(pen.typeface, cell.thumbnail.missing, SIDE - 24, _CAPTION_SIZE)
-        for number, line in enumerate(shortened(lines, 9)):
+        lines = wrapped(pen.typeface, cell.thumbnail.missing, SIDE - 24, _CAPTION_SIZE, most=9)
+        for number, line in enumerate(lines):
             pen.text(left + 12, top + 12 + number * _CAPTION_LINE, line, _CAPTION_SIZE, MUTED)
     if cell.item.split == "held_out":
         pen.frame(left, top, SIDE, SIDE, _HELD_OUT, 3)

@@ -103,7 +103,7 @@ def _classes(numbers: Iterable[int], lowest: Sequence[int], unit: str) -> list[d
 
 def _class_name(place: int, lowest: Sequence[int], unit: str) -> str:
     if place == 0:
-        return f"none or unknown {unit}" if lowest[0] == 1 else f"below {lowest[0]} {unit}"
+        return f"no {unit}" if lowest[0] == 1 else f"below {lowest[0]} {unit}"
     low = lowest[place - 1]
     if place == len(lowest):
         return f"{low} {unit} and more"

@@ -65,8 +65,18 @@ class Pen:
         self.image.paste(patch, (left, top))
 
 
-def wrapped(typeface: Typeface, words: str, width: int, size: int) -> list[str]:
-    """Return words in lines of at most ``width`` pixels; a word that is wider is broken."""
+def wrapped(
+    typeface: Typeface, words: str, width: int, size: int, *, most: int | None = None
+) -> list[str]:
+    """Return words in lines of at most ``width`` pixels; a word that is wider is broken.
+
+    Args:
+        typeface: The letters.
+        words: The words.
+        width: Pixels.
+        size: Of the letters.
+        most: How many lines; the last one is marked when others are left out.
+    """
     lines: list[str] = []
     line = ""
     for word in words.split():
@@ -78,12 +88,12 @@ def wrapped(typeface: Typeface, words: str, width: int, size: int) -> list[str]:
             lines.append(line)
         *whole, line = _pieces(typeface, word, width, size)
         lines += whole
-    return [*lines, line] if line else lines
-
-
-def shortened(lines: list[str], most: int) -> list[str]:
-    """Return at most ``most`` lines, the last one marked when others were left out."""
-    return lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1]} …"]
+        if most is not None and len(lines) > most:
+            break
+    lines = [*lines, line] if line else lines
+    if most is None or len(lines) <= most:
+        return lines
+    return [*lines[: most - 1], _marked(typeface, lines[most - 1], width, size)]
 
 
 def encode_png(image: PILImage, *, small: bool = True) -> bytes:
@@ -118,10 +128,21 @@ def encode_webp(image: PILImage, *, lossless_first: bool, max_bytes: int = MAX_B
         image = image.resize((image.width * 3 // 4, image.height * 3 // 4))
 
 
-def _webp(image: PILImage, *, lossless: bool, quality: int) -> bytes:
+def encode_page(image: PILImage, *, lossless: bool) -> bytes:
+    """Return one of many pages as WebP, without metadata and without spending much time."""
+    return _webp(image, lossless=lossless, quality=82, effort=2)
+
+
+def _webp(image: PILImage, *, lossless: bool, quality: int, effort: int = 4) -> bytes:
     stream = io.BytesIO()
-    image.save(stream, "WEBP", lossless=lossless, quality=quality, method=4)
+    image.save(stream, "WEBP", lossless=lossless, quality=quality, method=effort)
     return stream.getvalue()
+
+
+def _marked(typeface: Typeface, line: str, width: int, size: int) -> str:
+    while line and typeface.width(f"{line} …", size) > width:
+        line = line[:-1]
+    return f"{line} …"
 
 
 def _pieces(typeface: Typeface, word: str, width: int, size: int) -> list[str]:

@@ -82,6 +82,9 @@ class Typeface:
         )
 
     def _runs(self, words: str) -> Iterator[tuple[int, str]]:
+        if words.isascii() and words.isprintable():
+            yield 0, words  # the bundled font has all of these
+            return
         shown = "".join(filter(_is_seen, unicodedata.normalize("NFC", words)))
         pieces: list[tuple[int, str]] = []
         for is_space, letters in groupby(shown, str.isspace):
@@ -151,6 +154,7 @@ class _Face:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._sizes: dict[int, FreeTypeFont] = {}
+        self._known: dict[str, bool] = {}
         self._nothing = self._shape(_NO_LETTER)
 
     def font(self, size: int) -> FreeTypeFont:
@@ -168,7 +172,11 @@ class _Face:
 
     def has(self, letter: str) -> bool:
         """Return whether it holds a letter."""
-        return letter.isspace() or self._shape(letter) != self._nothing
+        found = self._known.get(letter)
+        if found is None:
+            found = letter.isspace() or self._shape(letter) != self._nothing
+            self._known[letter] = found
+        return found
 
     def _shape(self, letter: str) -> tuple[tuple[int, int], bytes]:
         mask = self.font(_PROBE_SIZE).getmask(letter)

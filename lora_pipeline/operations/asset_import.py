@@ -39,8 +39,10 @@ from lora_pipeline.foundation.errors import (
     RecordNotFoundError,
     SelectionEmptyError,
     SettingsError,
+    UnsafePathError,
 )
 from lora_pipeline.foundation.events import Event
+from lora_pipeline.foundation.files import unsafe_reason
 from lora_pipeline.foundation.ids import did_you_mean, require_tag
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.asset_import_outcome import Import, ImportedAsset, done, refused, some
@@ -196,7 +198,15 @@ def _place_in_assets_root(workspace: Workspace, folder: Path) -> Place:
         )
     if not (workspace.root / folder.expanduser()).resolve().is_relative_to(root):
         raise ArgumentInvalidError(f"{folder} is not below assetsRoot ({root})", hint=copies)
-    return lambda path: f"{ASSETS_ROOT}{path.resolve().relative_to(root).as_posix()}"
+
+    def place(path: Path) -> str:
+        relative = path.resolve().relative_to(root).as_posix()
+        reason = unsafe_reason(relative)
+        if reason:
+            raise UnsafePathError(f"{relative} cannot stay in place: it {reason}", hint=copies)
+        return f"{ASSETS_ROOT}{relative}"
+
+    return place
 
 
 def _require_images(found: Import, folder: str) -> None:

@@ -68,9 +68,10 @@ def withdraw_assets(
     assets, chosen = chosen_assets(
         workspace, project, wanted, everything=everything or expired, from_file=from_file
     )
-    changes, now, by = Changes(workspace), workspace.now(), workspace.require_actor()
+    changes, now = Changes(workspace), workspace.now()
     if expired:
         chosen = _ended(chosen, now, assets.project.id)
+    by = workspace.require_actor()
     decided = decide(
         changes,
         assets,

@@ -253,16 +253,17 @@ def _refused(
     workspace: Workspace, facts: dict[str, Any], differing: list[BackupFile], path: str
 ) -> Result:
     shown = ", ".join(one.path for one in differing[:3])
+    count = "1 file differs" if len(differing) == 1 else f"{len(differing)} files differ"
     more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
     step = f"lora backup restore {path} --replace"
     return Result(
         data={**facts, "restored": [], "replaced": [], "differing": [o.path for o in differing]},
-        reasoning=f"{len(differing)} files are others by now",
+        reasoning=f"{count} from the backup",
         suggestions=[step],
         dry_run=workspace.dry_run,
         refusal=Refusal(
             "restore_conflicts",
-            f"{len(differing)} files differ from the backup: {shown}{more}; nothing was written",
+            f"{count} from the backup: {shown}{more}; nothing was written",
             f"{step} replaces them, after the present state was backed up",
         ),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lora_pipeline.datasets.caption_lint import RULES, by_code, lint_captions, subjects_of
+from lora_pipeline.datasets.caption_lint import RULES, by_code, severe_findings, subjects_of
 from lora_pipeline.datasets.caption_tokens import Reading, estimate_tokens, token_findings
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.foundation.errors import RecordError
@@ -22,18 +22,25 @@ def caption_warnings(
     No tokenizer is opened for it: tokens are estimated, and ``command`` counts them.
     """
     subjects = subjects_of(manifest)
-    found = lint_captions(subjects, trigger_word=manifest.caption_rule.trigger_word)
+    found = severe_findings(subjects, trigger_word=manifest.caption_rule.trigger_word)
     try:
         target = target_of(workspace, scope, checkpoint_of(manifest))
     except RecordError:
         target = None  # lora validate names the checkpoint that is lost or broken
     if target and target.known:
-        counts = tuple(estimate_tokens(one.text or "") for one in subjects)
-        readings = [Reading(encoder, counts) for encoder in target.encoders]
-        found += token_findings(subjects, readings)
+        fewest = min(encoder.reads for encoder in target.encoders if encoder.leads)
+        long = [one for one in subjects if _may_exceed(one.text or "", fewest)]
+        counts = tuple(estimate_tokens(one.text or "") for one in long)
+        found += token_findings(long, [Reading(encoder, counts) for encoder in target.encoders])
     told = []
     for code, group in by_code(found).items():
         if RULES[code].severity == "error" or code in _TOLD:
             many = f"{len(group)} captions, such as that of " if len(group) > 1 else "caption of "
             told.append(f"{many}{group[0].where}: {group[0].message} — {command}")
     return told
+
+
+def _may_exceed(text: str, tokens: int) -> bool:
+    # A token of English text and the blank after it are never less than two letters; other
+    # scripts have tokens of one letter and less.
+    return len(text) > tokens * 2 or not text.isascii()

@@ -201,7 +201,12 @@ def _target(
             hint="lora dataset build ID builds one again; --asset-type, --tag or --status "
             "approved say what a new one holds",
         )
-    target = dataset_id or derived_id(rule_from(options, None, vocabulary).selection)
+    # An empty id comes from a script whose variable was not set: it must not make another dataset.
+    target = (
+        dataset_id
+        if dataset_id is not None
+        else derived_id(rule_from(options, None, vocabulary).selection)
+    )
     if workspace.records.exists(Manifest, scope, target):
         return target, workspace.records.read(Manifest, scope, target)
     if not options.selects:

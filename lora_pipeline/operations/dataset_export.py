@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ from lora_pipeline.foundation.files import disk_refusals
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.dataset_views import find_dataset
 from lora_pipeline.workspace.layout import Scope
-from lora_pipeline.workspace.records import Loaded
+from lora_pipeline.workspace.records import Loaded, R
 from lora_pipeline.workspace.root import Workspace
 
 ScopeName = Literal["project", "baseline"]
@@ -161,16 +162,27 @@ def described_items(
     """Yield items with the records that say more about them."""
     known = workspace.records.project_ids()
     scopes = [loaded.scope] if loaded.scope.project_id else [Scope(one) for one in known]
+    assets = _records(workspace, Asset, scopes, {item.asset_id for item in items})
+    spec_ids = {asset.spec_id for asset in assets.values()}
+    specs = _records(workspace, Spec, scopes, spec_ids)
     for item in items:
-        asset: Asset | None = None
-        spec: Spec | None = None
-        try:
-            found = workspace.records.find(Asset, scopes, item.asset_id)
-            asset = found.record
-            spec = workspace.records.read(Spec, found.scope, asset.spec_id).record
-        except RecordError:
-            pass  # the manifest says all that training sees; records only say more
-        yield Described(item, asset, spec)
+        asset = assets.get(item.asset_id)
+        yield Described(item, asset, specs.get(asset.spec_id) if asset else None)
+
+
+def _records(
+    workspace: Workspace, kind: type[R], scopes: Sequence[Scope], ids: set[str]
+) -> dict[str, R]:
+    """Return records by id; those that are not there, or not valid, are left out."""
+    found: dict[str, R] = {}
+    for lookup in [workspace.records.lookup(kind, scope) for scope in scopes]:
+        for record_id in ids - found.keys():
+            # The manifest says all that training sees; records only say more.
+            with contextlib.suppress(RecordError):
+                record = lookup(record_id)
+                if record is not None:
+                    found[record_id] = record
+    return found
 
 
 def barred_images(workspace: Workspace, described: Sequence[Described]) -> list[Obstacle]:

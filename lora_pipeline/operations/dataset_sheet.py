@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lora_pipeline.datasets.image_sources import image_sources
 from lora_pipeline.datasets.records import Item, Manifest, Split
 from lora_pipeline.datasets.sheet import Cell, SheetHeader, draw_page, is_enlarged
 from lora_pipeline.datasets.thumbnails import thumbnails
 from lora_pipeline.foundation.canonical import short
-from lora_pipeline.foundation.drawing import encode_png, encode_webp
+from lora_pipeline.foundation.drawing import encode_page, encode_png
 from lora_pipeline.foundation.errors import ArgumentInvalidError, SelectionEmptyError
 from lora_pipeline.foundation.files import disk_refusals, write_atomic
 from lora_pipeline.foundation.ids import did_you_mean
@@ -33,9 +34,11 @@ from lora_pipeline.operations.output_file import (
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
 ScopeName = Literal["project", "baseline"]
 PER_PAGE, MOST_PER_PAGE = 96, 200  # a WebP is at most 16,383 pixels high
-_MOST_BYTES = 3_000_000  # of a page as WebP
 _BUNDLED = "bundled"
 _NAMED = 8  # letters or fonts that a warning names
 _SPLIT_WORDS = {"train": "to train on", "held_out": "held out"}
@@ -208,21 +211,33 @@ def _draw(workspace: Workspace, sheet: _Sheet, typeface: Typeface) -> dict[str, 
         Cell(number, item, picture)
         for number, (item, picture) in enumerate(zip(sheet.items, pictures, strict=True), start=1)
     )
-    for page, path in enumerate(sheet.paths):
-        shown = list(islice(cells, sheet.per_page))
-        missing |= {
-            cell.item.asset_id: cell.thumbnail.missing for cell in shown if cell.thumbnail.missing
-        }
-        image = draw_page(sheet.header(page), shown, typeface)
-        if sheet.kind is PNG:
-            data = encode_png(image, small=False)
-        else:
+    # While one page is encoded and written, the pictures of the next one are made.
+    with ThreadPoolExecutor(max_workers=1) as writer:
+        writing: Future[None] | None = None
+        for page, path in enumerate(sheet.paths):
+            shown = list(islice(cells, sheet.per_page))
+            missing |= {
+                cell.item.asset_id: cell.thumbnail.missing
+                for cell in shown
+                if cell.thumbnail.missing
+            }
+            image = draw_page(sheet.header(page), shown, typeface)
+            if writing is not None:
+                writing.result()
             pixels = all(is_enlarged(cell.item) for cell in shown)
-            data = encode_webp(image, lossless_first=pixels, max_bytes=_MOST_BYTES)
-        with disk_refusals():
-            write_atomic(path, data)
+            writing = writer.submit(_write, path, image, sheet.kind, lossless=pixels)
+        if writing is not None:
+            writing.result()
     next(cells, None)  # lets the decoding children end, and the last event come
     return missing
+
+
+def _write(path: Path, image: PILImage, kind: OutputKind, *, lossless: bool) -> None:
+    with disk_refusals():
+        if kind is PNG:
+            write_atomic(path, encode_png(image, small=False))
+        else:
+            write_atomic(path, encode_page(image, lossless=lossless))
 
 
 def _remove_other_pages(path: Path, paths: Iterable[Path]) -> None:

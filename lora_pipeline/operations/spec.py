@@ -1,4 +1,4 @@
-"""List and show specs, the intent of assets."""
+"""List, show and remove specs, the intent of assets."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections import defaultdict
 from lora_pipeline.catalog.asset_decisions import brief
 from lora_pipeline.catalog.assets import read_assets
 from lora_pipeline.catalog.records import Spec
-from lora_pipeline.foundation.errors import SelectionEmptyError
+from lora_pipeline.foundation.errors import ArgumentInvalidError, SelectionEmptyError
 from lora_pipeline.foundation.ids import did_you_mean
-from lora_pipeline.foundation.result import Result
+from lora_pipeline.foundation.result import Refusal, Result
+from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.root import Workspace
 
 
@@ -86,6 +87,54 @@ def show_spec(workspace: Workspace, spec_id: str, *, project: str | None = None)
             "assets": [brief(entry) | {"status": entry.version.status} for entry in made],
         },
         reasoning=f"{spec.title} has {len(made)} assets",
+    )
+
+
+def remove_specs(
+    workspace: Workspace, specs: tuple[str, ...], *, project: str | None = None
+) -> Result:
+    """Remove specs that no asset was made for; Git keeps what was committed.
+
+    Args:
+        workspace: Where they are.
+        specs: Their ids.
+        project: The project.
+
+    Raises:
+        ArgumentInvalidError: When none is named.
+        RecordNotFoundError: When there is none of an id.
+        RecordError: When a record is not valid.
+        LockedError, RecordConflictError, StorageError: As every write.
+    """
+    if not specs:
+        raise ArgumentInvalidError("which specs?", hint="lora spec list")
+    scope = workspace.scope(project)
+    chosen = [workspace.records.read(Spec, scope, one) for one in dict.fromkeys(specs)]
+    made: dict[str, str] = {}
+    for entry in read_assets(workspace, scope).entries:
+        made.setdefault(entry.asset.spec_id, entry.asset.id)
+    used = {one.record_id: made[one.record_id] for one in chosen if one.record_id in made}
+    if used:
+        spec_id, asset_id = next(iter(used.items()))
+        return Result(
+            data={"project": scope.project_id, "usedBy": used},
+            reasoning=f"{len(used)} specs have assets",
+            dry_run=workspace.dry_run,
+            refusal=Refusal(
+                "spec_in_use",
+                f"spec {spec_id} has assets, the first is {asset_id}; nothing was removed",
+                f"lora asset deprecate {asset_id}",
+            ),
+        )
+    changes = Changes(workspace)
+    for loaded in chosen:
+        changes.remove(loaded)
+    count = "1 spec" if len(chosen) == 1 else f"{len(chosen)} specs"
+    return Result(
+        data={"project": scope.project_id, "removed": [one.record_id for one in chosen]},
+        reasoning=f"Removed {count} without assets from {scope.project_id}",
+        written=changes.apply(),
+        dry_run=workspace.dry_run,
     )
 
 

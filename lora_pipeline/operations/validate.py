@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from lora_pipeline.foundation.findings import Finding, has_errors
 from lora_pipeline.foundation.result import Refusal, Result
+from lora_pipeline.operations.validation.catalogs import catalog_findings
 from lora_pipeline.operations.validation.collect import collect
 from lora_pipeline.operations.validation.content import content_of_records
 from lora_pipeline.operations.validation.forms import form_findings
@@ -19,6 +20,7 @@ from lora_pipeline.operations.validation.surroundings import (
     secret_findings,
     weights_in_git,
 )
+from lora_pipeline.operations.validation.unfinished import unfinished_findings
 from lora_pipeline.operations.validation.words import word_findings
 from lora_pipeline.releases.audit import Strictness, audit_lora
 from lora_pipeline.releases.evidence import EvidenceReader
@@ -63,6 +65,7 @@ def validate_workspace(
         *secret_findings(seen),
         *reference_findings(seen, records),
         *word_findings(seen, records),
+        *catalog_findings(seen, records),
         *form_findings(seen, records),
         *content_of_records(seen, records, reader.past),
         *rights_findings(seen, records, reader),
@@ -70,6 +73,7 @@ def validate_workspace(
         *(one for lora in records.everywhere(Lora) for one in audit_lora(reader, lora, strictness)),
         *weights_in_git(seen),
         *left_over(seen, records),
+        *unfinished_findings(seen, records),
     ]
     return _result(workspace, _of_project(workspace, findings, chosen), collection.checked)
 

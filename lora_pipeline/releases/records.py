@@ -136,7 +136,7 @@ class GatePolicy(Part, frozen=True, kw_only=True):
     """What the gate asks for before a release may become active.
 
     What no policy can switch off is not in it: digests that agree, a complete grid, cells that
-    are images, and nothing withdrawn.
+    are images, and an answer for everything that was withdrawn.
 
     Attributes:
         id: Its id, which is the file name; several that were joined stand with ``+``.

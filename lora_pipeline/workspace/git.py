@@ -113,7 +113,7 @@ def file_at(folder: Path, revision: str, path: Path) -> bytes | None:
     """Return a file as it was at ``revision``, or None when it was not there.
 
     Raises:
-        RepositoryError: When the revision is unknown.
+        RepositoryError: When the revision is unknown, or the file lies outside of the repository.
     """
     root = repository_root(folder)
     if root is None:
@@ -122,7 +122,10 @@ def file_at(folder: Path, revision: str, path: Path) -> bytes | None:
     found = call(root, "rev-parse", "--verify", "--quiet", "--end-of-options", asked)
     if found.status != 0:
         raise RepositoryError(f"no revision {revision!r}")
-    name = path.resolve().relative_to(root.resolve()).as_posix()
+    place, top = path.resolve(), root.resolve()
+    if not place.is_relative_to(top):
+        raise RepositoryError(f"{place} lies outside of the repository {top}: it has no past there")
+    name = place.relative_to(top).as_posix()
     done = call(root, "cat-file", "blob", f"{found.stdout.strip()}:{name}")
     return done.output if done.status == 0 else None
 

@@ -117,15 +117,22 @@ def _journal(workspace: Workspace) -> Check:
     if waiting:
         named = ", ".join(one.what for one in waiting)
         words = f"interrupted half-way: {named}; nothing else is written before it is finished"
-        return Check("journal", "fail", words, _MEND, lambda: _finish(workspace))
+        return Check("journal", "fail", words, _MEND, lambda: finish_interrupted(workspace))
     undecided = journal.undecided(runtime)
     if undecided:
         words = f"{len(undecided)} steps were prepared and never decided; nothing needs them"
-        return Check("journal", "warn", words, _MEND, lambda: _finish(workspace))
+        return Check("journal", "warn", words, _MEND, lambda: finish_interrupted(workspace))
     return Check("journal", "ok", "nothing half-way")
 
 
-def _finish(workspace: Workspace) -> list[str]:
+def finish_interrupted(workspace: Workspace) -> list[str]:
+    """Finish the steps that were left half-way, and return the paths that they are about.
+
+    Raises:
+        LockedError: When another writer holds the workspace.
+        RecordConflictError: When a file was changed since; nothing of the step is lost.
+        StorageError: When the disk refuses.
+    """
     root, runtime = workspace.root, workspace.runtime
     timeout_s = workspace.settings.number("lock.timeoutSeconds")
     done: list[str] = []

@@ -50,6 +50,7 @@ def project_scope(project_id: str) -> Scope:
 # kind -> folder below the scope; the file name is the record's id.
 FOLDERS = {
     "checkpoint": "checkpoints",
+    "checkpoint-profile": "checkpoint-profiles",
     "spec": "specs",
     "asset": "assets",
     "dataset": "datasets",
@@ -57,6 +58,7 @@ FOLDERS = {
     "run": "runs",
     "evaluation": "evals",
     "review": "reviews",
+    "acknowledgement": "acknowledgements",
     "withdrawal-answer": "answers",
 }
 # kind -> the one file below the scope.

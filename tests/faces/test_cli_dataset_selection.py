@@ -36,7 +36,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (60, {"license": "CC-BY-4.0", "title": "Bought", "rating": 5}),
         (61, {"license": "", "title": "Found"}),
     ):
-        add_asset(workspace, PROJECT, draw_icon(art / f"{seed}.png", seed=seed), **fields)  # type: ignore[arg-type]
+        add_asset(workspace, PROJECT, draw_icon(art / f"{seed}.png", seed=seed), **fields)
     return folder
 
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from lora_pipeline.catalog.records import Asset, Project, Rights
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import Scope
+from lora_pipeline.workspace.root import Workspace
 from tests.support.release_builders import SCOPE, Studio
 from tests.support.workspace_builders import commit_all
 
@@ -53,3 +54,14 @@ def allow(studio: Studio, on_withdrawal: Any, *, days: int = 30, scope: Scope = 
     changes.update(loaded, replace(loaded.record, rights=rights))
     changes.apply()
     commit_all(studio.root, "Set the policy")
+
+
+def withdraw_asset(workspace: Workspace, project_id: str) -> str:
+    """Withdraw the first asset of a project and return its id."""
+    scope = Scope(project_id)
+    loaded = next(iter(workspace.records.all(Asset, scope)))
+    rights = replace(loaded.record.rights, withdrawn_at=WITHDRAWN_AT, reason="the artist asked")
+    changes = Changes(workspace)
+    changes.update(loaded, replace(loaded.record, rights=rights))
+    changes.apply()
+    return loaded.record_id

@@ -12,21 +12,25 @@ from typing import Any, Literal, Union
 import msgspec
 import pytest
 
+from lora_pipeline.catalog import profile_records
 from lora_pipeline.catalog import records as catalog_records
 from lora_pipeline.datasets import records as dataset_records
+from lora_pipeline.datasets.checks import records as check_records
 from lora_pipeline.evaluation import records as evaluation_records
 from lora_pipeline.foundation.errors import RecordInvalidError
 from lora_pipeline.foundation.record import Part, Record
 from lora_pipeline.foundation.schemas import load_schema, schema_names, violations_of
 from lora_pipeline.releases import records as release_records
 from lora_pipeline.training import records as training_records
+from lora_pipeline.workspace.backup_list import BackupList
 from lora_pipeline.workspace.definitions import FAMILIES
 from lora_pipeline.workspace.layout import FOLDERS, SINGLES
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 BASE = "https://lora-pipeline.dev/schemas/"
 MODULES = (
-    catalog_records, dataset_records, evaluation_records, release_records, training_records,
+    catalog_records, profile_records, dataset_records, check_records, evaluation_records,
+    release_records, training_records,
 )  # fmt: skip
 DEFINITIONS: dict[str, type[Part]] = {
     "preset": training_records.Preset,
@@ -39,7 +43,9 @@ RECORDS: dict[str, type[Record]] = {
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, Record) and kind is not Record
 }
-TYPES: dict[str, type[Part]] = {**RECORDS, **DEFINITIONS}
+# What stands in files of their own, outside of the records.
+OTHERS: dict[str, type[Part]] = {"backup": BackupList}
+TYPES: dict[str, type[Part]] = {**RECORDS, **DEFINITIONS, **OTHERS}
 ALL = schema_names()
 Node = dict[str, Any]
 
@@ -137,7 +143,7 @@ def cases(outcome: str) -> list[Any]:
 
 
 def test_every_kind_of_record_and_definition_has_a_schema_and_a_type() -> None:
-    kinds = {*FOLDERS, *SINGLES, *FAMILIES.values()}
+    kinds = {*FOLDERS, *SINGLES, *FAMILIES.values(), *OTHERS}
 
     assert kinds == set(TYPES)
     assert {f"{kind}/v1" for kind in kinds} | {"common/v1"} == set(ALL)

@@ -38,7 +38,7 @@ _SECRETS = re.compile(
 # Kinds of the base format that are about making images, not about LoRAs.
 _FOREIGN = re.compile(
     r"^((?:shared|projects/[^/]+)/(?:spec-lists|atlases|export-profiles|exports|jobs|events"
-    r"|automation-rules|automation-runs|checkpoint-profiles|baseline-profile\.json))(?:/[^/]+)*$"
+    r"|automation-rules|automation-runs|baseline-profiles|baseline-profile\.json))(?:/[^/]+)*$"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lora_pipeline.catalog.profile_records import CheckpointProfile
 from lora_pipeline.catalog.records import (
     Asset,
     AssetTypes,
@@ -13,6 +14,7 @@ from lora_pipeline.catalog.records import (
     Styles,
     Tags,
 )
+from lora_pipeline.datasets.checks.records import Acknowledgement
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.foundation.record import Record
@@ -22,7 +24,8 @@ from lora_pipeline.training.records import Run
 KINDS: dict[str, type[Record]] = {
     kind.KIND: kind
     for kind in (
-        Project, AssetTypes, Styles, Scenarios, Palettes, Tags, Checkpoint, Spec, Asset,
-        Manifest, Lora, Run, Evaluation, Review, WithdrawalAnswer,
+        Project, AssetTypes, Styles, Scenarios, Palettes, Tags, Checkpoint, CheckpointProfile,
+        Spec, Asset, Manifest, Acknowledgement, Lora, Run, Evaluation, Review,
+        WithdrawalAnswer,
     )
 }  # fmt: skip

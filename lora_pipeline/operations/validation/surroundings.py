@@ -104,7 +104,8 @@ def left_over(workspace: Workspace, records: CollectedRecords) -> Iterator[Findi
                 "warning",
                 workspace.relative(folder),
                 "an interrupted import left it; no asset names it",
-                f"import the art again, then rm -r {workspace.relative(folder)}",
+                f"import the same art again finishes it; rm -r {workspace.relative(folder)} "
+                "removes it",
             )
     for run in records.everywhere(Run):
         record = run.record

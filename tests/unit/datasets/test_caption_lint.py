@@ -12,6 +12,7 @@ from lora_pipeline.datasets.caption_lint import (
     by_code,
     finding,
     lint_captions,
+    severe_findings,
     skeleton,
     subjects_of,
 )
@@ -196,7 +197,9 @@ def test_words_that_only_resemble_file_names_are_none(text: str) -> None:
 
 def test_captions_that_most_images_share_are_warned_about_and_pairs_are_noted() -> None:
     most = lint(*["a red icon, flat"] * 3, "a blue icon, flat")
-    pair = lint("a red icon, flat", "a red icon, flat", "a blue icon", "a green icon", "a white icon")
+    pair = lint(
+        "a red icon, flat", "a red icon, flat", "a blue icon", "a green icon", "a white icon"
+    )
 
     assert [(one.code, one.where) for one in most] == [("captions_alike", "A0")]
     assert most[0].message.startswith("3 of 4 images have one caption")
@@ -214,6 +217,17 @@ def test_findings_stand_the_worst_first_and_then_the_most_frequent() -> None:
     assert list(by_code(found)) == [
         "caption_empty", "caption_short", "caption_syntax", "caption_shared",
     ]  # fmt: skip
+
+
+def test_the_quick_look_finds_what_spoils_a_training_and_leaves_advice_aside() -> None:
+    texts = ["", "a\u200bred icon", "{a|b} icon", "red", "red icon, red icon", "a red icon"]
+    subjects = [Subject(f"A{number}", text) for number, text in enumerate(texts)]
+
+    severe = [one.code for one in severe_findings(subjects, trigger_word="red")]
+
+    assert severe == ["caption_empty", "caption_invisible", "trigger_in_word", "caption_syntax",
+                      "trigger_missing"]  # fmt: skip
+    assert set(severe) < {one.code for one in lint_captions(subjects, trigger_word="red")}
 
 
 def test_captions_of_a_manifest_are_called_by_their_assets() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,11 +20,11 @@ TOKENS = Tokens(styles={"flat": ("flat style",)}, tags={"color:red": "crimson"})
 FULL = {"strategy": "tags+spec+title", "trigger_word": "nctyicon"}
 
 
-def potion(**fields: object) -> Pick:
-    return pick(tags=("shape:circle", "color:red"), title="Health potion", **fields)
+def potion() -> Pick:
+    return pick(tags=("shape:circle", "color:red"), title="Health potion")
 
 
-def made(template: str, one: Pick | None = None, **rule: object) -> Caption:
+def made(template: str, one: Pick | None = None, **rule: Any) -> Caption:
     changed = replace(CaptionRule(), template=template, **{**FULL, **rule})
     return caption_of(one or potion(), changed, TOKENS)
 
@@ -67,11 +69,13 @@ def test_the_sentence_is_whole_under_every_strategy_without_trigger_and_tags() -
 
 
 def test_a_tag_with_a_token_is_said_by_it_where_the_tag_or_its_group_stands() -> None:
-    with_tokens = {"include_prompt_tokens": True}
-
-    assert made("{tags}", **with_tokens).text == "circle, crimson"
-    assert made("{tags.color} icon, {tags}", **with_tokens).text == "crimson icon, circle"
-    assert made("{tags}; {tokens}", **with_tokens).text == "circle; flat style, crimson"
+    assert made("{tags}", include_prompt_tokens=True).text == "circle, crimson"
+    assert (
+        made("{tags.color} icon, {tags}", include_prompt_tokens=True).text == "crimson icon, circle"
+    )
+    assert (
+        made("{tags}; {tokens}", include_prompt_tokens=True).text == "circle; flat style, crimson"
+    )
 
 
 def test_words_of_lists_give_way_to_what_a_sentence_says_anyway() -> None:
