@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lora_pipeline.catalog.asset_filter import AssetEntry, AssetFilter, choose
 from lora_pipeline.catalog.records import Asset, Project, Spec
 from lora_pipeline.foundation.errors import ArgumentInvalidError, FileMissingError
+from lora_pipeline.foundation.events import Event
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
+
+_MANY = 1000  # assets; a bar for fewer would be gone before it was read
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,17 @@ def read_assets(workspace: Workspace, scope: Scope) -> ProjectAssets:
     """
     project = workspace.records.read(Project, scope, "project").record
     specs = {one.record_id: one.record for one in workspace.records.all(Spec, scope)}
-    loaded = {one.record_id: one for one in workspace.records.all(Asset, scope)}
+    loaded = {one.record_id: one for one in _told(workspace, scope)}
     entries = [AssetEntry(one.record, specs.get(one.record.spec_id)) for one in loaded.values()]
     return ProjectAssets(project, scope, entries, loaded)
+
+
+def _told(workspace: Workspace, scope: Scope) -> Iterator[Loaded[Asset]]:
+    total = len(workspace.records.ids(Asset, scope))
+    for done, one in enumerate(workspace.records.all(Asset, scope), start=1):
+        if total >= _MANY and (done % 100 == 0 or done == total):
+            workspace.events(Event("progress", "read", step=done, total=total, unit="assets"))
+        yield one
 
 
 def ids_from_file(path: Path) -> tuple[str, ...]:

@@ -87,9 +87,10 @@ def _tokens(encoders: list[dict[str, Any]]) -> str:
     lines: dict[tuple[str, str], list[str]] = {}
     for one in encoders:
         about = "" if one["exact"] else "about "
-        span = f"{about}{one['shortest']} to {one['longest']}, usually {one['median']}"
+        least, most = one["shortest"], one["longest"]
+        span = f"{least} to {most}, usually {one['median']}" if most > least else f"{most}"
         how = f"counted by {one['tokenizer']}" if one["exact"] else f"estimated: {one['notExact']}"
-        lines.setdefault((span, how), []).append(f"{one['name']} reads {one['reads']}")
+        lines.setdefault((about + span, how), []).append(f"{one['name']} reads {one['reads']}")
     return "\n".join(f"{span} · {', '.join(reads)} ({how})" for (span, how), reads in lines.items())
 
 

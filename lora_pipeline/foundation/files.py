@@ -146,11 +146,15 @@ def copy_atomic(source: Path, target: Path) -> None:
     write_all([Write(target, source=source)])
 
 
-def write_all(writes: Sequence[Write]) -> None:
+def write_all(writes: Sequence[Write], *, tell: Callable[[int], None] | None = None) -> None:
     """Write several files, each whole or not there, in the order given.
 
     All of them are complete and durable under temporary names before the first is put in its
     place, and all but the last are durable there before the last one is: it may point at them.
+
+    Args:
+        writes: The files.
+        tell: Is told, for each file that was written, how many there are by now.
 
     Raises:
         FileMissingError: When a source cannot be read.
@@ -163,6 +167,8 @@ def write_all(writes: Sequence[Write]) -> None:
         for write in writes:
             folders |= _make_folder(write.target.parent)
             temporaries.append(_written_beside(write))
+            if tell is not None:
+                tell(len(temporaries))
         _each(_fsync_path, temporaries)
         for position, write in enumerate(writes):
             if position == len(writes) - 1 and position > 0:

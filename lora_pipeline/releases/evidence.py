@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -79,7 +80,7 @@ class EvidenceReader:
         manifest = self.manifests.trained(lora.scope, release)
         run = self._run(lora, release)
         reviews = self._reviews(lora, release)
-        answers = self._answers(lora, release)
+        answers = self.answers(lora, release)
         today = self.workspace.now()
         return ReleaseEvidence(
             lora=lora.record,
@@ -100,14 +101,21 @@ class EvidenceReader:
             people=self._people(release, run, reviews, answers),
         )
 
-    def gather_rights(self, lora: Loaded[Lora], release: Release) -> ReleaseEvidence:
+    def gather_rights(
+        self, lora: Loaded[Lora], release: Release, *, only: Container[str] | None = None
+    ) -> ReleaseEvidence:
         """Return what is known of the rights in a release's images, and nothing else.
+
+        Args:
+            lora: The LoRA.
+            release: One of its releases.
+            only: The assets that are asked about; else all of its manifest.
 
         Raises:
             RecordError: When a record that belongs to the release is not valid.
         """
         manifest = self.manifests.trained(lora.scope, release)
-        run, answers = self._run(lora, release), self._answers(lora, release)
+        run, answers = self._run(lora, release), self.answers(lora, release)
         today, aside = self.workspace.now(), Unproven("not looked at")
         return ReleaseEvidence(
             lora=lora.record,
@@ -118,7 +126,7 @@ class EvidenceReader:
             manifest=manifest,
             checkpoint_digest=aside,
             suite_digest=aside,
-            rights=rights_facts(self.records, manifest, today),
+            rights=rights_facts(self.records, manifest, today, only=only),
             images=aside,
             run=run,
             answers=answers,
@@ -209,7 +217,8 @@ class EvidenceReader:
             if (loaded.record.lora_id, loaded.record.release_id) == (lora.record.id, release.id)
         )
 
-    def _answers(self, lora: Loaded[Lora], release: Release) -> tuple[GivenAnswer, ...]:
+    def answers(self, lora: Loaded[Lora], release: Release) -> tuple[GivenAnswer, ...]:
+        """Return what was answered for a release's withdrawn images, whether it counts or not."""
         return tuple(
             GivenAnswer(
                 answer=loaded.record,

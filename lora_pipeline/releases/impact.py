@@ -274,8 +274,10 @@ class _Search:
         )
 
     def _answered(self, loaded: Loaded[Lora], release: Release, found: tuple[str, ...]) -> bool:
+        if not self.reader.answers(loaded, release):
+            return False
         try:
-            evidence = self.reader.gather_rights(loaded, release)
+            evidence = self.reader.gather_rights(loaded, release, only=set(found))
             force = policy_for(
                 self.reader.workspace, self.reader.records, loaded.scope, loaded.record
             )

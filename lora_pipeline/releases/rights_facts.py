@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 
 from lora_pipeline.catalog.records import ANSWERS, Asset, Project, ProjectRights
@@ -19,7 +20,11 @@ from lora_pipeline.workspace.records import RecordStore
 
 
 def rights_facts(
-    records: RecordStore, manifest: TrainedManifest | ManifestLost | Unproven, today: str
+    records: RecordStore,
+    manifest: TrainedManifest | ManifestLost | Unproven,
+    today: str,
+    *,
+    only: Container[str] | None = None,
 ) -> RightsFacts | Unproven:
     """Return what the catalog says about the images that a release was trained on.
 
@@ -29,6 +34,7 @@ def rights_facts(
         records: The catalog.
         manifest: What was trained on.
         today: The present time, which ends licences.
+        only: The assets that are asked about, for who does not ask about all.
 
     Raises:
         RecordError: When an asset or a project is not a valid record.
@@ -36,9 +42,12 @@ def rights_facts(
     if not isinstance(manifest, TrainedManifest):
         return Unproven("without the manifest nobody knows which images were used")
     home = manifest.manifest.project_id
-    gathered = _Gathered(today, _rights(records, Scope(home)) if home else None)
+    policies = functools.cache(functools.partial(_rights, records))
+    gathered = _Gathered(today, policies(Scope(home)) if home else None)
     for asset_id in dict.fromkeys(item.asset_id for item in manifest.manifest.items):
-        known = _asset(records, asset_id, manifest.manifest.project_id)
+        if only is not None and asset_id not in only:
+            continue
+        known = _asset(records, policies, asset_id, home)
         if known is None:
             gathered.unknown.append(asset_id)
         else:
@@ -93,12 +102,12 @@ class _Gathered:
 
 
 def _asset(
-    records: RecordStore, asset_id: str, project_id: str
+    records: RecordStore, policies: Callable[[Scope], ProjectRights], asset_id: str, project_id: str
 ) -> tuple[Asset, ProjectRights] | None:
     for scope in _scopes(records, project_id):
         if records.exists(Asset, scope, asset_id):
             asset = records.read(Asset, scope, asset_id).record
-            return asset, _rights(records, scope)
+            return asset, policies(scope)
     return None
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from lora_pipeline.foundation import files, strict_json
 from lora_pipeline.foundation.canonical import digest_of_bytes
 from lora_pipeline.foundation.errors import StateError
+from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.record import Record
 from lora_pipeline.workspace import journal
 from lora_pipeline.workspace.layout import Scope
@@ -27,6 +28,8 @@ from lora_pipeline.workspace.records import (
     parse_record,
 )
 from lora_pipeline.workspace.root import Workspace
+
+_MANY = 1000  # records; a bar for fewer would be gone before it was read
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,10 @@ class Changes:
             return paths
         with self._locked():
             files.write_all(self._files)
-            files.write_all([files.Write(write.path, data=write.data) for write in self._records])
+            files.write_all(
+                [files.Write(write.path, data=write.data) for write in self._records],
+                tell=self._tell,
+            )
             for path, _ in self._removals:
                 path.unlink(missing_ok=True)
                 files.fsync_folder(path.parent)
@@ -190,6 +196,12 @@ class Changes:
             files.write_all(self._files)
             self._decided(what).finish()
         return paths
+
+    def _tell(self, done: int) -> None:
+        total = len(self._records)
+        if total >= _MANY and (done % 100 == 0 or done == total):
+            event = Event("progress", "records", step=done, total=total, unit="records")
+            self.workspace.events(event)
 
     def _decided(self, what: str) -> journal.Journal:
         return journal.decide(

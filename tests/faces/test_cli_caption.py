@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -83,7 +84,7 @@ def test_good_captions_are_told_in_four_lines(folder: Path) -> None:
     assert answer.stdout.splitlines() == [
         "icons · nothing to mend in 4 captions",
         "  read by    nobody said which model (--checkpoint, --lora)",
-        f"  tokens     about 8 to 8, usually 8 · {UNKNOWN} (estimated: no tokenizer is at hand)",
+        f"  tokens     about 8 · {UNKNOWN} (estimated: no tokenizer is at hand)",
         "  trigger    nctyicon",
     ]
 
@@ -499,3 +500,23 @@ def test_an_instruction_to_an_agent_is_trained_on_like_any_other_text(folder: Pa
     captions = [item["caption"] for item in json.loads((folder / MANIFEST).read_bytes())["items"]]
     assert sum(caption.endswith(text) for caption in captions) == 1
     assert "caption_syntax" not in found(checked)
+
+
+# CAP-12: text that a spreadsheet would run
+
+
+@pytest.mark.parametrize(
+    "title", ['=HYPERLINK("http://x.example","y")', "+1+2", "@SUM(A1)", "-2+3"]
+)
+def test_a_table_of_captions_holds_nothing_that_a_spreadsheet_runs(
+    folder: Path, tmp_path: Path, title: str
+) -> None:
+    titled(folder, title)
+    build(folder, "--template", "{title}")
+
+    lora(folder, "dataset", "export", "icons", "--format", "csv", "--to", str(tmp_path / "out"))
+
+    table = next((tmp_path / "out").rglob("*.csv")).read_text("utf-8")
+    cells = [cell for row in csv.reader(table.splitlines()) for cell in row]
+    assert any(title in cell for cell in cells)
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "@", "-"))]
