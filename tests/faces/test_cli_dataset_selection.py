@@ -311,9 +311,12 @@ def test_a_template_that_somebody_broke_by_hand_is_refused_with_its_place(folder
     path.write_text(path.read_text("utf-8").replace('"{tags}"', '"{tags.__class__}"'), "utf-8")
 
     error = refused(folder)
+    answer = invoke(["validate", "--json"], folder)
 
     assert error["code"] == "caption_invalid"
     assert "at character 1, which is no slot" in error["message"]
+    codes = {one["code"]: one["severity"] for one in answer.document["data"]["findings"]}
+    assert codes["caption_template_invalid"] == "error"
 
 
 def test_the_rule_is_told_in_words(folder: Path) -> None:

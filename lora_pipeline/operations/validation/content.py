@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec import UNSET
+
+from lora_pipeline.datasets.caption_templates import parse_template
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.datasets.verify import content_findings
 from lora_pipeline.evaluation.finishing import sheet_path
@@ -11,6 +14,7 @@ from lora_pipeline.evaluation.grid import problems_of_grid
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.evaluation.reviews import is_unchanged
 from lora_pipeline.foundation.digests import sha256_of_file
+from lora_pipeline.foundation.errors import CaptionInvalidError
 from lora_pipeline.foundation.files import unsafe_reason
 from lora_pipeline.foundation.findings import Finding
 from lora_pipeline.operations.validation.collected import CollectedRecords
@@ -29,6 +33,7 @@ def content_of_records(
     for manifest in records.everywhere(Manifest):
         where = workspace.relative(manifest.path)
         yield from content_findings(manifest.record, where)[1]
+        yield from _template(manifest, where)
         yield from _unconfirmed(manifest, where)
         yield from _item_paths(manifest.record, where)
     for evaluation in records.everywhere(Evaluation):
@@ -44,6 +49,17 @@ def content_of_records(
             "this clone lacks the older history, which shows whether a review was rewritten",
             "git fetch --unshallow (fetch-depth: 0 in a CI checkout)",
         )
+
+
+def _template(loaded: Loaded[Manifest], where: str) -> Iterator[Finding]:
+    template = loaded.record.caption_rule.template
+    if template is UNSET:
+        return
+    try:
+        parse_template(template)
+    except CaptionInvalidError as error:
+        again = f"lora dataset build {loaded.record_id} --template sentence"
+        yield Finding("caption_template_invalid", "error", where, error.message, again)
 
 
 def _unconfirmed(loaded: Loaded[Manifest], where: str) -> Iterator[Finding]:
