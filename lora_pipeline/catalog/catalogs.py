@@ -12,6 +12,7 @@ from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 
 R = TypeVar("R", bound=Record)
+_OWN = "catalogs/checkpoints"
 
 
 def read_vocabulary(workspace: Workspace, scope: Scope, checkpoint_id: str = "") -> Vocabulary:
@@ -45,6 +46,36 @@ def read_vocabulary(workspace: Workspace, scope: Scope, checkpoint_id: str = "")
             for one in catalog.groups
         ],
     )
+
+
+def read_every_tag(workspace: Workspace, scope: Scope) -> Vocabulary:
+    """Return every tag that may stand on an image, those that checkpoints alone have included.
+
+    A shared manifest may take its images from any project, so all their tags count for it.
+
+    Raises:
+        RecordError: When a catalog is not valid.
+    """
+    places = [scope] if scope.project_id else workspace.records.scopes()
+    return make_vocabulary(
+        groups=[
+            group
+            for place in places
+            for name in ("", *_with_own_words(workspace, place))
+            for catalog in _catalogs(workspace, place, Tags, name)
+            for group in catalog.groups
+        ]
+    )
+
+
+def _with_own_words(workspace: Workspace, scope: Scope) -> list[str]:
+    found = [
+        path.name
+        for place in workspace.visible(scope)
+        for path in sorted((workspace.data_root / place.folder / _OWN).glob("*"))
+        if path.is_dir()
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _catalogs(

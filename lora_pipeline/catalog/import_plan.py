@@ -120,7 +120,9 @@ def plan_asset(
     clashes = vocabulary.clashes(tags)
     if clashes:
         raise WordProblem(
-            "tags_clash", f"is tagged {clashes[0]}", f"an image has one tag of {clashes[0].group}"
+            "tags_exclusive",
+            f"is tagged {clashes[0]}",
+            f"an image has one tag of {clashes[0].group}",
         )
     return PlannedAsset(
         name=image.name,
@@ -131,8 +133,9 @@ def plan_asset(
         scenario=_word("scenario", vocabulary.scenario(facts.scenario or defaults.scenario)),
         prompt=facts.prompt,
         tags=tags,
-        spec_tags=tuple(
-            tag for tag in dict.fromkeys((*of_spec, *asset_type.default_tags)) if tag not in tags
+        spec_tags=(
+            *(tag for tag in of_spec if tag not in tags),
+            *vocabulary.fitting((*asset_type.default_tags, *defaults.tag_ids), (*tags, *of_spec)),
         ),
         provenance=Provenance(
             source=facts.source,

@@ -91,6 +91,24 @@ class Vocabulary:
             if len(found) > 1 and group in self.groups and self.groups[group].exclusive
         ]
 
+    def fitting(self, defaults: Iterable[str], tags: Iterable[str]) -> tuple[str, ...]:
+        """Return the default tags that something with ``tags`` still takes, each once.
+
+        One of an exclusive group gives way to the tag of that group that is there already.
+        """
+        kept = list(dict.fromkeys(tags))
+        given = len(kept)
+        for tag in defaults:
+            group = tag.partition(":")[0]
+            there = any(one.partition(":")[0] == group for one in kept)
+            if tag not in kept and not (there and self._is_exclusive(tag)):
+                kept.append(tag)
+        return tuple(kept[given:])
+
+    def _is_exclusive(self, tag: str) -> bool:
+        group = self.groups.get(tag.partition(":")[0])
+        return group is not None and group.exclusive
+
     def _meant(self, tag: str) -> str | None:
         group, _, value = tag.partition(":")
         # A word in another group is nearer to what was meant than a look-alike spelling.

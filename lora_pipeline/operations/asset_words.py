@@ -175,7 +175,7 @@ def _clash(
     old = ",".join(tag for tag in others.split(",") if tag not in new)
     more = f" (and {len(clashing) - 1} more assets)" if len(clashing) > 1 else ""
     return _refused(
-        "tags_clash",
+        "tags_exclusive",
         f"{entry.title}: {clash}{more}",
         f"add --remove {old}" if old else f"an image has one tag of {clash.group}",
         dry_run=dry_run,

@@ -9,7 +9,9 @@ from typing import Any
 
 from msgspec import UNSET
 
+from lora_pipeline.catalog.catalogs import read_every_tag
 from lora_pipeline.catalog.vocabulary import Vocabulary
+from lora_pipeline.catalog.word_findings import findings_of_images
 from lora_pipeline.datasets.build import Draft
 from lora_pipeline.datasets.captions import Caption
 from lora_pipeline.datasets.diff import Difference, compare
@@ -60,11 +62,15 @@ def build_result(
     """Return the result of a build."""
     manifest, draft = built.manifest, built.draft
     since = compare(built.head, manifest) if built.head else None
+    where = workspace.relative(workspace.records.path(Manifest.KIND, built.scope, manifest.id))
+    words = findings_of_images(
+        (item.tags for item in manifest.items), read_every_tag(workspace, built.scope), where
+    )
     data: dict[str, Any] = {
         "datasetId": manifest.id,
         "scope": manifest.scope,
         "projectId": manifest.project_id or None,
-        "path": workspace.relative(workspace.records.path(Manifest.KIND, built.scope, manifest.id)),
+        "path": where,
         "contentHash": manifest.content_hash,
         "images": len(manifest.items),
         "heldOut": sum(1 for item in manifest.items if item.split == "held_out"),
@@ -83,7 +89,11 @@ def build_result(
     return Result(
         data=data,
         reasoning=_reasoning(built),
-        warnings=(*_warnings(built, vocabulary), *_about_captions(workspace, built)),
+        warnings=(
+            *_warnings(built, vocabulary),
+            *(f"{one.message}; {one.fix}" for one in words[:_EXPLAINED]),
+            *_about_captions(workspace, built),
+        ),
         suggestions=_suggestions(workspace, built),
         written=built.written,
         dry_run=workspace.dry_run,

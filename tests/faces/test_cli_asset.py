@@ -267,7 +267,7 @@ class TestTag:
     ) -> None:
         give(studio, 1, "Star", tags=("style:flat",))
 
-        error = refused(studio, "tags_clash", "tag", "--all", "--add", "style:neon")
+        error = refused(studio, "tags_exclusive", "tag", "--all", "--add", "style:neon")
         answer = run(studio, "tag", "--all", "--add", "style:neon", "--remove", "style:flat")
 
         assert error["hint"] == "add --remove style:flat"

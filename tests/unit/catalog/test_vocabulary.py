@@ -85,3 +85,16 @@ def test_later_groups_add_tags_and_replace_those_of_the_same_id() -> None:
 def test_word_that_is_known_is_not_unknown() -> None:
     assert unknown_word("pixel_art", VOCABULARY.styles) is None
     assert str(unknown_word("pixelart", VOCABULARY.styles)) == "pixelart (did you mean pixel_art?)"
+
+
+def test_default_tags_give_way_to_what_an_image_has() -> None:
+    groups = (
+        TagGroup(id="style", label="Style", exclusive=True, tags=()),
+        TagGroup(id="color", label="Colour", exclusive=False, tags=()),
+    )
+    words = make_vocabulary(groups=groups)
+
+    defaults = ("style:flat", "color:red", "style:neon")
+    assert words.fitting(defaults, ()) == ("style:flat", "color:red")
+    assert words.fitting(defaults, ("style:ink", "color:red")) == ()
+    assert words.fitting(defaults, ("color:blue",)) == ("style:flat", "color:red")
