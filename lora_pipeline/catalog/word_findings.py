@@ -6,6 +6,7 @@ asset types, styles, scenarios and palettes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -71,9 +72,9 @@ def findings_of_images(
 ) -> list[Finding]:
     """Return what is wrong with the tags of many images: each word once, with its number."""
     counts: dict[WordProblem, int] = {}
-    for tags in images:
+    for tags, number in Counter(images).items():  # most images share their tags with others
         for problem in tag_problems(tags, vocabulary):
-            counts[problem] = counts.get(problem, 0) + 1
+            counts[problem] = counts.get(problem, 0) + number
     return [
         Finding(
             problem.code,

@@ -81,7 +81,7 @@ def build_result(
         "changed": built.before != manifest,
         "ruleChanges": _rule_changes(built),
         "sinceHead": _summary(since),
-        "findings": [finding.to_dict() for finding in draft.findings],
+        "findings": [finding.to_dict() for finding in (*draft.findings, *words)],
         "staging": _staged(workspace, built.staging),
     }
     if explain:
