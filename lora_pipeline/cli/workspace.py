@@ -114,6 +114,7 @@ def _warned(drift: str) -> str:
 def _lora_words(lora: dict[str, Any]) -> str:
     active = f"active {lora['active']}" if lora["active"] else "nothing active"
     off = "" if lora["enabled"] else " · switched off"
+    off += " · withdrawn images, not answered for" if lora["answersWanted"] else ""
     releases = " · ".join(f"{count} {state}" for state, count in lora["releases"].items())
     return f"{lora['id']}  {active}{off}  {releases}".rstrip()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from lora_pipeline.catalog.records import Asset, Project
-from lora_pipeline.catalog.rights import may_train
+from lora_pipeline.catalog.rights import may_train, taken_back
 from lora_pipeline.datasets.records import Item, Manifest
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.foundation.errors import PipelineError
@@ -88,7 +88,9 @@ class _Reading:
         assets = {one.id: one for one in self._all(Asset)}
         known = set(self.workspace.records.ids(Asset, self.scope))
         datasets = [_dataset(one, assets, known, project) for one in self._all(Manifest)]
-        loras = self._loras([one["id"] for one in datasets])
+        now = self.workspace.now()
+        taken = {one.id for one in assets.values() if taken_back(one, now)}
+        loras = self._loras([one["id"] for one in datasets], taken)
         states = Counter(one.versions[-1].status for one in assets.values() if one.versions)
         unfinished = [
             _run(self.workspace, one) for one in self._all(Run) if one.state in _UNFINISHED
@@ -114,7 +116,7 @@ class _Reading:
                     {"path": self.workspace.relative(path), "message": error.message}
                 )
 
-    def _loras(self, datasets: list[str]) -> list[dict[str, Any]]:
+    def _loras(self, datasets: list[str], taken: set[str]) -> list[dict[str, Any]]:
         evaluations, reviews = list(self._all(Evaluation)), list(self._all(Review))
         return [
             {
@@ -123,13 +125,34 @@ class _Reading:
                 "enabled": lora.enabled,
                 "strength": lora.strength,
                 "releases": dict(sorted(Counter(one.status for one in lora.releases).items())),
+                "answersWanted": list(self._answers_wanted(lora, taken)),
                 "next": next_for_lora(lora, evaluations, reviews, datasets),
             }
             for lora in self._all(Lora)
         ]
 
+    def _answers_wanted(self, lora: Lora, taken: set[str]) -> tuple[str, ...]:
+        if not taken or not lora.active_release_id:
+            return ()
+        # Most calls need not pay for these.
+        from lora_pipeline.releases.evidence import EvidenceReader
+        from lora_pipeline.releases.impact import answers_wanted
+
+        reader = EvidenceReader(self.workspace, self.workspace.records)
+        try:
+            loaded = self.workspace.records.read(Lora, self.scope, lora.id)
+            return answers_wanted(reader, loaded, taken)
+        except PipelineError:
+            return ()  # what cannot be read is counted where it is read
+
     def _next(self, report: dict[str, Any]) -> list[str]:
-        steps = [one["next"] for one in report["unfinishedRuns"]]
+        steps = [
+            f"lora release answer {one['id']} {one['active']} {'|'.join(one['answersWanted'])} "
+            "--reason …"
+            for one in report["loras"]
+            if one["answersWanted"]
+        ]
+        steps += [one["next"] for one in report["unfinishedRuns"]]
         steps += [f"lora dataset build {one['id']}" for one in report["datasets"] if one["drift"]]
         steps += [one["next"] for one in report["loras"] if one["next"]]
         if self.scope == SHARED:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from lora_pipeline.catalog.rights_twins import assets_with_images
 from lora_pipeline.datasets.records import Item, Manifest
 from lora_pipeline.datasets.staging import staging_folder
 from lora_pipeline.foundation.errors import PipelineError
-from lora_pipeline.releases.conditions_rights import judge_withdrawals
+from lora_pipeline.releases.conditions_rights import answers_allowed, judge_withdrawals
 from lora_pipeline.releases.evidence import EvidenceReader
 from lora_pipeline.releases.facts import TrainedManifest
 from lora_pipeline.releases.policies import policy_for
@@ -184,6 +184,30 @@ def impact_of(reader: EvidenceReader, subject: Subject) -> Impact:
         twins=tuple(search.twins()),
         copies=tuple(folder for folder in dict.fromkeys(search.staged) if folder.is_dir()),
     )
+
+
+def answers_wanted(
+    reader: EvidenceReader, loaded: Loaded[Lora], taken: Container[str]
+) -> tuple[str, ...]:
+    """Return which answers may be given for a LoRA's active release, when one is wanted.
+
+    Args:
+        reader: Gathers what is known.
+        loaded: The LoRA.
+        taken: Assets that were withdrawn, or whose licence ended.
+
+    Raises:
+        RecordError: When a record that belongs to the release is not valid.
+        SettingsError: When the gate's policy cannot be read.
+    """
+    release = loaded.record.release(loaded.record.active_release_id)
+    if release is None:
+        return ()
+    evidence = reader.gather_rights(loaded, release, only=taken)
+    force = policy_for(reader.workspace, reader.records, loaded.scope, loaded.record)
+    judged = judge_withdrawals(evidence, force.policy)
+    wanted = any(one.answer is None for one in judged)
+    return answers_allowed(evidence) if wanted else ()
 
 
 @dataclass

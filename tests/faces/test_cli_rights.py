@@ -300,6 +300,16 @@ class TestAnswer:
         assert answer.stdout.startswith("1 asset in 1 manifest and 2 releases, 1 of them active")
         assert f"{LORA} r1 · 1 of 3 images of icons · not answered for" in answer.stdout
 
+    def test_the_status_asks_for_it_first(self, studio: Studio) -> None:
+        allow(studio, "keep")
+        before = invoke(["status"], studio.root)
+        invoke(["release", "answer", LORA, "r1", "keep", "--reason", "contract 17"], studio.root)
+        after = invoke(["status"], studio.root)
+
+        assert "active r1 · withdrawn images, not answered for" in before.stdout
+        assert f"next  lora release answer {LORA} r1 stop|retrain|keep --reason …" in before.stdout
+        assert "not answered for" not in after.stdout
+
     def test_deleting_the_lora_takes_its_answers_along(self, studio: Studio) -> None:
         allow(studio, "keep")
         invoke(["release", "answer", LORA, "r1", "keep", "--reason", "contract 17"], studio.root)
