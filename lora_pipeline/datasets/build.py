@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lora_pipeline.datasets.described import Described, Describing
@@ -12,6 +12,7 @@ from lora_pipeline.datasets.picks import Reason
 from lora_pipeline.datasets.proof import prove_images
 from lora_pipeline.datasets.proving import index_path
 from lora_pipeline.datasets.records import Item, ProvenanceSummary
+from lora_pipeline.datasets.remembered import Remembered
 from lora_pipeline.datasets.rules import DatasetRule
 from lora_pipeline.datasets.selection import LeftOut, Sieve, Step, duplicates, require_some
 from lora_pipeline.datasets.sources import read_candidates, source_projects
@@ -79,8 +80,8 @@ def _draft(workspace: Workspace, scope: Scope, rule: DatasetRule) -> Draft:
     start = ", ".join(projects) or "the workspace"
     sieve = Sieve(rule.selection)
     index = StatIndex.load(index_path(workspace))
-    picks = sieve.through(read_candidates(workspace, projects))
-    proven = prove_images(workspace, Describing(workspace, rule).each(picks), index)
+    described = _described(workspace, projects, rule, sieve)
+    proven = prove_images(workspace, described, index)
     steps = sieve.steps(lambda: read_candidates(workspace, projects))
     require_some(steps or [Step("", 0, 0)], start=start)
     if proven.left_out:
@@ -106,6 +107,32 @@ def _draft(workspace: Workspace, scope: Scope, rule: DatasetRule) -> Draft:
         findings=proven.findings,
         files=index.asked,
     )
+
+
+def _described(
+    workspace: Workspace, projects: list[str], rule: DatasetRule, sieve: Sieve
+) -> Iterator[Described]:
+    """Yield every image that the rule chooses; records that are as they were are not read."""
+    remembered = Remembered(workspace, projects, rule)
+    passed: list[Described] = []
+
+    def is_known(project_id: str, asset_id: str) -> bool:
+        outcome = remembered.recall(sieve, project_id, asset_id)
+        if outcome is not None and outcome.item is not None:
+            sieve.count_one_that_passes()
+            passed.append(outcome.described(outcome.item))
+        return outcome is not None
+
+    candidates = read_candidates(workspace, projects, is_known)
+    told = 0
+    for one in Describing(workspace, rule).each(sieve.through(candidates)):
+        yield from passed[told:]
+        passed.append(one)
+        told = len(passed)
+        yield one
+    yield from passed[told:]
+    if not workspace.dry_run:
+        remembered.keep(sieve, passed)
 
 
 def _require_captions(images: Sequence[Described]) -> None:

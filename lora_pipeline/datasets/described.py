@@ -26,6 +26,8 @@ class Described:
         rating: Rating of the variant.
         author: Who made it.
         source: Where it comes from.
+        project_id: Project of its asset.
+        spec_id: Spec of its asset.
         objection: Why it can have no caption, or None.
     """
 
@@ -34,6 +36,8 @@ class Described:
     rating: int
     author: str
     source: str
+    project_id: str
+    spec_id: str
     objection: CaptionInvalidError | None = None
 
 
@@ -82,7 +86,7 @@ class Describing:
         )
         return Described(
             item, pick.spec.title, pick.variant.rating, intern(made.author), intern(made.source),
-            objection,
+            intern(pick.asset.project_id), pick.spec.id, objection,
         )  # fmt: skip
 
     def _caption(self, pick: Pick) -> str:

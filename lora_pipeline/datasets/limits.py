@@ -180,9 +180,7 @@ def _beyond(limit: int | None, rule: Selection) -> Reason:
 
 def _uneven(tags: tuple[str, ...], group: str, each: int | None) -> Reason:
     shown = " and ".join(tags)
-    return Reason(
-        "balance", f"{shown} has its {each} already", f"more than {each} of one {group}"
-    )
+    return Reason("balance", f"{shown} has its {each} already", f"more than {each} of one {group}")
 
 
 def _groups_there(images: Sequence[Drawn]) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from lora_pipeline.catalog.records import Asset
 from lora_pipeline.datasets.filters import Filter, candidate_filters, pick_filters
 from lora_pipeline.datasets.picks import Candidate, Pick, Reason, pick_of
 from lora_pipeline.datasets.records import Selection
@@ -29,6 +30,23 @@ class LeftOut:
     title: str
     reason: Reason
     matches: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Where an asset stopped.
+
+    Attributes:
+        row: Number of the filter that it did not pass.
+        project_id: Project of the asset.
+        spec_id: Its spec.
+        left_out: The asset and the reason.
+    """
+
+    row: int
+    project_id: str
+    spec_id: str
+    left_out: LeftOut
 
 
 @dataclass(frozen=True)
@@ -68,12 +86,12 @@ class Sieve:
 
     Attributes:
         considered: Number of assets so far.
-        left_out: Those that did not pass, with the reason.
+        stops: Those that did not pass.
     """
 
     def __init__(self, rule: Selection) -> None:
         self.considered = 0
-        self.left_out: list[LeftOut] = []
+        self.stops: list[Stop] = []
         self._rule = rule
         self._candidate_filters = candidate_filters(rule)
         self._pick_filters = pick_filters(rule)
@@ -85,11 +103,27 @@ class Sieve:
         split = len(self._candidate_filters)
         for candidate in candidates:
             self.considered += 1
-            if not self._passes(candidate, self._candidate_filters, 0):
+            if not self._passes(candidate, candidate.asset, self._candidate_filters, 0):
                 continue
             pick = pick_of(candidate, self._rule)
-            if pick is not None and self._passes(pick, self._pick_filters, split):
+            if pick is not None and self._passes(pick, candidate.asset, self._pick_filters, split):
                 yield pick
+
+    def count(self, row: int, spec_id: str, project_id: str, left_out: LeftOut) -> None:
+        """Count an asset of which it is known where it stops."""
+        self.considered += 1
+        self._stopped[row] += 1
+        self.stops.append(Stop(row, project_id, spec_id, left_out))
+
+    def count_one_that_passes(self) -> None:
+        """Count an asset of which it is known that it passes."""
+        self.considered += 1
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """The assets that did not pass, in the order of their ids."""
+        left = (stop.left_out for stop in self.stops)
+        return tuple(sorted(left, key=lambda one: one.asset_id))
 
     def steps(self, again: Callable[[], Iterable[Candidate]]) -> list[Step]:
         """Return what each filter did, in order.
@@ -109,12 +143,13 @@ class Sieve:
             before = after
         return steps
 
-    def _passes(self, item: T, filters: Sequence[Filter[T]], first: int) -> bool:
+    def _passes(self, item: T, asset: Asset, filters: Sequence[Filter[T]], first: int) -> bool:
         for row, one in enumerate(filters, start=first):
             reason = one.judge(item)
             if reason is not None:
                 self._stopped[row] += 1
-                self.left_out.append(_left_out(item, reason, one))
+                left = _left_out(item, reason, one)
+                self.stops.append(Stop(row, asset.project_id, asset.spec_id, left))
                 return False
         return True
 
@@ -136,7 +171,7 @@ def select(candidates: Sequence[Candidate], rule: Selection) -> Selected:
     ordered = sorted(candidates, key=lambda candidate: candidate.asset.id)
     sieve = Sieve(rule)
     picks = tuple(sieve.through(ordered))
-    return Selected(picks, tuple(sieve.left_out), tuple(sieve.steps(lambda: ordered)))
+    return Selected(picks, sieve.left_out, tuple(sieve.steps(lambda: ordered)))
 
 
 def require_some(steps: Sequence[Step], *, start: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from msgspec import UNSET
 
@@ -36,21 +36,37 @@ def source_projects(workspace: Workspace, scope: Scope, selection: Selection) ->
     return sorted(named) or known
 
 
-def read_candidates(workspace: Workspace, project_ids: list[str]) -> Iterator[Candidate]:
+def read_candidates(
+    workspace: Workspace,
+    project_ids: list[str],
+    known: Callable[[str, str], bool] = lambda *_: False,
+) -> Iterator[Candidate]:
     """Yield every asset of the projects, each record read once.
+
+    Args:
+        workspace: The workspace.
+        project_ids: The projects.
+        known: Whether nobody needs the asset of a project and an id; it is not read then.
 
     Raises:
         RecordError: At the first record that is not valid.
     """
     for project_id in project_ids:
-        yield from _candidates(workspace, Scope(project_id))
+        yield from _candidates(workspace, Scope(project_id), known)
 
 
-def _candidates(workspace: Workspace, scope: Scope) -> Iterator[Candidate]:
+def _candidates(
+    workspace: Workspace, scope: Scope, known: Callable[[str, str], bool]
+) -> Iterator[Candidate]:
+    project_id = str(scope.project_id)
     rights = workspace.records.read(Project, scope, "project").record.rights
     # Several assets may stand for one spec; those that do were mostly made one after another.
     spec_of = functools.lru_cache(maxsize=1024)(workspace.records.lookup(Spec, scope))
-    for asset in workspace.records.each(Asset, scope):
+    asset_of = workspace.records.lookup(Asset, scope)
+    for asset_id in workspace.records.ids(Asset, scope):
+        asset = None if known(project_id, asset_id) else asset_of(asset_id)
+        if asset is None:
+            continue
         objection = may_train(asset, rights)
         yield Candidate(
             asset=asset,

@@ -198,3 +198,48 @@ def test_a_staged_file_that_was_changed_is_noticed(folder: Path) -> None:
 
     assert "wrote" in lora(folder, *BUILD, "--stage").stdout
     assert caption.read_bytes() == text
+
+
+def outcomes(folder: Path) -> list[Path]:
+    return sorted((folder / ".lora" / "cache" / "outcomes").glob("*"))
+
+
+def rebuilt_without_memory(folder: Path) -> str:
+    shutil.rmtree(folder / ".lora")
+    return lora(folder).stdout
+
+
+def test_what_is_remembered_of_assets_gives_the_manifest_that_reading_all_gives(
+    folder: Path,
+) -> None:
+    for path in records(folder, "assets")[::2]:
+        path.write_text(path.read_text().replace('"style:flat"', '"style:flat", "color:gold"'))
+
+    assert "wrote" in lora(folder).stdout
+    assert len(outcomes(folder)) >= 1
+    assert "unchanged" in rebuilt_without_memory(folder)
+
+
+def test_a_new_word_of_a_catalog_reaches_captions_that_are_remembered(folder: Path) -> None:
+    assert lora(folder, *BUILD, "--with-tokens").exit_code == 0
+    lora(folder)
+    styles = folder / "data" / "projects" / PROJECT / "catalogs" / "styles.json"
+    found = json.loads(styles.read_text())
+    for style in found["styles"]:
+        style["promptTokens"] = ["a very new token"]
+    styles.write_text(json.dumps(found))
+
+    lora(folder)
+
+    assert "a very new token" in str(document(folder)["items"])
+    assert "unchanged" in rebuilt_without_memory(folder)
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 40, b"\0" * 4 + b"\x90"])
+def test_a_damaged_memory_is_made_anew(folder: Path, damage: bytes) -> None:
+    shutil.rmtree(folder / ANSWERS)
+    for path in outcomes(folder):
+        path.write_bytes(damage)
+
+    assert "unchanged" in lora(folder).stdout
+    assert all(path.read_bytes() != damage for path in outcomes(folder))

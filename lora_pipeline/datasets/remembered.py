@@ -1,0 +1,229 @@
+"""What the rule made of each asset when it was built last, believed while its records stay.
+
+Whether an asset comes in, and with which caption, depends on its record, its spec, and on what
+all assets share: the rule, the project's policy, the catalogs. While these are as they were, so
+is the outcome, and no record is parsed again. What the image is stands in the index of images,
+and is asked there.
+
+It is a cache: whatever is odd about it, it counts as empty.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from lora_pipeline import __version__
+from lora_pipeline.datasets.described import Described
+from lora_pipeline.datasets.picks import Reason
+from lora_pipeline.datasets.records import Item
+from lora_pipeline.datasets.rules import DatasetRule
+from lora_pipeline.datasets.selection import LeftOut, Sieve
+from lora_pipeline.foundation.canonical import digest_of
+from lora_pipeline.workspace.layout import FOLDERS, SHARED, Scope
+from lora_pipeline.workspace.root import Workspace
+from lora_pipeline.workspace.stat_index import Stamp, is_racy, stamp_of
+
+_KEPT = 16  # worlds; each rule, and each change of a catalog, makes another one
+_PACKAGE = Path(__file__).parent.parent
+# Folders of a scope that no outcome depends on, or whose files are looked at one by one.
+_ELSEWHERE = frozenset({"assets", "specs", "datasets", "files", "evals", "runs", "reviews"})
+_CODE = ("datasets", "catalog", "workspace", "foundation")
+
+
+class Outcome(msgspec.Struct, frozen=True, array_like=True):
+    """What became of one asset.
+
+    Attributes:
+        project_id: Its project.
+        asset_id: The asset.
+        spec_id: Its spec.
+        stamps: Of the files of both records.
+        stopped: Number of the filter that it did not pass, or -1.
+        title: What it shows.
+        why: Code, text and summary of the reason, when it did not pass.
+        matches: Whether it is what was asked for all the same.
+        item: Its line of the manifest, when it passed.
+        rest: Rating, author and source, when it passed.
+    """
+
+    project_id: str
+    asset_id: str
+    spec_id: str
+    stamps: tuple[Stamp, Stamp]
+    stopped: int
+    title: str
+    why: tuple[str, str, str] | None = None
+    matches: bool = False
+    item: Item | None = None
+    rest: tuple[int, str, str] = (0, "", "")
+
+    def described(self, item: Item) -> Described:
+        """Return the image that passed."""
+        return Described(item, self.title, *self.rest, self.project_id, self.spec_id)
+
+
+_NO_STAMPS = (Stamp(0, 0, 0, 0), Stamp(0, 0, 0, 0))
+
+
+class _Key(NamedTuple):
+    project_id: str
+    asset_id: str
+
+
+class Remembered:
+    """The outcomes of one rule in one world.
+
+    Args:
+        workspace: The workspace.
+        projects: The projects whose assets are looked at.
+        rule: The rule.
+    """
+
+    def __init__(self, workspace: Workspace, projects: list[str], rule: DatasetRule) -> None:
+        self._workspace = workspace
+        self._began_ns = time.time_ns()
+        self._world = _world(workspace, projects, rule, self._began_ns)
+        self._data = str(workspace.data_root)
+        self._known = self._load()
+        self._recalled: dict[_Key, Outcome] = {}
+
+    def recall(self, sieve: Sieve, project_id: str, asset_id: str) -> Outcome | None:
+        """Return what became of an asset when nothing it depends on has changed, else None.
+
+        One that was left out is counted by the sieve.
+        """
+        outcome = self._known.get(_Key(project_id, asset_id))
+        if outcome is None or outcome.stamps != self._stamps(outcome):
+            return None
+        self._recalled[_Key(project_id, asset_id)] = outcome
+        if outcome.why is not None:
+            left = LeftOut(asset_id, outcome.title, Reason(*outcome.why), matches=outcome.matches)
+            sieve.count(outcome.stopped, outcome.spec_id, project_id, left)
+        return outcome
+
+    def keep(self, sieve: Sieve, described: Iterable[Described]) -> None:
+        """Remember what became of every asset, and of no other, for the next build.
+
+        Args:
+            sieve: Knows those that were left out.
+            described: Those that passed.
+        """
+        found = list(self._found(sieve, described))
+        if not self._world or (not found and len(self._recalled) == len(self._known)):
+            return
+        settled = [outcome for outcome in found if not self._is_young(outcome)]
+        self._save([*self._recalled.values(), *settled])
+
+    def _found(self, sieve: Sieve, described: Iterable[Described]) -> Iterator[Outcome]:
+        """Yield what was not known before."""
+        for stop in sieve.stops:
+            left, reason = stop.left_out, stop.left_out.reason
+            if _Key(stop.project_id, left.asset_id) not in self._recalled:
+                yield self._stamped(
+                    Outcome(
+                        stop.project_id, left.asset_id, stop.spec_id, _NO_STAMPS, stop.row,
+                        left.title, (reason.code, reason.text, reason.summary), left.matches,
+                    )
+                )  # fmt: skip
+        for one in described:
+            key = _Key(one.project_id, one.item.asset_id)
+            if key not in self._recalled and one.objection is None:
+                rest = (one.rating, one.author, one.source)
+                yield self._stamped(
+                    Outcome(*key, one.spec_id, _NO_STAMPS, -1, one.title, item=one.item, rest=rest)
+                )
+
+    def _stamped(self, outcome: Outcome) -> Outcome:
+        return msgspec.structs.replace(outcome, stamps=self._stamps(outcome))
+
+    def _stamps(self, outcome: Outcome) -> tuple[Stamp, Stamp]:
+        place = f"{self._data}/projects/{outcome.project_id}"
+        return (
+            _stamp(f"{place}/{FOLDERS['asset']}/{outcome.asset_id}.json"),
+            _stamp(f"{place}/{FOLDERS['spec']}/{outcome.spec_id}.json"),
+        )
+
+    def _is_young(self, outcome: Outcome) -> bool:
+        return any(_is_young(stamp, self._began_ns) for stamp in outcome.stamps)
+
+    @property
+    def _file(self) -> Path:
+        return self._workspace.runtime / "cache" / "outcomes" / self._world
+
+    def _load(self) -> dict[_Key, Outcome]:
+        if not self._world:
+            return {}
+        # Whatever is wrong with a cache, it is made anew.
+        with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):
+            data = self._file.read_bytes()
+            if zlib.crc32(data[4:]) == int.from_bytes(data[:4], "little"):
+                outcomes = msgspec.msgpack.decode(data[4:], type=list[Outcome])
+                return {_key(one): one for one in outcomes}
+        return {}
+
+    def _save(self, outcomes: list[Outcome]) -> None:
+        data = msgspec.msgpack.encode(outcomes)
+        temporary = self._file.with_name(f".lora-tmp-{self._world}-{os.getpid()}")
+        with contextlib.suppress(OSError):
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                temporary.write_bytes(zlib.crc32(data).to_bytes(4, "little") + data)
+                temporary.replace(self._file)
+            finally:
+                temporary.unlink(missing_ok=True)
+            worlds = sorted(self._file.parent.iterdir(), key=lambda file: -file.stat().st_mtime_ns)
+            for old in worlds[_KEPT:]:
+                old.unlink(missing_ok=True)
+
+
+def _key(outcome: Outcome) -> _Key:
+    return _Key(outcome.project_id, outcome.asset_id)
+
+
+def _world(workspace: Workspace, projects: list[str], rule: DatasetRule, began_ns: int) -> str:
+    """Return a name for all that outcomes share, or nothing while that is too young."""
+    shared = {
+        file: _stamp(file)
+        for scope in (SHARED, *map(Scope, projects))
+        for file in _files_of(f"{workspace.data_root}/{scope.folder}")
+    }
+    code = [_stamp(str(_PACKAGE / folder)) for folder in _CODE]
+    if any(_is_young(stamp, began_ns) for stamp in shared.values()):
+        return ""
+    named = {
+        "code": [list(map(str, stamp)) for stamp in code],
+        "day": workspace.now()[:10],  # licences and consents end with one
+        "files": {file: list(map(str, stamp)) for file, stamp in shared.items()},
+        "rule": {
+            "captions": rule.captions.to_dict(),
+            "selection": rule.selection.to_dict(),
+        },
+        "version": __version__,
+    }
+    return digest_of(named).removeprefix("sha256:")[:32]
+
+
+def _files_of(folder: str) -> Iterator[str]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = [one for one in folders if one not in _ELSEWHERE]
+        yield place
+        yield from (f"{place}/{name}" for name in names)
+
+
+def _stamp(file: str) -> Stamp:
+    try:
+        return stamp_of(os.stat(file))  # noqa: PTH116 - 20,000 of them
+    except OSError:
+        return Stamp(-1, 0, 0, 0)
+
+
+def _is_young(stamp: Stamp, began_ns: int) -> bool:
+    return is_racy(stamp.mtime_ns, began_ns) or is_racy(stamp.ctime_ns, began_ns)
