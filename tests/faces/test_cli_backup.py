@@ -145,7 +145,7 @@ def test_dry_runs_write_nothing(studio: Studio) -> None:
     assert tree_digest(studio.root) == before
 
 
-def rebuilt(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+def rebuilt(path: Path, change: Callable[[dict[str, bytes]], object]) -> Path:
     """Write an archive with other entries beside a backup."""
     with zipfile.ZipFile(path) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
@@ -157,7 +157,7 @@ def rebuilt(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
     return forged
 
 
-def with_list(change: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, bytes]], None]:
+def with_list(change: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, bytes]], object]:
     def apply(entries: dict[str, bytes]) -> None:
         listed = json.loads(entries["backup.json"])
         change(listed)
@@ -170,7 +170,7 @@ def bit_flipped(entries: dict[str, bytes]) -> None:
     entries["files/config/pipeline.yaml"] = b"{]\n"
 
 
-FORGED: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
+FORGED: dict[str, tuple[Callable[[dict[str, bytes]], object], str]] = {
     "a byte": (bit_flipped, "is not what"),
     "a file more": (lambda entries: entries.update({"files/x": b""}), "does not hold what"),
     "a file less": (lambda entries: entries.pop("files/config/pipeline.yaml"), "does not hold"),
