@@ -5,9 +5,11 @@ With ``--check`` nothing is written, and the exit code is 1 when a file is not u
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import click
@@ -144,6 +146,15 @@ def _walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Comman
         yield path, command
 
 
+def _help_text(command: click.Command) -> str:
+    """Return the help as Markdown: what click is told not to wrap becomes a code block."""
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    return "\n\n".join(
+        indent(one.removeprefix("\b\n"), "    ") if one.startswith("\b\n") else one
+        for one in paragraphs
+    )
+
+
 def _section(path: str, command: click.Command) -> str:
     context = click.Context(command, info_name=f"lora {path}")
     shared = {"workspace", "project", "as", "json", "quiet", "verbose", "dry-run", "commit", "help"}
@@ -153,8 +164,7 @@ def _section(path: str, command: click.Command) -> str:
         command.get_usage(context).removeprefix("Usage: "),
         "```\n",
     ]
-    help_text = (command.help or "").replace("\b\n", "").strip()
-    lines += [help_text, ""]
+    lines += [_help_text(command), ""]
     rows = []
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)

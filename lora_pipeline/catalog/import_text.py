@@ -75,9 +75,11 @@ def require_encoding(name: str) -> str:
         ArgumentInvalidError: When there is none of that name.
     """
     try:
-        b"".decode(name or "utf-8")
-    except (LookupError, ValueError) as error:
+        b"a".decode(name or "utf-8")
+    except LookupError as error:
         raise ArgumentInvalidError(
             f"no encoding {name!r}", hint="utf-8, utf-16, cp1252, latin-1, shift_jis, gb18030, …"
         ) from error
+    except UnicodeError:
+        pass  # it is one; the letter is none in it
     return name

@@ -18,7 +18,7 @@ from lora_pipeline.engine.images import image_limits
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.foundation.files import unsafe_reason
 from lora_pipeline.foundation.image_sniff import is_lfs_pointer
-from lora_pipeline.workspace import git_history
+from lora_pipeline.workspace import git, git_history
 from lora_pipeline.workspace.root import Workspace
 
 MISSING = "file missing"
@@ -115,13 +115,14 @@ def image_sources(workspace: Workspace, *commits: str) -> tuple[ImageSource, ...
     """
     limit = image_limits(workspace.settings).max_bytes
     found: list[ImageSource] = [WorkTree(image_files(workspace), limit)]
-    if commits:
-        root = git_history.require_repository(workspace.root)
-        objects = git_history.lfs_objects(root)
-        if objects is not None:
-            found.append(LfsStore(objects, limit))
-        data_root = git_history.name_in(root, workspace.data_root)
-        found += [Commit(root, one, data_root, limit) for one in commits]
+    root = git.repository_root(workspace.root)
+    if root is None:
+        return tuple(found)
+    objects = git_history.lfs_objects(root)
+    if objects is not None:
+        found.append(LfsStore(objects, limit))
+    data_root = git_history.name_in(root, workspace.data_root)
+    found += [Commit(root, one, data_root, limit) for one in commits]
     return tuple(found)
 
 

@@ -211,9 +211,12 @@ def _warnings(found: Import, words: Words, *, added: bool, skip_bad: bool) -> It
     if found.undescribed:
         yield f"{some(found.undescribed)}: not described in {source.metadata.name}"
     if source.columns.unused:
-        verb = "means" if len(source.columns.unused) == 1 else "mean"
-        unused = some(source.columns.unused, most=8)
-        yield f"columns that {verb} nothing here: {unused} (--map tags=NAME takes one)"
+        one = len(source.columns.unused) == 1
+        names, verb = some(source.columns.unused, most=8), "means" if one else "mean"
+        yield (
+            f"{'column' if one else 'columns'} {names} {verb} nothing here "
+            "(--map title=NAME takes one)"
+        )
     if found.layout == "plain" and looks_like_kohya(
         source.contents.images, source.contents.folder.name
     ):

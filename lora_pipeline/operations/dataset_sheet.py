@@ -252,7 +252,8 @@ def _warnings(missing: dict[str, str], typeface: Typeface) -> list[str]:
     warnings = []
     if missing:
         reasons = " · ".join(f"{count} {why}" for why, count in Counter(missing.values()).items())
-        warnings.append(f"{len(missing)} images could not be shown: {reasons}")
+        noun = "1 image" if len(missing) == 1 else f"{len(missing)} images"
+        warnings.append(f"{noun} could not be shown: {reasons}")
     if typeface.missing:
         letters = " ".join(f"U+{ord(one):04X}" for one in typeface.missing[:_NAMED])
         more = len(typeface.missing) - _NAMED

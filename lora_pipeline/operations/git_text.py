@@ -144,6 +144,8 @@ def _word(value: Any) -> str:
 
 def _plain(text: str) -> str:
     """Return text in one line that cannot steer a terminal."""
+    if text.isprintable():
+        return text
     return "".join(
         one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text
     )

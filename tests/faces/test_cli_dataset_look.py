@@ -229,6 +229,25 @@ def test_a_slip_is_answered_with_the_nearest_word(
     assert lora(folder, *argv, "--json").error["hint"] == hint
 
 
+def test_a_dataset_of_all_projects_is_looked_at_the_same_way(folder: Path) -> None:
+    workspace = reopen(folder)
+    one = pictured(workspace, "A", png(BLUE))
+    place_items(workspace, [one], id="shared_icons", scope="baseline", project_id="")
+    commit_all(folder, "Shared")
+    place_items(
+        workspace, [replace(one, caption="red")], id="shared_icons", scope="baseline", project_id=""
+    )
+
+    sheet = done(folder, "sheet", "shared_icons", "--scope", "baseline").stdout
+    diff = done(folder, "diff", "shared_icons", "--scope", "baseline").stdout
+
+    assert ".lora/sheets/shared/shared_icons.webp" in sheet
+    assert "lora dataset stats shared_icons --scope baseline" in sheet
+    assert diff.startswith("shared_icons since HEAD · +0  −0  ~1 caption")  # noqa: RUF001
+    assert "--git HEAD --scope baseline --html diff.html" in diff
+    assert done(folder, "stats", "shared_icons", "--scope", "baseline").exit_code == 0
+
+
 # --- stats -------------------------------------------------------------------------------------
 
 

@@ -222,20 +222,33 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_no_file_makes_git_diff_fail(here: Path, name: str) -> None:
-    path = here / "data" / "shared" / "loras" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b'{"other": "thing"}')
-    git(here, "add", "--force", str(path))
-    path.write_bytes(HOSTILE[name])
+def test_no_file_makes_git_diff_fail(here: Path) -> None:
+    folder = here / "data" / "shared" / "loras"
+    folder.mkdir(parents=True)
+    for name, data in HOSTILE.items():
+        (folder / name).write_bytes(data)
+    git(here, "add", "--intent-to-add", "--force", str(folder))
 
-    done = try_git(here, "-c", "core.safecrlf=false", "diff", "--", str(path))
+    done = try_git(here, "-c", "core.safecrlf=false", "diff", "--", str(folder))
 
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     assert "\u202e" not in done.stdout
-    assert "+" in done.stdout
+    for name in HOSTILE:
+        _, _, shown = done.stdout.partition(f"b/data/shared/loras/{name}\n")
+        assert "\n+" in shown.partition("diff --git")[0], name
+
+
+def test_doctor_says_whether_this_clone_is_set_up(here: Path) -> None:
+    def line() -> dict[str, str]:
+        checks = invoke(["doctor", "--json"], here).document["data"]["checks"]
+        return next(one for one in checks if one["name"] == "git drivers")
+
+    assert line()["state"] == "ok"
+    git(here, "config", "merge.lora.driver", "/gone/python")
+    assert (line()["state"], line()["fix"]) == ("warn", "lora git install")
+    lora(here, "git", "uninstall")
+    assert line()["state"] == "skipped"
 
 
 def test_git_diff_works_when_the_program_is_gone(here: Path) -> None:

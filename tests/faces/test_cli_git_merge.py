@@ -80,6 +80,11 @@ def pick(folder: Path) -> tuple[int, str]:
 
 
 WAYS = pytest.mark.parametrize("way", [merge, rebase, pick], ids=["merge", "rebase", "cherry-pick"])
+MOST_WAYS = pytest.mark.parametrize(
+    "way",
+    [merge, *(pytest.param(way, marks=pytest.mark.slow) for way in (rebase, pick))],
+    ids=["merge", "rebase", "cherry-pick"],
+)
 
 
 def validate_codes(workspace: Workspace) -> dict[str, dict[str, str]]:
@@ -110,7 +115,7 @@ def test_two_branches_that_built_the_manifest_come_together(
     assert invoke(["dataset", "verify", "icons"], parted.root).exit_code == 0
 
 
-@WAYS
+@MOST_WAYS
 def test_finish_builds_by_the_merged_rule_from_the_merged_art(
     parted: Workspace, way: Callable[[Path], tuple[int, str]]
 ) -> None:
@@ -208,6 +213,7 @@ def test_an_image_that_one_branch_withdrew_is_not_brought_back(here: Workspace) 
     assert victim not in [item.asset_id for item in manifest_of(here).items]
 
 
+@pytest.mark.slow
 def test_a_manifest_that_both_branches_made_anew_comes_together(here: Workspace) -> None:
     for name, prefix in ((OTHER, "71"), ("main", "72")):
         if name == OTHER:
@@ -226,6 +232,7 @@ def test_a_manifest_that_both_branches_made_anew_comes_together(here: Workspace)
     assert more.content_hash == hash_of_manifest(more)
 
 
+@pytest.mark.slow
 def test_merges_that_cross_each_other_come_together(here: Workspace) -> None:
     """Two common ancestors: Git merges these first, and asks a driver for that as well."""
     folder = here.root
@@ -256,6 +263,7 @@ def test_merges_that_cross_each_other_come_together(here: Workspace) -> None:
     assert merged.content_hash == hash_of_manifest(merged)
 
 
+@pytest.mark.slow
 def test_a_workspace_in_a_folder_of_the_repository_is_merged_as_well(tmp_path: Path) -> None:
     folder = studio_with_drivers(tmp_path / "top" / "two words").root
     top = folder.parent
@@ -383,6 +391,7 @@ def test_marks_that_were_resolved_by_hand_are_confirmed_by_a_build(clashing: Wor
     assert all(item.caption.startswith("bothicon") for item in manifest_of(clashing).items)
 
 
+@pytest.mark.slow
 def test_a_merge_can_be_tried_again_after_the_drivers_were_set_up(
     clashing: Workspace,
 ) -> None:

@@ -323,7 +323,7 @@ def test_records_of_the_base_format_keep_their_form(fresh: Studio) -> None:
         "updatedAt": "2026-01-01T00:00:00Z", "title": "Old", "assetType": "ui_icon",
         "style": "flat", "scenario": "plain", "prompt": {"positive": "a", "negative": ""},
     }  # fmt: skip
-    path = fresh.path("spec", spec["id"])
+    path = fresh.path("spec", str(spec["id"]))
     path.write_text(json.dumps(spec), encoding="utf-8")
 
     rename(fresh, "style", "flat", "plane")

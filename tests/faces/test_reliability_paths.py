@@ -100,19 +100,18 @@ def test_pth_01_an_id_is_never_a_path_that_leads_out(here: Workspace, command: l
     assert kept(here) == before
 
 
-@pytest.mark.parametrize("path", OUT)
 def test_pth_01_a_table_of_an_import_names_files_below_its_folder_only(
-    empty: Workspace, tmp_path: Path, path: str
+    empty: Workspace, tmp_path: Path
 ) -> None:
     art = tmp_path / "art"
     draw_icon(art / "a.png")
     draw_icon(tmp_path / "outside.png", seed=3)
-    (art / "assets.csv").write_text(f'file,title\n"{path}",Out\n../outside.png,Out\n')
     before = kept(empty)
 
-    answer = import_art(empty, art)
-
-    assert answer.exit_code in (1, 3), answer.stdout
+    for path in [*OUT, "../outside.png"]:
+        (art / "assets.csv").write_text(f'file,title\n"{path}",Out\n')
+        answer = import_art(empty, art)
+        assert answer.exit_code in (1, 3), answer.stdout
     assert kept(empty) == before
 
 
@@ -397,18 +396,21 @@ NO_SLUGS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("slug", NO_SLUGS)
-def test_pth_13_an_id_is_a_slug_or_it_is_refused(here: Workspace, slug: str) -> None:
-    before = kept(here)
-    commands = [
+@pytest.mark.parametrize(
+    "command",
+    [
         ["project", "create"],
         ["dataset", "build", "--asset-type", "ui_icon"],
         ["create", "--checkpoint", "x", "--asset-type", "ui_icon"],
-    ]
+    ],
+    ids=["project", "dataset", "lora"],
+)
+def test_pth_13_an_id_is_a_slug_or_it_is_refused(here: Workspace, command: list[str]) -> None:
+    before = kept(here)
 
-    for command in commands:
+    for slug in NO_SLUGS:
         answer = invoke([*command, "--json", "--", slug], here.root)
-        assert answer.exit_code in (2, 3), (command, answer.stdout)
+        assert answer.exit_code in (2, 3), (slug, answer.stdout)
     assert kept(here) == before
 
 

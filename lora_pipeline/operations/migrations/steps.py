@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import PureWindowsPath
 from typing import Any
 
+from lora_pipeline.datasets.records import CaptionRule
 from lora_pipeline.foundation.files import unsafe_reason
 from lora_pipeline.foundation.ids import slugify
 from lora_pipeline.operations.renaming.references import PLACES, rewrite
@@ -79,7 +80,8 @@ def captions_into_rule(document: Document, _: Facts) -> Document:
         },
     }
     if moved:
-        changed["captionRule"] = {**document.get("captionRule", {}), **moved}
+        rule = CaptionRule().to_dict() | document.get("captionRule", {})
+        changed["captionRule"] = rule | moved
     note, provenance = selection.get("note"), document.get("provenance", {})
     if note and not provenance.get("notes"):
         changed["provenance"] = {**provenance, "notes": note}
