@@ -151,6 +151,9 @@ def test_records_and_weights_are_looked_at(
     assert answer.exit_code == (1 if state == "fail" else 0)
 
 
+BAD = '{"python": "3", "packages": {"torch": "2", "ultralytics": "8.3.41"}, "devices": []}'
+
+
 def environment(folder: Path, body: str) -> Path:
     """Write a program that stands in for the Python of a trainer."""
     path = folder / "python"
@@ -166,7 +169,7 @@ def environment(folder: Path, body: str) -> Path:
         ('{"python": "3.10.1", "packages": {"torch": "2.4"}, "devices": ["NVIDIA H200"]}',
          "ok", "Python 3.10.1, torch 2.4, NVIDIA H200"),
         ('{"python": "3.10.1", "packages": {}, "devices": ["cpu"]}', "warn", "without torch"),
-        ('{"python": "3", "packages": {"torch": "2", "ultralytics": "8.3.41"}, "devices": []}', "fail", "ultralytics 8.3.41 carried a miner"),
+        (BAD, "fail", "ultralytics 8.3.41 carried a miner"),
         ("nothing of use", "fail", "it does not run"),
     ],
 )  # fmt: skip
