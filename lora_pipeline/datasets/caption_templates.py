@@ -17,7 +17,8 @@ from lora_pipeline.foundation.errors import CaptionInvalidError
 from lora_pipeline.foundation.ids import did_you_mean
 
 SLOTS = (
-    "trigger", "prefix", "tags", "title", "type", "style", "scenario", "tokens", "suffix",
+    "trigger", "prefix", "tags", "title", "prompt", "type", "style", "scenario", "tokens",
+    "suffix",
 )  # fmt: skip
 # Models whose text encoder was trained on sentences. The others read words between commas.
 _SENTENCES = frozenset(

@@ -74,7 +74,7 @@ class Caption:
 
 # What a slot of a template is filled with.
 _Filling = Mapping[str, Sequence[CaptionWord]]
-_ONE_WORD = ("trigger", "prefix", "title", "type", "style", "scenario", "suffix")
+_ONE_WORD = ("trigger", "prefix", "title", "prompt", "type", "style", "scenario", "suffix")
 _BETWEEN_COMMAS = ("trigger", "prefix", "tags", "title", "tokens", "suffix")
 _SPACES = re.compile(" {2,}")
 
@@ -197,7 +197,10 @@ def ingredients(pick: Pick, rule: CaptionRule) -> tuple[object, ...]:
     """
     spec = pick.spec
     title = spec.title if rule.strategy == _WITH_TITLE else ""
-    return pick.variant.tags, pick.tags, spec.asset_type, spec.style, spec.scenario, title
+    says_prompt = rule.template is not UNSET and "prompt" in parse_template(rule.template).names
+    prompt = spec.prompt.positive if says_prompt else ""
+    words = (spec.asset_type, spec.style, spec.scenario, title, prompt)
+    return pick.variant.tags, pick.tags, *words
 
 
 def _filling(
@@ -212,6 +215,7 @@ def _filling(
         "style": (_said_as(spec.style), "style"),
         "scenario": (_said_as(spec.scenario), "scenario"),
         "title": (spec.title if rule.strategy == _WITH_TITLE else "", "title"),
+        "prompt": (spec.prompt.positive, "prompt"),
         "trigger": (rule.trigger_word, "trigger word"),
         "prefix": (rule.prefix, "prefix"),
         "suffix": (rule.suffix, "suffix"),

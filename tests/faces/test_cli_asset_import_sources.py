@@ -133,9 +133,10 @@ def test_imagefolder_with_metadata_in_every_split_is_read(studio: Path, art: Pat
 
     assert answer.document["data"]["metadata"] == "test/metadata.csv, train/metadata.jsonl"
     assert answer.document["data"]["unusedColumns"] == ["objects"]
-    assert answer.document["warnings"][-1].startswith(
-        "columns that means nothing here: objects"
-    ) or (any("objects" in warning for warning in answer.document["warnings"]))
+    assert (
+        "column objects means nothing here (--map title=NAME takes one)"
+        in (answer.document["warnings"])
+    )
     assert found["train/a.png"]["spec"]["prompt"]["positive"] == "a crown"
     assert found["test/deep/b.png"]["spec"]["prompt"]["positive"] == "a sun"
 
@@ -299,6 +300,28 @@ def test_assets_root_may_move_and_images_in_place_are_found_there(
     assert lost.exit_code == 3
     assert again.document["data"]["imported"] == 0
     assert built.exit_code == 0, built.stderr
+
+
+def test_imported_captions_train_word_for_word_when_a_template_says_them(
+    studio: Path, art: Path
+) -> None:
+    draw_icons(art, 2)
+    (art / "icon-000.txt").write_text("a red crown, seen from above")
+    (art / "icon-001.txt").write_text("a blue shield")
+    brought(studio, art)
+    approved = ["asset", "approve", "--all", "--as", "ana@studio.example"]
+    assert invoke(approved, studio).exit_code == 0
+
+    built = invoke(
+        ["dataset", "build", "icons", "--asset-type", "ui_icon", "--trigger", "nctyicon",
+         "--template", "{trigger}, {prompt}"], studio,
+    )  # fmt: skip
+
+    assert built.exit_code == 0, built.stderr
+    manifest = json.loads((studio / BASE / "datasets/icons.json").read_bytes())
+    assert {item["caption"] for item in manifest["items"]} == {
+        "nctyicon, a red crown, seen from above", "nctyicon, a blue shield",
+    }  # fmt: skip
 
 
 def test_reopened_workspace_reads_what_was_imported(studio: Path, art: Path) -> None:
