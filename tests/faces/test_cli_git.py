@@ -179,6 +179,7 @@ def test_git_diff_shows_what_came_with_its_caption(here: Path) -> None:
     assert '"assetId"' not in shown
 
 
+@pytest.mark.slow
 def test_git_show_and_log_show_the_same_text(here: Path) -> None:
     assert "+images = 3" in git(here, "show", "HEAD", "--", FILE)
     assert "+images = 3" in git(here, "log", "-p", "--", FILE)
@@ -222,6 +223,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 def test_no_file_makes_git_diff_fail(here: Path) -> None:
     folder = here / "data" / "shared" / "loras"
     folder.mkdir(parents=True)
@@ -268,6 +270,7 @@ def test_textconv_answers_with_json_when_asked(here: Path) -> None:
     assert answer.document["data"]["text"].startswith("images = 3\n")
 
 
+@pytest.mark.slow
 def test_code_that_lies_in_a_workspace_is_not_run_by_git(here: Path, tmp_path: Path) -> None:
     """Git starts the program in the work tree; what stands there is data."""
     trap = f"open({str(tmp_path / 'trapped')!r}, 'w')\n"

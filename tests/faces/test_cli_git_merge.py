@@ -79,8 +79,7 @@ def pick(folder: Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-WAYS = pytest.mark.parametrize("way", [merge, rebase, pick], ids=["merge", "rebase", "cherry-pick"])
-MOST_WAYS = pytest.mark.parametrize(
+WAYS = pytest.mark.parametrize(
     "way",
     [merge, *(pytest.param(way, marks=pytest.mark.slow) for way in (rebase, pick))],
     ids=["merge", "rebase", "cherry-pick"],
@@ -115,7 +114,7 @@ def test_two_branches_that_built_the_manifest_come_together(
     assert invoke(["dataset", "verify", "icons"], parted.root).exit_code == 0
 
 
-@MOST_WAYS
+@WAYS
 def test_finish_builds_by_the_merged_rule_from_the_merged_art(
     parted: Workspace, way: Callable[[Path], tuple[int, str]]
 ) -> None:
@@ -140,6 +139,7 @@ def test_finish_builds_by_the_merged_rule_from_the_merged_art(
     assert path.read_bytes() == data
 
 
+@pytest.mark.slow
 def test_a_build_confirms_as_well(parted: Workspace) -> None:
     merge(parted.root)
 
@@ -420,6 +420,7 @@ def test_a_program_that_is_gone_leaves_git_to_merge_lines(parted: Workspace) -> 
     assert "<<<<<<< ours" in (parted.root / FILE).read_text()
 
 
+@pytest.mark.slow
 def test_a_side_that_is_no_manifest_is_merged_as_text_and_said(parted: Workspace) -> None:
     git(parted.root, "checkout", "--quiet", OTHER)
     path = parted.root / FILE
@@ -509,6 +510,7 @@ def with_lora(here: Workspace) -> Workspace:
     return here
 
 
+@pytest.mark.slow
 def test_candidates_of_both_branches_come_together(with_lora: Workspace) -> None:
     def release(release_id: str) -> dict[str, object]:
         return {"id": release_id, "createdAt": "2026-03-01T12:00:00Z", "status": "candidate"}
@@ -526,6 +528,7 @@ def test_candidates_of_both_branches_come_together(with_lora: Workspace) -> None
     assert merged["description"] == "Icons"
 
 
+@pytest.mark.slow
 def test_the_same_release_registered_on_both_branches_is_a_conflict(with_lora: Workspace) -> None:
     def release(note: str) -> dict[str, object]:
         return {"id": "r1", "createdAt": "2026-03-01T12:00:00Z", "status": "candidate",
@@ -563,6 +566,7 @@ def test_two_histories_are_never_woven_into_one(with_lora: Workspace) -> None:
     assert validate_codes(with_lora)["merge_conflict"]["where"].endswith("loras/icons.json")
 
 
+@pytest.mark.slow
 def test_one_history_goes_with_what_the_other_branch_said(with_lora: Workspace) -> None:
     branch(with_lora.root, OTHER)
     change_lora(with_lora, enabled=False, **with_event("deactivated"))
