@@ -47,6 +47,7 @@ _END = 6  # of an id: enough to tell it, and to paste it
 @click.pass_obj
 def check(
     session: Session,
+    /,
     dataset_id: str | None,
     *,
     findings: tuple[str, ...],

@@ -25,9 +25,15 @@ from lora_pipeline.engine.images import map_images
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.digests import sha256_of_file
-from lora_pipeline.foundation.errors import DigestMismatchError, FileMissingError, PipelineError
+from lora_pipeline.foundation.errors import (
+    DigestMismatchError,
+    FileMissingError,
+    PipelineError,
+    RecordConflictError,
+)
 from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.images import ImageWorker
+from lora_pipeline.workspace.lock import workspace_lock
 from lora_pipeline.workspace.root import Workspace
 
 _BATCH = 256
@@ -132,11 +138,28 @@ class Export:
             FileMissingError: When an image is not there.
             ImageRefusedError: When an image cannot be read safely.
             UnsafePathError: When a link in the folder leads out of it.
+            LockedError, RecordConflictError: When another process exports into the folder, or
+                did so since it was looked at.
         """
+        # Exports into one folder come one after the other; others do not wait for them.
+        name = digest_of(str(self._folder.resolve())).removeprefix("sha256:")[:16]
+        locks = self._workspace.runtime / "exports" / name
+        timeout_s = self._workspace.settings.number("lock.timeoutSeconds")
+        with workspace_lock(locks, timeout_s=timeout_s):
+            if read_marker(self._folder) != self._before:
+                raise RecordConflictError(
+                    f"somebody exported into {self._folder} meanwhile; nothing was written",
+                    hint="run the command again",
+                )
+            return self._write()
+
+    def _write(self) -> Exported:
         images = {image.name: image for image in self._plan.images}
         planned = (*images, *self._plan.texts)
         for name in planned:
             files.safe_join(self._folder, name)
+        for left in files.stale_temporaries(self._folder):
+            left.unlink(missing_ok=True)
         kept = {name for name in planned if self._is_right(name, images.get(name))}
         # What is not known to be right may be anything when we are interrupted.
         self._mark(
@@ -152,7 +175,7 @@ class Export:
         return Exported(tuple(sorted(set(planned) - kept)), tuple(removed), len(kept))
 
     def _strangers(self) -> Obstacle | None:
-        there = sorted(os.listdir(self._folder)) if self._folder.is_dir() else []  # noqa: PTH208
+        there = list(_files_below(self._folder))
         if self._folder.exists() and not self._folder.is_dir():
             return Obstacle("folder_taken", f"{self._folder} is a file", "name another folder")
         if not there:
@@ -171,7 +194,6 @@ class Export:
             if name not in self._owned
             and name != EXPORT_NAME
             and name.lower().endswith(_READ_BY_TRAINERS)
-            and not Path(name).name.startswith(files.TEMPORARY_PREFIX)
         ]
         if not guests:
             return None
@@ -327,9 +349,11 @@ def _proven(item: Item, proof: Proof | PipelineError, dataset_id: str) -> Proof:
 
 
 def _files_below(folder: Path) -> Iterator[str]:
-    for here, _, names in os.walk(folder):
+    for here, folders, names in os.walk(folder):
+        folders.sort()
         for name in sorted(names):
-            yield Path(here, name).relative_to(folder).as_posix()
+            if not name.startswith(files.TEMPORARY_PREFIX):  # ours, of an interruption
+                yield Path(here, name).relative_to(folder).as_posix()
 
 
 def _counted(number: int, noun: str) -> str:

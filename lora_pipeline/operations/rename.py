@@ -14,7 +14,11 @@ from lora_pipeline.foundation.errors import (
 )
 from lora_pipeline.foundation.ids import did_you_mean, require_slug, require_tag
 from lora_pipeline.foundation.result import Refusal, Result
-from lora_pipeline.operations.renaming.config_words import add_config_edits, shipped_definitions
+from lora_pipeline.operations.renaming.config_words import (
+    add_config_edits,
+    own_definitions,
+    shipped_definitions,
+)
 from lora_pipeline.operations.renaming.obstacles import Obstacle
 from lora_pipeline.operations.renaming.plan import RenamingPlan
 from lora_pipeline.operations.renaming.references import WORDS, Family, Renaming
@@ -76,7 +80,7 @@ def rename_id(
         return _clashing(plan, clashes)
     changes = Changes(workspace)
     _add(changes, plan)
-    edited = add_config_edits(changes, renaming)
+    edited = add_config_edits(changes, renaming, _untouched(plan))
     return _done(plan, edited, changes.apply_together(str(renaming)))
 
 
@@ -203,6 +207,17 @@ def _add(changes: Changes, plan: RenamingPlan) -> None:
             changes.remove_document(document.path, based_on=document.digest)
 
 
+def _untouched(plan: RenamingPlan) -> list[str]:
+    """Return the definitions that others need as they are: other projects, or their grids."""
+    if plan.renaming.family != "asset-type":
+        return []
+    naming = own_definitions(plan.workspace, plan.renaming)
+    if plan.known_elsewhere and plan.scope != SHARED:
+        return naming
+    bound = {f"config/suites/{suite_id}.yaml" for suite_id in plan.bound_suites}
+    return [source for source in naming if source in bound]
+
+
 def _bound(plan: RenamingPlan) -> Result:
     renaming, found = plan.renaming, plan.obstacles
     first = found[0]
@@ -294,6 +309,12 @@ def _warnings(plan: RenamingPlan) -> list[str]:
         warnings.append(
             f"the tag {twin} is another word and stays; lora rename tag {twin} "
             f"{renaming.family}:{renaming.new}"
+        )
+    kept = _untouched(plan)
+    if kept:
+        warnings.append(
+            f"{', '.join(kept)} stay as they are, because others use them; write a definition that "
+            f"names {renaming.new}"
         )
     shipped = (
         shipped_definitions(plan.workspace, renaming) if renaming.family == "asset-type" else []

@@ -20,7 +20,12 @@ import msgspec
 
 from lora_pipeline.foundation import files, strict_json
 from lora_pipeline.foundation.canonical import digest_of_bytes
-from lora_pipeline.foundation.errors import RecordConflictError, StateError
+from lora_pipeline.foundation.errors import (
+    DigestMismatchError,
+    RecordConflictError,
+    StateError,
+    UnsafePathError,
+)
 from lora_pipeline.foundation.ids import new_ulid
 
 FOLDER = "journal"
@@ -75,6 +80,7 @@ class Journal:
         Raises:
             RecordConflictError: When a file is neither what it was nor what it becomes:
                 somebody changed it since. Nothing of what was decided is lost.
+            UnsafePathError, DigestMismatchError: When the journal itself was changed.
             OSError: As the disk says; it can be tried again.
         """
         folders: set[Path] = set()
@@ -88,9 +94,12 @@ class Journal:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _do(self, step: Step) -> None:
-        target = self.root / step.path
+        # An index is believed no more than any other file: no path leaves the workspace.
+        target = files.safe_join(self.root, step.path)
+        if step.path.startswith((".git/", ".lora/")):
+            raise UnsafePathError(f"{step.path} in {self.folder.name} is not for records")
         if step.action == "move":
-            self._move(self.root / step.source, target)
+            self._move(files.safe_join(self.root, step.source), target)
         elif step.action == "remove":
             if target.exists():
                 self._require(target, step, {step.before})
@@ -99,10 +108,15 @@ class Journal:
             self._write(step, target)
 
     def _write(self, step: Step, target: Path) -> None:
-        staged = self.folder / step.staged
+        staged = files.safe_join(self.folder, step.staged)
         if target.exists() or not staged.exists():
             self._require(target, step, {step.before, step.after})
         if staged.exists():
+            if digest_of_file(staged) != step.after:
+                raise DigestMismatchError(
+                    f"{self.what} was interrupted, and what it prepared for {step.path} is damaged",
+                    hint=f"rm -r {self._name}, then lora validate",
+                )
             target.parent.mkdir(parents=True, exist_ok=True)
             _put(staged, target)
 
@@ -118,12 +132,15 @@ class Journal:
         if not target.is_file() or digest_of_file(target) not in expected - {""}:
             raise self._conflict(self.root / step.path)
 
+    @property
+    def _name(self) -> str:
+        return self.folder.relative_to(self.root).as_posix()
+
     def _conflict(self, path: Path) -> RecordConflictError:
         name = path.relative_to(self.root).as_posix()
         return RecordConflictError(
             f"{self.what} was interrupted, and {name} was changed since",
-            hint=f"restore {name} from Git, then {FINISH}; or give the step up: "
-            f"rm -r {self.folder.relative_to(self.root).as_posix()}",
+            hint=f"restore {name} from Git, then {FINISH}; or give the step up: rm -r {self._name}",
         )
 
 
@@ -248,7 +265,13 @@ def _folders(runtime: Path) -> list[Path]:
 
 
 def _read(root: Path, folder: Path) -> Journal:
-    index = msgspec.convert(strict_json.load(folder / _INDEX), _Index)
+    try:
+        index = msgspec.convert(strict_json.load(folder / _INDEX), _Index)
+    except msgspec.ValidationError as error:
+        raise RecordConflictError(
+            f"the journal {folder.name} was changed by hand: {error}",
+            hint=f"rm -r {folder.relative_to(root).as_posix()}, then lora validate",
+        ) from error
     return Journal(root, folder, index.what, index.steps)
 
 

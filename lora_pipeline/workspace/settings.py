@@ -68,7 +68,7 @@ SETTINGS = (
     Setting("checks.smallError", 0.75, "Share of it below which an image is an error"),
     Setting("checks.edgeWidth", 2.5, "Widest of the sharpest edges, in pixels of training"),
     Setting("checks.jpegQuality", 70, "Lowest quality that a JPEG may state, 1 to 100"),
-    Setting("checks.blockiness", 2.2, "How much the blocks of JPEG may show; 1 is not at all"),
+    Setting("checks.blockiness", 2.5, "How much the blocks of JPEG may show; 1 is not at all"),
     Setting("checks.aspectRatio", 3.0, "Longest shape, longer by shorter side"),
     Setting("checks.refusedAspectRatio", 8.0, "Shape beyond which an image is an error"),
     Setting("checks.imbalance", 5.0,

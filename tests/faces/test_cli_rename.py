@@ -329,3 +329,16 @@ def test_records_of_the_base_format_keep_their_form(fresh: Studio) -> None:
     rename(fresh, "style", "flat", "plane")
 
     assert json.loads(path.read_text()) == {**spec, "style": "plane"}
+
+
+def test_a_suite_that_another_project_needs_stays_as_it_is(fresh: Studio) -> None:
+    add_project(fresh.workspace, "old_town")
+    add_catalogs(fresh.workspace, "old_town")
+    suite = fresh.root / "config/suites/tiny.yaml"
+    before = suite.read_bytes()
+
+    answer = rename(fresh, "asset-type", "ui_icon", "icon", "--project", "neon_city")
+
+    assert answer.exit_code == 0
+    assert suite.read_bytes() == before
+    assert any("config/suites/tiny.yaml stay" in one for one in answer.document["warnings"])

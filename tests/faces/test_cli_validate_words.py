@@ -152,13 +152,16 @@ CASES: dict[str, tuple[str, Callable[[Any], Any], str, str, str]] = {
 def test_a_word_that_is_wrong_is_told_by_its_code_with_what_was_meant(
     case: str, studio: Path
 ) -> None:
-    assert found(studio) == []
     place, edit, code, message, fix = CASES[case]
 
     change(studio, place, edit)
 
     matching = [one for one in found(studio) if one["code"] == code]
     assert any(message in one["message"] and fix in one["fix"] for one in matching), found(studio)
+
+
+def test_a_studio_whose_words_are_right_is_told_nothing(template: Path) -> None:
+    assert found(template) == []
 
 
 def test_a_word_that_a_checkpoint_alone_has_is_no_fault_where_that_is_named(studio: Path) -> None:

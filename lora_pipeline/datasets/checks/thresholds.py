@@ -27,7 +27,7 @@ class Thresholds:
     small_error: float = 0.75
     edge_width: float = 2.5
     jpeg_quality: int = 70
-    blockiness: float = 2.2
+    blockiness: float = 2.5
     aspect_ratio: float = 3.0
     refused_aspect_ratio: float = 8.0
     imbalance: float = 5.0

@@ -16,7 +16,7 @@ from lora_pipeline.datasets.near_duplicates import groups, near_pairs
 _CORNERS = ("upper left", "upper right", "lower left", "lower right")
 _TEXTURED = 12  # standard deviation of a corner in which something is
 _AGREE = 12  # levels within which two cells are the same
-_COMMON = 0.4  # share of the corners with something in them that must have the same
+_COMMON = 0.35  # share of the corners with something in them that must have the same
 _FEWEST_ALIKE = 3
 _MARKED = 0.25  # share of a corner that a mark covers
 _CONTRAST = 25  # standard deviation of a mark
@@ -145,7 +145,8 @@ def _marked(corners: npt.NDArray[np.uint8]) -> list[int]:
         return []
     cells = corners[textured]
     common, count = _most_common(cells)
-    agreeing = count >= needed
+    # Cells at the rim of a mark agree in some of the images only; they say nothing of the rest.
+    agreeing = count >= max(needed, 0.75 * np.quantile(count, 0.9))
     if agreeing.mean() < _MARKED or common[agreeing].std() < _CONTRAST:
         return []
     close = np.abs(cells[:, agreeing].astype(np.int16) - common[agreeing]) <= _AGREE

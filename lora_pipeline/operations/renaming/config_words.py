@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,15 @@ from lora_pipeline.workspace.settings import LOCAL_FILE, PIPELINE_FILE
 _WITH_ASSET_TYPES = ("suites", "presets")
 
 
-def add_config_edits(changes: Changes, renaming: Renaming) -> list[str]:
+def add_config_edits(
+    changes: Changes, renaming: Renaming, untouched: Collection[str] = ()
+) -> list[str]:
     """Add the files of ``config/`` that name an id, and return their paths.
+
+    Args:
+        changes: Where they are added.
+        renaming: The id.
+        untouched: Files that stay as they are.
 
     Raises:
         RecordInvalidError: When a file names it in a form that cannot be changed safely.
@@ -36,9 +43,21 @@ def add_config_edits(changes: Changes, renaming: Renaming) -> list[str]:
     )
     edited = []
     for path, before, after in edits:
+        if workspace.relative(path) in untouched:
+            continue
         changes.replace_file(path, after, based_on=digest_of_bytes(before))
         edited.append(workspace.relative(path))
     return edited
+
+
+def own_definitions(workspace: Workspace, renaming: Renaming) -> list[str]:
+    """Return the files of ``config/`` that name an asset type."""
+    return [
+        source
+        for family in _WITH_ASSET_TYPES
+        for source, text in _definitions(workspace, family, own=True)
+        if renaming.old in _types(family, source, text)
+    ]
 
 
 def shipped_definitions(workspace: Workspace, renaming: Renaming) -> list[str]:

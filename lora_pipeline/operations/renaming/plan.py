@@ -105,8 +105,18 @@ class RenamingPlan:
         own = self.defined.get(self.renaming.old, [])
         return frozenset(scope.project_id for scope in own if scope != SHARED)
 
+    @property
+    def bound_suites(self) -> frozenset[str]:
+        """The suites that some grid was rendered of, in any project."""
+        return frozenset(
+            str(self._content(document).get("suiteId", ""))
+            for document in self._documents
+            if document.place.kind == "evaluation" and document.holds(self.renaming.old)
+        )
+
     @cached_property
-    def _known_elsewhere(self) -> bool:
+    def known_elsewhere(self) -> bool:
+        """Whether another scope has a word of that id too."""
         own = self.defined.get(self.renaming.old, [])
         return any(scope != self.scope for scope in own)
 
@@ -140,7 +150,7 @@ class RenamingPlan:
             places += count + entries
         if place.kind == "dataset":
             self._count_items(document, content)
-        serves_others = self.scope != SHARED == place.scope and self._known_elsewhere
+        serves_others = self.scope != SHARED == place.scope and self.known_elsewhere
         if serves_others and place.kind in _SERVING_ALL:
             changed = _beside(content, changed)
         path = self._path(document)
@@ -154,7 +164,7 @@ class RenamingPlan:
             return True
         if self.scope == SHARED or self.renaming.family == "project":
             return True
-        return content.get("selection", {}).get("projects") == [self.scope.project_id]
+        return bool(content.get("selection", {}).get("projects") == [self.scope.project_id])
 
     @cached_property
     def _renamings(self) -> list[Renaming]:
@@ -233,7 +243,7 @@ def _tags_of_items(content: dict[str, Any]) -> Iterator[list[str]]:
 
 def _beside(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     """Return shared lists with the new id added to the old one, which others still use."""
-    merged = {}
+    merged: dict[str, Any] = {}
     for key, value in after.items():
         old = before.get(key)
         if isinstance(value, list) and isinstance(old, list) and old != value:

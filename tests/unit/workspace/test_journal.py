@@ -148,3 +148,32 @@ def test_a_dry_run_of_the_mending_mends_nothing(tmp_path: Path) -> None:
         -len(answer.document["data"]["mended"]) :
     ]
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"path": "../outside.json"}, "unsafe_path"),
+        ({"path": ".git/hooks/pre-commit"}, "unsafe_path"),
+        ({"path": "/etc/x"}, "unsafe_path"),
+        ({"staged": "../../../config/pipeline.yaml"}, "unsafe_path"),
+        ({"after": "sha256:" + "0" * 64}, "digest_mismatch"),
+        ({"action": "run"}, "record_conflict"),
+    ],
+)
+def test_a_journal_that_was_written_by_somebody_else_leads_nowhere(
+    tmp_path: Path, change: dict[str, str], code: str
+) -> None:
+    interrupted(tmp_path / "studio")
+    [index] = (tmp_path / "studio/.lora/journal").glob("*/index.json")
+    document = json.loads(index.read_text(encoding="utf-8"))
+    document["steps"][0].update(change)
+    index.write_text(json.dumps(document), encoding="utf-8")
+    before = tree_digest(tmp_path)
+
+    with pytest.raises(PipelineError) as caught:
+        finish_interrupted(reopen(tmp_path / "studio"))
+
+    assert caught.value.code == code
+    after = {name: data for name, data in tree_digest(tmp_path).items() if "/lock" not in name}
+    assert after == {name: data for name, data in before.items() if "/lock" not in name}
