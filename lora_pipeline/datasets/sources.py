@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+import msgspec
 from msgspec import UNSET
 
-from lora_pipeline.catalog.records import Asset, Project, Spec
+from lora_pipeline.catalog.records import Asset, Project
 from lora_pipeline.catalog.rights import license_of, may_train
 from lora_pipeline.datasets.picks import Candidate, Reason
 from lora_pipeline.datasets.records import Selection
+from lora_pipeline.datasets.source_worker import Read, Request, reader
+from lora_pipeline.engine.children import ask_each, split_few
 from lora_pipeline.foundation.errors import RecordNotFoundError
 from lora_pipeline.foundation.ids import did_you_mean
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
+
+_WORKER = "lora_pipeline.datasets.source_worker"
 
 
 def source_projects(workspace: Workspace, scope: Scope, selection: Selection) -> list[str]:
@@ -60,17 +64,38 @@ def _candidates(
 ) -> Iterator[Candidate]:
     project_id = str(scope.project_id)
     rights = workspace.records.read(Project, scope, "project").record.rights
-    # Several assets may stand for one spec; those that do were mostly made one after another.
-    spec_of = functools.lru_cache(maxsize=1024)(workspace.records.lookup(Spec, scope))
-    asset_of = workspace.records.lookup(Asset, scope)
-    for asset_id in workspace.records.ids(Asset, scope):
-        asset = None if known(project_id, asset_id) else asset_of(asset_id)
-        if asset is None:
-            continue
+    ids = (
+        asset_id
+        for asset_id in workspace.records.ids(Asset, scope)
+        if not known(project_id, asset_id)
+    )
+    for asset, spec in _read(workspace, project_id, ids):
         objection = may_train(asset, rights)
         yield Candidate(
             asset=asset,
-            spec=spec_of(asset.spec_id),
+            spec=spec,
             barred=Reason(objection.code, objection.text, objection.summary) if objection else None,
             license=license_of(asset),
         )
+
+
+def _read(workspace: Workspace, project_id: str, ids: Iterator[str]) -> Iterator[Read]:
+    """Yield assets with their specs, in order; many are read on every core."""
+    root = str(workspace.data_root)
+    read = reader(root, project_id)
+    few, ids = split_few(ids)
+    if few:
+        yield from filter(None, map(read, ids))
+        return
+
+    def request(batch: Sequence[str]) -> bytes:
+        return msgspec.json.encode(Request(root, project_id, list(batch)))
+
+    for asset_id, answer in ask_each(_WORKER, ids, request, _answers):
+        found = answer or read(asset_id)
+        if found is not None:
+            yield found
+
+
+def _answers(reply: bytes, _: Sequence[str]) -> list[Read | None]:
+    return msgspec.json.decode(reply, type=list[Read | None])

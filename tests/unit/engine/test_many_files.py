@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from lora_pipeline.engine import many_files
+from lora_pipeline.engine import children, many_files
 from lora_pipeline.engine.many_files import place_each, read_each
 from lora_pipeline.foundation.errors import ProcessError
 from lora_pipeline.foundation.file_facts import FileFacts
 from lora_pipeline.foundation.placing import Placement
 
-MANY = many_files._FEW + 50  # so many that children do the work
+MANY = children.FEW + 50  # so many that children do the work
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_what_stands_there_already_is_not_overwritten(files: list[Path], tmp_pat
 def test_a_child_that_dies_is_an_error_and_no_answer(
     files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(many_files, "_WORKER", "lora_pipeline.no_such_module")
+    monkeypatch.setattr(many_files, "WORKER", "lora_pipeline.no_such_module")
 
     with pytest.raises(ProcessError, match="ended early"):
         list(read_each((path, str(path)) for path in files))
