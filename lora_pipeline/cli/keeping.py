@@ -59,9 +59,9 @@ def keeping(root: Path, result: Result, *, started_ns: int) -> Iterator[None]:
     text = "".join(recorder.words)
     answers.keep(
         arguments,
-        sys.stdout.isatty(),
         text.encode(sys.stdout.encoding, sys.stdout.errors or "strict"),
         result.depends_on(),
+        tty=sys.stdout.isatty(),
         root=str(root),
         started_ns=started_ns,
     )

@@ -92,9 +92,9 @@ def _draft(workspace: Workspace, scope: Scope, rule: DatasetRule) -> Draft:
     kept, repeats = _without_duplicates(proven.images)
     kept, beyond, limits = _within_limits(kept, rule)
     require_some([*steps, *limits], start=start)
-    described = (one.item for one in kept)
+    lines = (one.item for one in kept)
     background = rule.normalization.background
-    items = in_order(with_splits(workspace, described, rule.split, background))
+    items = in_order(with_splits(workspace, lines, rule.split, background))
     if not workspace.dry_run:
         index.save()
     return Draft(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lora_pipeline.catalog.records import Asset
 from lora_pipeline.datasets.filters import Filter, candidate_filters, pick_filters
@@ -95,7 +95,7 @@ class Sieve:
         self._rule = rule
         self._candidate_filters = candidate_filters(rule)
         self._pick_filters = pick_filters(rule)
-        self._filters = [*self._candidate_filters, *self._pick_filters]
+        self._filters: list[Filter[Any]] = [*self._candidate_filters, *self._pick_filters]
         self._stopped = [0] * len(self._filters)
 
     def through(self, candidates: Iterable[Candidate]) -> Iterator[Pick]:

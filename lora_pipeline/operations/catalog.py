@@ -121,9 +121,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("dataset.croissant", "dataset_croissant:export_croissant", "write"),
     Operation("dataset.impact", "dataset_impact:show_impact", "read"),
     Operation("dataset.check", "dataset_check:check_dataset", "read"),
-    Operation(
-        "dataset.acknowledge", "dataset_check:acknowledge_findings", "write", agents=False
-    ),
+    Operation("dataset.acknowledge", "dataset_check:acknowledge_findings", "write", agents=False),
     Operation("dataset.verify", "dataset_files:verify_dataset", "read"),
     Operation("dataset.stage", "dataset_files:stage_dataset", "write"),
     Operation("dataset.export", "dataset_export:export_dataset", "write", agents=False),
