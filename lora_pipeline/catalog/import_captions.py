@@ -42,7 +42,7 @@ class WordReader:
     vocabulary: Vocabulary
     group: str = ""
     unusable: dict[str, int] = field(default_factory=dict)
-    _by_word: dict[str, str] = field(init=False)
+    _by_word: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
         self._by_word = _tags_by_word(self.vocabulary)

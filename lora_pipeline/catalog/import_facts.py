@@ -85,7 +85,8 @@ def facts_of(values: Mapping[str, Any], *, where: str) -> FileFacts:
     given: dict[str, Any] = {}
     for column, value in values.items():
         if column != "file" and value is not None:
-            given[column] = _READERS.get(column, _text)(value, column, where)
+            read: Callable[[Any, str, str], Any] = _READERS.get(column, _text)
+            given[column] = read(value, column, where)
     return msgspec.convert(given, FileFacts)
 
 

@@ -208,10 +208,11 @@ def _tag(given: str, vocabulary: Vocabulary) -> str:
         return tag
     same_value = [one for one in vocabulary.tags if one.partition(":")[2] == tag.casefold()]
     near = same_value[0] if same_value else did_you_mean(tag, vocabulary.tags)
+    free = f"--tag-group GROUP takes free words: GROUP:{slugify(tag) or 'word'}"
     raise WordProblem(
         "tag_invalid",
         f"is tagged {given!r}, and a tag is group:value in lower case",
-        f"did you mean {near}?" if near else f"--tag-group GROUP makes it GROUP:{slugify(tag)}",
+        f"did you mean {near}? {free}" if near else free,
     )
 
 

@@ -24,6 +24,10 @@ def imported(result: Result) -> Report:
     ]
     if len(data["duplicates"]) > _SHOWN:
         rows.append(("", f"… and {len(data['duplicates']) - _SHOWN} more"))
+    rows += _aside(data["leftAside"])
+    rows += [
+        ("renamed", f"{one['file']} is imported as {one['as']}") for one in data["renamed"][:_FEW]
+    ]
     rows += _new_words(data.get("addedWords", {}))
     if result.refusal is not None:
         rows += _refused(data["refused"])
@@ -108,6 +112,17 @@ def withdrawn(result: Result) -> Report:
     """Say what was withdrawn and what it is part of."""
     done = decided(result)
     return Report(done.headline, rows=[*done.rows, *impact_rows(result.data["impact"])])
+
+
+def _aside(images: Sequence[dict[str, str]]) -> list[tuple[str, str]]:
+    reasons: dict[str, list[str]] = {}
+    for one in images:
+        reasons.setdefault(one["reason"], []).append(one["file"])
+    rows = []
+    for reason, names in list(reasons.items())[:_FEW]:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        rows.append(("left aside", f"{names[0]}{more}: {reason}"))
+    return rows
 
 
 def _refused(refused: Sequence[dict[str, str]]) -> list[tuple[str, str]]:

@@ -212,9 +212,9 @@ def _warnings(found: Import, words: Words, *, added: bool, skip_bad: bool) -> It
         yield f"{some(found.undescribed)}: not described in {source.metadata.name}"
     if source.columns.unused:
         one = len(source.columns.unused) == 1
-        names, verb = some(source.columns.unused, most=8), "means" if one else "mean"
+        unused, verb = some(source.columns.unused, most=8), "means" if one else "mean"
         yield (
-            f"{'column' if one else 'columns'} {names} {verb} nothing here "
+            f"{'column' if one else 'columns'} {unused} {verb} nothing here "
             "(--map title=NAME takes one)"
         )
     if found.layout == "plain" and looks_like_kohya(

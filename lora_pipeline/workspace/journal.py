@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from lora_pipeline.foundation.ids import new_ulid
 
 FOLDER = "journal"
 _INDEX = "index.json"
+_STAGED = re.compile(r"[0-9]{6,12}")
 FINISH = "lora doctor --fix"
 
 
@@ -108,7 +110,9 @@ class Journal:
             self._write(step, target)
 
     def _write(self, step: Step, target: Path) -> None:
-        staged = files.safe_join(self.folder, step.staged)
+        if not _STAGED.fullmatch(step.staged):
+            raise UnsafePathError(f"{step.staged!r} in {self.folder.name} is no prepared file")
+        staged = self.folder / step.staged
         if target.exists() or not staged.exists():
             self._require(target, step, {step.before, step.after})
         if staged.exists():

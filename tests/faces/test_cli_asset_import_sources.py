@@ -225,7 +225,9 @@ def test_free_words_without_a_group_keep_the_import_out_and_name_the_option(
     answer = run(studio, art, "--captions", "tags")
 
     assert answer.exit_code == 1
-    assert answer.document["data"]["refused"][0]["hint"] == ("did you mean color:red?")
+    assert answer.document["data"]["refused"][0]["hint"] == (
+        "did you mean color:red? --tag-group GROUP takes free words: GROUP:red"
+    )
 
 
 def test_digest_that_the_table_states_is_checked(studio: Path, art: Path) -> None:

@@ -82,8 +82,16 @@ def test_right_to_train_is_unknown_unless_it_is_stated() -> None:
     [
         ({"asset_type": "ui_icn"}, "asset_type_unknown", "did you mean ui_icon?"),
         ({"asset_type": "zzz"}, "asset_type_unknown", "there are: ui_icon, logo"),
-        ({"tags": ("flat",)}, "tag_invalid", "did you mean style:flat?"),
-        ({"tags": ("style flat",)}, "tag_invalid", "did you mean style:flat?"),
+        (
+            {"tags": ("flat",)},
+            "tag_invalid",
+            "did you mean style:flat? --tag-group GROUP takes free words: GROUP:flat",
+        ),
+        (
+            {"tags": ("style flat",)},
+            "tag_invalid",
+            "did you mean style:flat? --tag-group GROUP takes free words: GROUP:style_flat",
+        ),
         ({"tags": ("style:flat", "style:neon")}, "tags_exclusive", "an image has one tag of style"),
         ({"style": "very flat"}, "style_invalid", None),
         ({"scenario": "../hud"}, "scenario_invalid", None),
