@@ -80,7 +80,9 @@ def _draft(workspace: Workspace, scope: Scope, rule: DatasetRule) -> Draft:
     start = ", ".join(projects) or "the workspace"
     sieve = Sieve(rule.selection)
     index = StatIndex.load(index_path(workspace))
-    described = _described(workspace, projects, rule, sieve)
+    remembered = Remembered(workspace, projects, rule)
+    passed: list[Described] = []
+    described = _described(workspace, projects, rule, sieve, remembered, passed)
     proven = prove_images(workspace, described, index)
     steps = sieve.steps(lambda: read_candidates(workspace, projects))
     require_some(steps or [Step("", 0, 0)], start=start)
@@ -97,6 +99,7 @@ def _draft(workspace: Workspace, scope: Scope, rule: DatasetRule) -> Draft:
     items = in_order(with_splits(workspace, lines, rule.split, background))
     if not workspace.dry_run:
         index.save()
+        remembered.keep(sieve, passed)
     return Draft(
         items=items,
         summary=summarise((one.author for one in kept), (one.source for one in kept), items),
@@ -110,11 +113,17 @@ def _draft(workspace: Workspace, scope: Scope, rule: DatasetRule) -> Draft:
 
 
 def _described(
-    workspace: Workspace, projects: list[str], rule: DatasetRule, sieve: Sieve
+    workspace: Workspace,
+    projects: list[str],
+    rule: DatasetRule,
+    sieve: Sieve,
+    remembered: Remembered,
+    passed: list[Described],
 ) -> Iterator[Described]:
-    """Yield every image that the rule chooses; records that are as they were are not read."""
-    remembered = Remembered(workspace, projects, rule)
-    passed: list[Described] = []
+    """Yield every image that the rule chooses, and add it to ``passed``.
+
+    Records that are as they were are not read.
+    """
 
     def is_known(project_id: str, asset_id: str) -> bool:
         outcome = remembered.recall(sieve, project_id, asset_id)
@@ -131,8 +140,6 @@ def _described(
         told = len(passed)
         yield one
     yield from passed[told:]
-    if not workspace.dry_run:
-        remembered.keep(sieve, passed)
 
 
 def _require_captions(images: Sequence[Described]) -> None:
