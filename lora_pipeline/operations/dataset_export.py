@@ -267,12 +267,14 @@ def _result(
             "kept": exported.kept,
         },
         reasoning=reasoning,
-        warnings=list(_warnings(plan)),
+        warnings=list(_warnings(plan, manifest, options)),
         dry_run=workspace.dry_run,
     )
 
 
-def _warnings(plan: ExportPlan) -> Iterator[str]:
+def _warnings(plan: ExportPlan, manifest: Manifest, options: ExportOptions) -> Iterator[str]:
+    if manifest.normalization.alpha == "mask" and not options.originals:
+        yield "masks of transparency are made by staging alone, and not exported"
     repeated = sum(image.item.repeats > 1 for image in plan.images)
     if repeated and plan.layout != "kohya":
         images = "1 image is" if repeated == 1 else f"{repeated} images are"

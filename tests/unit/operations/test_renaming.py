@@ -22,6 +22,8 @@ from lora_pipeline.operations.renaming.references import (
 # Properties of schemas that hold ids and are none of ours to rename: machine ids, ids that a
 # digest covers, and ids of things that the base format has and we do not.
 KEPT = {
+    "acknowledgement.id", "acknowledgement.datasetId",
+    "acknowledgement.findings[].images[].assetId",
     "asset.id", "asset.specId", "asset.versions[].id", "asset.versions[].primaryVariantId",
     "asset.versions[].variants[].id", "asset-types.id", "asset-types.assetTypes[].id",
     "asset-types.assetTypes[].suiteId", "checkpoint-profile.profileId", "dataset.id",
