@@ -174,7 +174,6 @@ def base_model(workspace: Workspace, checkpoint: Checkpoint, *, prove: bool) -> 
 
     Raises:
         RecordInvalidError: When the record does not say where the model is.
-        StateError: When it must be trained with an adapter that no trainer loads.
         FileMissingError, DigestMismatchError: When it is not here, or another one.
     """
     name = f"checkpoint {checkpoint.id}"
@@ -183,17 +182,13 @@ def base_model(workspace: Workspace, checkpoint: Checkpoint, *, prove: bool) -> 
             f"{name} does not say where its weights are",
             hint=f"lora checkpoint add {checkpoint.id} --path FOLDER",
         )
-    if checkpoint.training_adapter is not None and checkpoint.training_adapter.required:
-        raise StateError(
-            f"{name} is distilled: it must be trained with an adapter that no trainer here loads",
-            hint="train on the model that it was distilled from",
-        )
     if not prove:
         path = place_of_weights(workspace, checkpoint.weights, name=name)
         return CheckpointOnDisk(
             checkpoint.id, checkpoint.architecture, path, checkpoint.digest,
             _companions(workspace, checkpoint, prove=False),
         )  # fmt: skip
+            _adapter(workspace, checkpoint, prove=False),
     path = weights_path(workspace, checkpoint.weights, name=name, check_digest=False)
     digest = digest_checkpoint(list_files(path), workspace.events).digest
     if checkpoint.digest and digest != checkpoint.digest:
@@ -206,6 +201,7 @@ def base_model(workspace: Workspace, checkpoint: Checkpoint, *, prove: bool) -> 
         checkpoint.id, checkpoint.architecture, path, digest,
         _companions(workspace, checkpoint, prove=True),
     )  # fmt: skip
+        _adapter(workspace, checkpoint, prove=True),
 
 
 def make_plan(
@@ -221,8 +217,10 @@ def make_plan(
     Raises:
         RecipeInvalidError: When the recipe asks for what the trainer cannot do.
     """
+        StateError: When the base model needs an adapter that the trainer does not load.
     wishes = training.wishes
     request = TrainingRequest(
+    _require_adapter_loaded(training)
         run_id=run_id,
         lora_id=training.lora.record_id,
         release_id=training.release_id,
@@ -333,3 +331,21 @@ def _companions(workspace: Workspace, checkpoint: Checkpoint, *, prove: bool) ->
         name: find(workspace, weights, name=f"{name} of {checkpoint.id}")
         for name, weights in checkpoint.companions.items()
     }
+
+
+def _adapter(workspace: Workspace, checkpoint: Checkpoint, *, prove: bool) -> Path | None:
+    adapter = checkpoint.training_adapter
+    if adapter is None:
+        return None
+    find = weights_path if prove else place_of_weights
+    return find(workspace, adapter.weights, name=f"the training adapter of {checkpoint.id}")
+
+
+def _require_adapter_loaded(training: Training) -> None:
+    adapter = training.checkpoint.training_adapter
+    if adapter is not None and adapter.required and not training.trainer.loads_adapters:
+        raise StateError(
+            f"checkpoint {training.checkpoint.id} is distilled: it must be trained with an "
+            f"adapter, and {training.trainer.name} loads none",
+            hint="--trainer ai_toolkit, or train on the model that it was distilled from",
+        )

@@ -21,6 +21,7 @@ class CheckpointOnDisk:
         path: Single file or diffusers folder.
         digest: ``sha256:…`` that its record names.
         companions: Further model files by name (``clip_l``, ``t5xxl``, ``ae``, …).
+        training_adapter: A LoRA that is merged while training on a distilled model, or None.
     """
 
     checkpoint_id: str
@@ -28,6 +29,7 @@ class CheckpointOnDisk:
     path: Path
     digest: str
     companions: Mapping[str, Path] = field(default_factory=dict)
+    training_adapter: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class FakeTrainer:
     summary = "a small program for tests"
     architectures: tuple[str, ...] = ()
     starts_program = True
+    loads_adapters = False
 
     def __init__(self, mode: str = "good", problem: Problem | None = None) -> None:
         self.mode = mode

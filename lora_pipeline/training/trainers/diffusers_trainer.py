@@ -52,6 +52,7 @@ class DiffusersTrainer:
     summary = "diffusers and peft in a child process here; CPU, CUDA or MPS"
     architectures = tuple(_MODELSPEC)
     starts_program = True
+    loads_adapters = False
 
     def health(self, settings: Settings) -> Problem | None:
         """Return why it cannot run on this machine, or None when it can."""

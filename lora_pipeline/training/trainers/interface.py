@@ -71,13 +71,15 @@ class Trainer(Protocol):
         name: Its name on the command line.
         summary: One line about it.
         architectures: Architectures that it trains; empty means any.
-        starts_program: False when there is nothing to run (weights made elsewhere).
+        starts_program: False when nothing is run on this machine.
+        loads_adapters: Whether it can train a distilled model with the adapter that it needs.
     """
 
     name: str
     summary: str
     architectures: tuple[str, ...]
     starts_program: bool
+    loads_adapters: bool
 
     def health(self, settings: Settings) -> Problem | None:
         """Return why it cannot run on this machine, or None when it can."""

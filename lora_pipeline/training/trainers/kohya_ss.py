@@ -55,6 +55,7 @@ class KohyaTrainer:
     summary = "kohya-ss/sd-scripts in an environment of its own"
     architectures = tuple(FAMILIES)
     starts_program = True
+    loads_adapters = False
 
     def health(self, settings: Settings) -> Problem | None:
         """Return why sd-scripts cannot run on this machine, or None when it can."""

@@ -22,6 +22,7 @@ class ManualTrainer:
     summary = "nothing is run: registers weights made elsewhere, after the same checks"
     architectures: tuple[str, ...] = ()
     starts_program = False
+    loads_adapters = False
 
     def health(self, settings: Settings) -> Problem | None:  # noqa: ARG002
         """Return None: there is nothing to install."""

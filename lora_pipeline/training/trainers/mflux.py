@@ -50,6 +50,7 @@ class MfluxTrainer:
     summary = "mflux on Apple silicon, in an environment of its own"
     architectures = FAMILIES
     starts_program = True
+    loads_adapters = False
 
     def health(self, settings: Settings) -> Problem | None:
         """Return why mflux-train cannot run on this machine, or None when it can."""
