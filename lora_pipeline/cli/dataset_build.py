@@ -15,6 +15,7 @@ from lora_pipeline.cli.session import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
 _STATUSES = ("draft", "review", "approved", "rejected", "deprecated")
+_ALPHA = ("background", "mask")
 _STRATEGIES = ("tags", "tags+spec", "tags+spec+title")
 
 
@@ -82,6 +83,11 @@ _provenance = _options(
 @_limiting
 @_captioning
 @click.option("--background", metavar="#RRGGBB", help="Colour below transparency [#FFFFFF].")
+@click.option(
+    "--alpha",
+    type=click.Choice(_ALPHA),
+    help="Transparency is laid on the background, or is a mask of the loss, too [background].",
+)
 @click.option("--held-out", type=float, metavar="SHARE", help="Share held out of training [0].")
 @_provenance
 @scope_option

@@ -27,6 +27,8 @@ def planned(result: Result) -> Report:
         ("base", data["checkpointId"]),
         ("images", data["staging"]),
     ]
+    if data["alpha"] == "mask":
+        rows.append(("loss", f"weighed by {data['staging']}/masks: only what is opaque is learnt"))
     if plan["argv"]:
         rows += [
             ("command", " ".join(_shell(word) for word in plan["argv"])),

@@ -13,6 +13,7 @@ from lora_pipeline.foundation.record import Part, Record
 
 Split = Literal["train", "held_out"]
 CaptionStrategy = Literal["tags", "tags+spec", "tags+spec+title"]
+Alpha = Literal["background", "mask"]
 
 
 class Selection(Part, frozen=True, kw_only=True, omit_defaults=False):
@@ -67,11 +68,12 @@ class CaptionRule(Part, frozen=True, kw_only=True, omit_defaults=False):
 class Normalization(Part, frozen=True, kw_only=True, omit_defaults=False):
     """How every image is brought to one form before any trainer sees it.
 
-    ``alpha`` says what becomes of transparency: ``background`` lays it on ``background``.
+    ``alpha`` says what becomes of transparency: ``background`` lays it on ``background``, and
+    ``mask`` keeps it beside the image too, so that trainers weigh the loss by it.
     """
 
     version: int = 1
-    alpha: Literal["background"] = "background"
+    alpha: Alpha = "background"
     background: str = "#FFFFFF"
     color_space: Literal["srgb"] = "srgb"
     format: Literal["png"] = "png"

@@ -1,28 +1,21 @@
-"""The files of a staging: linked where an image needs no change, brought to one form otherwise.
-
-What was brought to the one form is kept under a name that says what it was made from and what
-came out, so the next staging links it too instead of decoding the image once more.
-"""
+"""The files of a staging: linked where an image needs no change, brought to one form otherwise."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_pipeline.datasets.image_files import ImageFiles, Proof, image_files
+from lora_pipeline.datasets.image_files import Proof, image_files
 from lora_pipeline.datasets.proving import index_path, prove_each
-from lora_pipeline.datasets.records import Item, Manifest, Normalization
-from lora_pipeline.datasets.staging_marker import StagedImage, caption_name
-from lora_pipeline.engine.images import map_images
-from lora_pipeline.engine.many_files import place_each, read_each
-from lora_pipeline.foundation.canonical import digest_of
-from lora_pipeline.foundation.digests import sha256_of_file
+from lora_pipeline.datasets.records import Item, Manifest
+from lora_pipeline.datasets.staging_marker import MASKS, StagedImage, caption_name, mask_name
+from lora_pipeline.datasets.staging_pool import NAME_DIGITS, Kept, StagingPool
+from lora_pipeline.engine.many_files import place_each
 from lora_pipeline.foundation.errors import (
     CaptionInvalidError,
     DigestMismatchError,
@@ -30,13 +23,10 @@ from lora_pipeline.foundation.errors import (
     PipelineError,
 )
 from lora_pipeline.foundation.events import Event
-from lora_pipeline.foundation.images import ImageWorker
 from lora_pipeline.foundation.placing import Placement
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.stat_index import StatIndex, stamp_of
 
-NORMALISED = ".normalised"
-_NAME_DIGITS = 32
 _TELL_EVERY = 100  # images; a bar needs no more
 
 
@@ -48,6 +38,12 @@ class _Ready:
     item: Item
     file: str
     sha256: str
+    mask: Kept | None = None
+
+
+def has_masks(manifest: Manifest) -> bool:
+    """Return whether every image of a manifest is staged with a mask."""
+    return manifest.normalization.alpha == "mask"
 
 
 def named_items(manifest: Manifest) -> list[tuple[str, Item]]:
@@ -59,7 +55,7 @@ def named_items(manifest: Manifest) -> list[tuple[str, Item]]:
     seen: Counter[str] = Counter()
     named = []
     for item in trained_on:
-        stem = item.sha256[:_NAME_DIGITS]
+        stem = item.sha256[:NAME_DIGITS]
         seen[stem] += 1
         # Only manifests of other tools hold an image twice, with two captions.
         named.append((f"{stem}-{seen[stem]}.png" if seen[stem] > 1 else f"{stem}.png", item))
@@ -76,6 +72,8 @@ def fill_staging(workspace: Workspace, manifest: Manifest, folder: Path) -> tupl
         CaptionInvalidError: When a caption is not one line.
     """
     index = StatIndex.load(index_path(workspace))
+    if has_masks(manifest):
+        (folder / MASKS).mkdir()
     try:
         ready = _ready(workspace, manifest, index)
         staged = _placed(workspace, ready, folder, len(manifest.items))
@@ -91,16 +89,21 @@ def fill_staging(workspace: Workspace, manifest: Manifest, folder: Path) -> tupl
 def _ready(workspace: Workspace, manifest: Manifest, index: StatIndex) -> Iterator[_Ready]:
     """Yield every image as a file that can be linked."""
     finder = image_files(workspace)
+    pool = StagingPool(workspace, finder, manifest.normalization)
+    masked = has_masks(manifest)
     others: list[tuple[str, Item]] = []
     work = (((name, item), item.path) for name, item in named_items(manifest))
     for (name, item), proof in prove_each(finder, work, index):
         _require_source(item, proof)
         assert isinstance(proof, Proof)  # noqa: S101 - anything else was refused
         if proof.plain_png:
-            yield _Ready(name, item, proof.file, item.sha256)
+            # sd-scripts stops at an image without a mask, so an opaque one has a white one.
+            mask = pool.white(proof.file) if masked else None
+            yield _Ready(name, item, proof.file, item.sha256, mask)
         else:
             others.append((name, item))
-    yield from _normalised(workspace, finder, others, manifest.normalization)
+    for (name, item), image, mask in pool.normalised(others):
+        yield _Ready(name, item, image.file, image.sha256, mask)
 
 
 def _require_source(item: Item, proof: Proof | PipelineError) -> None:
@@ -132,6 +135,7 @@ def _placed(
                 f"{place}/{one.name}",
                 f"{place}/{caption_name(one.name)}",
                 one.item.caption,
+                *((one.mask.file, f"{place}/{mask_name(one.name)}") if one.mask else ()),
             ),
         )
         for one in ready
@@ -157,6 +161,7 @@ def _staged_image(one: _Ready) -> StagedImage:
         source_sha256=item.sha256,
         image_sha256=one.sha256,
         caption_sha256=hashlib.sha256(item.caption.encode()).hexdigest(),
+        mask_sha256=one.mask.sha256 if one.mask else "",
     )
 
 
@@ -167,50 +172,3 @@ def _restamp(index: StatIndex, linked: Sequence[str]) -> None:
             index.restamp(file, stamp_of(os.lstat(file)), now_ns=time.time_ns())
         except OSError:
             index.forget(file)
-
-
-def _normalised(
-    workspace: Workspace,
-    finder: ImageFiles,
-    named: Sequence[tuple[str, Item]],
-    rule: Normalization,
-) -> Iterator[_Ready]:
-    if not named:
-        return
-    pool = workspace.runtime / "staging" / NORMALISED
-    pool.mkdir(parents=True, exist_ok=True)
-    kept = _kept(pool)
-    keyed = [(name, item, _key(item, rule)) for name, item in named]
-    there = [one for one in keyed if one[2] in kept]
-    made = [one for one in keyed if one[2] not in kept]
-    for (name, item, key), facts in read_each(
-        (one, f"{pool}/{one[2]}.{kept[one[2]]}.png") for one in there
-    ):
-        # Whoever changed a staged image changed this one too: it is the same file.
-        if isinstance(facts, OSError) or facts.sha256 != kept[key]:
-            made.append((name, item, key))
-        else:
-            yield _Ready(name, item, f"{pool}/{key}.{kept[key]}.png", facts.sha256)
-
-    def normalise(worker: ImageWorker, work: tuple[str, Item, str]) -> _Ready:
-        name, item, key = work
-        unfinished = pool / f".{key}-{secrets.token_hex(4)}.png"
-        source = finder.locate(item.path)
-        worker.normalise(source, unfinished, background=rule.background, name=item.path)
-        sha256 = sha256_of_file(unfinished)
-        finished = pool / f"{key}.{sha256}.png"
-        unfinished.replace(finished)
-        return _Ready(name, item, str(finished), sha256)
-
-    yield from map_images(workspace, normalise, made, topic="normalise")
-
-
-def _kept(pool: Path) -> dict[str, str]:
-    """Return what was made before: its key to the digest that it had then."""
-    parts = (name.split(".") for name in os.listdir(pool))  # noqa: PTH208 - names are enough
-    return {one[0]: one[1] for one in parts if len(one) == 3 and one[0]}
-
-
-def _key(item: Item, rule: Normalization) -> str:
-    named = {"normalization": rule.to_dict(), "sha256": item.sha256}
-    return digest_of(named).removeprefix("sha256:")[:_NAME_DIGITS]

@@ -15,14 +15,16 @@ import contextlib
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from lora_pipeline.datasets.manifest import hash_of_manifest
 from lora_pipeline.datasets.records import Manifest
-from lora_pipeline.datasets.staged_files import fill_staging, named_items
+from lora_pipeline.datasets.staged_files import fill_staging, has_masks, named_items
 from lora_pipeline.datasets.staging_marker import (
     FORM,
+    MASKS,
     Marker,
     StagedImage,
     read_marker,
@@ -53,6 +55,7 @@ class Staging:
         manifest_hash: Its ``contentHash``.
         folder: Flat folder of images, each with a text file of the same name beside it.
         images: What is in it, training split only, in file name order.
+        masked: Whether each image has a mask, below ``masks``, that weighs the loss.
         made: False when the folder was there already and is what it should be.
     """
 
@@ -60,6 +63,7 @@ class Staging:
     manifest_hash: str
     folder: Path
     images: tuple[StagedImage, ...]
+    masked: bool
     made: bool
 
 
@@ -102,7 +106,8 @@ def stage_manifest(workspace: Workspace, manifest: Manifest) -> Staging:
         marker = read_marker(folder)
     if marker is None:
         raise FileMissingError(f"staging {folder} went away while it was made")
-    return Staging(manifest.id, manifest.content_hash, folder, marker.images, made)
+    masked = has_masks(manifest)
+    return Staging(manifest.id, manifest.content_hash, folder, marker.images, masked, made)
 
 
 def plan_staging(workspace: Workspace, manifest: Manifest) -> Staging:
@@ -124,7 +129,9 @@ def plan_staging(workspace: Workspace, manifest: Manifest) -> Staging:
         for name, item in named_items(manifest)
     )
     folder = staging_folder(workspace, manifest)
-    return Staging(manifest.id, manifest.content_hash, folder, images, made=False)
+    return Staging(
+        manifest.id, manifest.content_hash, folder, images, has_masks(manifest), made=False
+    )
 
 
 def verify_staging(folder: Path) -> list[str]:
@@ -145,10 +152,17 @@ def verify_staging(folder: Path) -> list[str]:
             problems.append(f"{name} was changed")
     problems += [
         f"{name} does not belong there"
-        for name in sorted(os.listdir(folder))  # noqa: PTH208 - names are all that is needed
+        for name in sorted(_names(folder))
         if name not in expected and name.lower().endswith(_TRAINED_ON)
     ]
     return problems
+
+
+def _names(folder: Path) -> Iterator[str]:
+    yield from os.listdir(folder)  # noqa: PTH208 - names are all that is needed
+    with contextlib.suppress(OSError):
+        # A mask without an image stops sd-scripts.
+        yield from (f"{MASKS}/{name}" for name in os.listdir(folder / MASKS))  # noqa: PTH208
 
 
 def unfinished_stagings(workspace: Workspace) -> list[Path]:

@@ -10,6 +10,7 @@ from lora_pipeline.foundation import files
 
 FORM = 2  # of the staging folder; a new one when names or contents of its files change
 MARKER = "staging.json"
+MASKS = "masks"
 
 
 class StagedImage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -69,7 +70,7 @@ def caption_name(image_name: str) -> str:
 
 def mask_name(image_name: str) -> str:
     """Return the file of the mask of an image."""
-    return f"masks/{image_name}"
+    return f"{MASKS}/{image_name}"
 
 
 def write_marker(folder: Path, marker: Marker) -> None:

@@ -188,6 +188,13 @@ def save_png(image: Image.Image, target: str) -> None:
     clean.save(target, format="PNG", compress_level=3)
 
 
+def save_mask(decoded: Decoded, target: str) -> None:
+    """Write how opaque each pixel is as a grey PNG: white is opaque, black is not seen at all."""
+    alpha = decoded.alpha or Image.new("L", decoded.colour.size, 255)
+    clean = Image.frombytes("L", alpha.size, alpha.tobytes())
+    clean.save(target, format="PNG", compress_level=3)
+
+
 def save_thumbnail(image: Image.Image, target: str, size: int) -> None:
     """Write a WebP whose longer side has at most ``size`` pixels, without metadata.
 

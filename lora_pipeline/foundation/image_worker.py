@@ -69,6 +69,8 @@ def _normalise(request: dict[str, Any]) -> dict[str, Any]:
     decoded = normalise.decode(request["path"], max_pixels=request["maxPixels"])
     image = decoded.on(request["background"])
     normalise.save_png(image, request["target"])
+    if request["mask"]:
+        normalise.save_mask(decoded, request["mask"])
     return {
         "image": {
             "width": image.width,

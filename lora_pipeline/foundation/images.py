@@ -207,18 +207,36 @@ class ImageWorker:
         return msgspec.convert(reply["measures"], ImageMeasures)
 
     def normalise(
-        self, source: Path, target: Path, *, background: str = "#FFFFFF", name: str | None = None
+        self,
+        source: Path,
+        target: Path,
+        *,
+        background: str = "#FFFFFF",
+        name: str | None = None,
+        mask: Path | None = None,
     ) -> NormalisedImage:
         """Write an image in the one form: upright, sRGB, 8 bit, opaque, a PNG of pixels only.
 
         The same source and background give the same bytes. ``target`` is whole or not there;
         it is not forced to disk, because it can be made again.
 
+        Args:
+            source: The image.
+            target: Where it goes.
+            background: Colour that transparency is laid on.
+            name: What messages call it; its file name when left out.
+            mask: Where its transparency goes, when that is wanted: a grey PNG of the same size,
+                white where the image is opaque. It is whole when this returns, and only then.
+
         Raises:
             FileMissingError: When there is no such file.
             ImageRefusedError: When it cannot be read safely; the message says why.
         """
-        request = {"op": "normalise", "background": background}
+        request = {
+            "op": "normalise",
+            "background": background,
+            "mask": "" if mask is None else str(mask),
+        }
         reply = self._write(source, target, name, request)
         return msgspec.convert(reply["image"], NormalisedImage)
 

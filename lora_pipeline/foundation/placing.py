@@ -1,4 +1,4 @@
-"""An image and its caption put into a folder that nobody reads yet.
+"""An image, its caption and its mask put into a folder that nobody reads yet.
 
 The child programs that place import this module, so it stands on as little as it can. Nothing
 is forced to disk: what is placed can be made again, and is proven by its digest.
@@ -18,33 +18,34 @@ _NO_LINK = frozenset(
 
 
 class Placement(NamedTuple):
-    """One image and its caption.
+    """One image, its caption and, where there is one, its mask.
 
     Attributes:
         source: File of the image.
         target: Where it goes, by hard link where the disk allows it.
         caption_file: Where the caption goes.
         caption: One line.
+        mask: File of the mask; empty without one.
+        mask_target: Where that goes, likewise.
     """
 
     source: str
     target: str
     caption_file: str
     caption: str
+    mask: str = ""
+    mask_target: str = ""
 
 
 def place(one: Placement) -> None:
-    """Put an image and its caption in their places.
+    """Put an image, its caption and its mask in their places.
 
     Raises:
         OSError: As the file system says; also when something stands there already.
     """
-    try:
-        os.link(one.source, one.target)
-    except OSError as error:
-        if error.errno not in _NO_LINK:
-            raise
-        shutil.copyfile(one.source, one.target)
+    _link(one.source, one.target)
+    if one.mask:
+        _link(one.mask, one.mask_target)
     descriptor = os.open(
         one.caption_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
     )
@@ -52,3 +53,12 @@ def place(one: Placement) -> None:
         os.write(descriptor, one.caption.encode())
     finally:
         os.close(descriptor)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        shutil.copyfile(source, target)

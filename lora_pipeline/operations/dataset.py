@@ -11,7 +11,7 @@ from lora_pipeline.catalog.records import Provenance, VersionStatus
 from lora_pipeline.catalog.vocabulary import Vocabulary
 from lora_pipeline.datasets.build import Draft, draft_dataset
 from lora_pipeline.datasets.footprint import build_footprint
-from lora_pipeline.datasets.records import CaptionStrategy, Manifest
+from lora_pipeline.datasets.records import Alpha, CaptionStrategy, Manifest
 from lora_pipeline.datasets.rules import DatasetRule, stored_rule
 from lora_pipeline.datasets.staging import stage_manifest
 from lora_pipeline.foundation.errors import ArgumentInvalidError, RecordNotFoundError
@@ -65,6 +65,7 @@ def build_dataset(
     suffix: str | None = None,
     template: str | None = None,
     background: str | None = None,
+    alpha: Alpha | None = None,
     held_out: float | None = None,
     provenance_source: str | None = None,
     provenance_author: str | None = None,
@@ -112,6 +113,8 @@ def build_dataset(
         template: Form of a caption: ``tags``, ``sentence``, or text with slots; a new manifest
             has the form that models of its checkpoint's architecture know.
         background: Colour that transparency is laid on, ``#RRGGBB``.
+        alpha: ``background``, or ``mask``: transparency is also kept beside each image, and
+            trainers weigh the loss by it.
         held_out: Share of the images that is held out of training.
         provenance_source: Where the images come from.
         provenance_author: Who made them.
@@ -137,7 +140,7 @@ def build_dataset(
         since=since, min_rating=min_rating, spec_tags=spec_tags, limit=limit,
         limit_each=limit_each, balance=balance, seed=seed, caption=caption,
         with_tokens=with_tokens, trigger_word=trigger_word, prefix=prefix, suffix=suffix,
-        template=template, background=background, held_out=held_out,
+        template=template, background=background, alpha=alpha, held_out=held_out,
         asset_ids=listed_ids(workspace, _projects(workspace, place, project), asset_ids, from_file),
     )  # fmt: skip
     provenance = {

@@ -14,7 +14,7 @@ from lora_pipeline.datasets.caption_templates import (
     parse_template,
     usual_form,
 )
-from lora_pipeline.datasets.records import CaptionRule, CaptionStrategy, Selection
+from lora_pipeline.datasets.records import Alpha, CaptionRule, CaptionStrategy, Selection
 from lora_pipeline.datasets.rules import DatasetRule
 from lora_pipeline.datasets.split import split_rule
 from lora_pipeline.foundation.errors import ArgumentInvalidError
@@ -57,6 +57,7 @@ class RuleOptions:
     suffix: str | None = None
     template: str | None = None
     background: str | None = None
+    alpha: str | None = None
     held_out: float | None = None
 
     @property
@@ -111,7 +112,11 @@ def rule_from(
             )
         ),
         normalization=replace(
-            rule.normalization, **_given(background=values.background(options.background))
+            rule.normalization,
+            **_given(
+                background=values.background(options.background),
+                alpha=values.one_of("alpha", options.alpha, get_args(Alpha)),
+            ),
         ),
         split=split_rule(rule.split, values.share(options.held_out)),
     )

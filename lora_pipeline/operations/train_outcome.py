@@ -118,6 +118,7 @@ def planned(
             "steps": plan.total_steps,
             "looksPerImage": round(estimate.looks, 1),
             "staging": workspace.relative(staging.folder),
+            "alpha": training.manifest.normalization.alpha,
             "runFolder": workspace.relative(run_folder(workspace, NO_RUN)),
             "plan": plan.to_dict(),
             "planDigest": digest,

@@ -14,6 +14,7 @@ from lora_pipeline.catalog.weight_files import place_of_weights, weights_path
 from lora_pipeline.datasets.lookup import find_manifest
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.datasets.staging import Staging
+from lora_pipeline.datasets.staging_marker import mask_name
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.errors import (
     ArgumentInvalidError,
@@ -187,8 +188,8 @@ def base_model(workspace: Workspace, checkpoint: Checkpoint, *, prove: bool) -> 
         return CheckpointOnDisk(
             checkpoint.id, checkpoint.architecture, path, checkpoint.digest,
             _companions(workspace, checkpoint, prove=False),
-        )  # fmt: skip
             _adapter(workspace, checkpoint, prove=False),
+        )  # fmt: skip
     path = weights_path(workspace, checkpoint.weights, name=name, check_digest=False)
     digest = digest_checkpoint(list_files(path), workspace.events).digest
     if checkpoint.digest and digest != checkpoint.digest:
@@ -200,8 +201,8 @@ def base_model(workspace: Workspace, checkpoint: Checkpoint, *, prove: bool) -> 
     return CheckpointOnDisk(
         checkpoint.id, checkpoint.architecture, path, digest,
         _companions(workspace, checkpoint, prove=True),
-    )  # fmt: skip
         _adapter(workspace, checkpoint, prove=True),
+    )  # fmt: skip
 
 
 def make_plan(
@@ -216,11 +217,11 @@ def make_plan(
 
     Raises:
         RecipeInvalidError: When the recipe asks for what the trainer cannot do.
-    """
         StateError: When the base model needs an adapter that the trainer does not load.
+    """
     wishes = training.wishes
-    request = TrainingRequest(
     _require_adapter_loaded(training)
+    request = TrainingRequest(
         run_id=run_id,
         lora_id=training.lora.record_id,
         release_id=training.release_id,
@@ -276,10 +277,13 @@ def training_data(staging: Staging) -> TrainingData:
         manifest_hash=staging.manifest_hash,
         folder=staging.folder,
         images=tuple(
-            StagedImage(one.name, one.caption, one.repeats, one.width, one.height)
+            StagedImage(
+                one.name, one.caption, one.repeats, one.width, one.height,
+                mask_name(one.name) if staging.masked else "",
+            )
             for one in staging.images
         ),
-    )
+    )  # fmt: skip
 
 
 def _layers(

@@ -34,13 +34,18 @@ class CheckpointOnDisk:
 
 @dataclass(frozen=True)
 class StagedImage:
-    """One image of a staging folder; its caption stands beside it as ``<stem>.txt``."""
+    """One image of a staging folder; its caption stands beside it as ``<stem>.txt``.
+
+    ``mask`` is the path of its mask below the folder, white where the loss counts; empty
+    without one.
+    """
 
     name: str
     caption: str
     repeats: int
     width: int
     height: int
+    mask: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,16 @@ class TrainingData:
     def images_per_epoch(self) -> int:
         """How many images one epoch shows, repeats counted."""
         return sum(image.repeats for image in self.images)
+
+    @property
+    def masked(self) -> bool:
+        """Whether the loss is to be weighed by masks; then every image has one."""
+        return any(image.mask for image in self.images)
+
+    @property
+    def masks_folder(self) -> Path:
+        """Where the masks stand, each under the name of its image."""
+        return (self.folder / self.images[0].mask).parent
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from lora_pipeline.training.buckets import bucket_of, multiple_for
 from lora_pipeline.training.diffusion.batches import Shown, Size
 from lora_pipeline.training.diffusion.job import Job
 from lora_pipeline.training.diffusion.models import Conditioning, Model
-from lora_pipeline.training.diffusion.pictures import read_picture
+from lora_pipeline.training.diffusion.pictures import read_mask, read_picture
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,6 +40,7 @@ class Examples:
         self._device = device
         self._dtype = dtype
         self._latents: dict[tuple[int, bool], Tensor] = {}
+        self._masks: dict[tuple[int, bool], Tensor] = {}
         self._captions: dict[str, Conditioning] = {}
 
     def prepare(self, sizes: list[Size]) -> None:
@@ -61,6 +62,25 @@ class Examples:
         # Latents stay in full precision: noise and targets are made of them.
         latents = torch.stack([self._latent(one, draws) for one in shown])
         return latents.to(self._device), self._conditioning(captions)
+
+    def masks(self, shown: list[Shown], latents: Tensor) -> Tensor | None:
+        """Return how much each place of the latents of a batch counts; None when all do."""
+        if not any(self._job.images[one.index].mask for one in shown):
+            return None
+        height, width = latents.shape[-2:]
+        return torch.stack([self._mask(one, (height, width)) for one in shown]).to(self._device)
+
+    def _mask(self, one: Shown, latents: tuple[int, int]) -> Tensor:
+        key = one.index, one.mirrored
+        if key not in self._masks:
+            name = self._job.images[one.index].mask
+            if name:
+                mask = read_mask(Path(self._job.images_folder) / name, one.size, latents)
+            else:
+                mask = torch.ones(1, *latents)
+            # Small beside the latents, and the same in every step.
+            self._masks[key] = mask.flip(-1) if one.mirrored else mask
+        return self._masks[key]
 
     def _prepare_captions(self) -> None:
         for encoder in self._model.text_encoders().values():

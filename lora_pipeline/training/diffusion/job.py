@@ -14,13 +14,18 @@ from lora_pipeline.training.records import Recipe
 
 
 class JobImage(Part, frozen=True, kw_only=True):
-    """One image of the staging folder; sizes in pixels."""
+    """One image of the staging folder; sizes in pixels.
+
+    ``mask`` is the path of its mask below the folder, white where the loss counts; empty
+    without one.
+    """
 
     name: str
     caption: str
     repeats: int
     width: int
     height: int
+    mask: str = ""
 
 
 class Job(Part, frozen=True, kw_only=True, omit_defaults=False):

@@ -112,7 +112,9 @@ class _Loop:
         mixed = self._dtype != torch.float32
         with torch.autocast(self._device.type, dtype=self._dtype, enabled=mixed):
             latents, conditioning = self._examples.batch(shown, draws)
-            loss = self._model.loss(latents, conditioning, draws, self._job.recipe) / accumulation
+            masks = self._examples.masks(shown, latents)
+            loss = self._model.loss(latents, conditioning, draws, self._job.recipe, masks)
+            loss = loss / accumulation
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingStoppedError(

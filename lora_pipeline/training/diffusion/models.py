@@ -52,9 +52,14 @@ class Model(Protocol):
         """Return what captions tell the denoiser, one row each."""
 
     def loss(
-        self, latents: Tensor, conditioning: Conditioning, draws: torch.Generator, recipe: Recipe
+        self,
+        latents: Tensor,
+        conditioning: Conditioning,
+        draws: torch.Generator,
+        recipe: Recipe,
+        masks: Tensor | None = None,
     ) -> Tensor:
-        """Return the loss of one batch."""
+        """Return the loss of one batch, each place of the latents by its mask."""
 
 
 def open_model(pipeline: Any) -> Model:
@@ -140,9 +145,14 @@ class StableDiffusion:
         return {"hidden": said[0], "pooled": said[2]}
 
     def loss(
-        self, latents: Tensor, conditioning: Conditioning, draws: torch.Generator, recipe: Recipe
+        self,
+        latents: Tensor,
+        conditioning: Conditioning,
+        draws: torch.Generator,
+        recipe: Recipe,
+        masks: Tensor | None = None,
     ) -> Tensor:
-        """Return the loss of one batch."""
+        """Return the loss of one batch, each place of the latents by its mask."""
         schedule = self._schedule
         times = schedule.draw_times(len(latents), draws)
         noise = draw_noise(latents, draws, recipe.noise_offset)
@@ -161,7 +171,7 @@ class StableDiffusion:
             **options,
         ).sample
         weights = schedule.weights(times, recipe.min_snr_gamma)
-        return weighted_loss(predicted, schedule.target(latents, noise, times), weights)
+        return weighted_loss(predicted, schedule.target(latents, noise, times), weights, masks)
 
     def _time_ids(self, latents: Tensor) -> Tensor:
         # Original size, crop and target size; images are shown whole, as prompts ask for them.
@@ -205,9 +215,14 @@ class Flux:
         return {"hidden": hidden, "pooled": pooled}
 
     def loss(
-        self, latents: Tensor, conditioning: Conditioning, draws: torch.Generator, recipe: Recipe
+        self,
+        latents: Tensor,
+        conditioning: Conditioning,
+        draws: torch.Generator,
+        recipe: Recipe,
+        masks: Tensor | None = None,
     ) -> Tensor:
-        """Return the loss of one batch."""
+        """Return the loss of one batch, each place of the latents by its mask."""
         count, channels, height, width = latents.shape
         pipeline = self.pipeline
         noise = draw_noise(latents, draws, recipe.noise_offset)
@@ -235,7 +250,9 @@ class Flux:
             img_ids=positions,
             return_dict=False,
         )[0]
-        return weighted_loss(predicted, packed(noise - latents), torch.ones(count))
+        # Packed as latents are: each row of a mask says what its row of numbers counts.
+        rows = None if masks is None else packed(masks.expand_as(latents))
+        return weighted_loss(predicted, packed(noise - latents), torch.ones(count), rows)
 
     def _sigmas(self, count: int, tokens: int, draws: torch.Generator) -> Tensor:
         drawn = torch.sigmoid(torch.randn(count, generator=draws))

@@ -71,9 +71,18 @@ class NoiseSchedule:
         return kept.view(-1, *[1] * (like.dim() - 1))
 
 
-def weighted_loss(predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    """Return the mean squared error, each image by its weight."""
-    errors = (predicted.float() - target.float()).pow(2).flatten(1).mean(dim=1)
+def weighted_loss(
+    predicted: Tensor, target: Tensor, weights: Tensor, masks: Tensor | None = None
+) -> Tensor:
+    """Return the mean squared error, each image by its weight and each place by its mask.
+
+    The mean is over all places, as sd-scripts takes it: what a mask hides adds nothing, and
+    what it shows counts as much as it does without a mask.
+    """
+    squares = (predicted.float() - target.float()).pow(2)
+    if masks is not None:
+        squares = squares * masks.to(squares)
+    errors = squares.flatten(1).mean(dim=1)
     return (weights.to(errors.device) * errors).mean()
 
 

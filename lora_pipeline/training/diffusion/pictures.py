@@ -1,4 +1,4 @@
-"""Images of the staging folder as tensors of the size that they are trained at."""
+"""Images and masks of the staging folder as tensors of the size that they are trained at."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy
 import torch
 from PIL import Image
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,12 +22,24 @@ def read_picture(path: Path, size: Size) -> Tensor:
     It is scaled until it covers ``size`` and cut around its middle; an image of that size
     already is not touched.
     """
-    with Image.open(path) as opened:
-        picture = opened.convert("RGB")
-    if picture.size != size:
-        picture = _covering(picture, size)
-    values = numpy.asarray(picture, dtype=numpy.float32) / 127.5 - 1
+    values = numpy.asarray(_read(path, "RGB", size), dtype=numpy.float32) / 127.5 - 1
     return torch.from_numpy(values).permute(2, 0, 1).contiguous()
+
+
+def read_mask(path: Path, size: Size, latents: tuple[int, int]) -> Tensor:
+    """Return a mask as (1, height, width) of the latents, from 0 (hidden) to 1.
+
+    It is scaled and cut as its image is; each place of the latents gets the mean of the pixels
+    that it stands for.
+    """
+    values = numpy.asarray(_read(path, "L", size), dtype=numpy.float32) / 255
+    return functional.adaptive_avg_pool2d(torch.from_numpy(values)[None], latents)
+
+
+def _read(path: Path, mode: str, size: Size) -> Image.Image:
+    with Image.open(path) as opened:
+        picture = opened.convert(mode)
+    return picture if picture.size == size else _covering(picture, size)
 
 
 def _covering(picture: Image.Image, size: Size) -> Image.Image:

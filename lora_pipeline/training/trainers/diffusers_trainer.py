@@ -193,6 +193,7 @@ def _job(request: TrainingRequest, settings: Settings, steps: int) -> Job:
                 repeats=image.repeats,
                 width=image.width,
                 height=image.height,
+                mask=image.mask,
             )
             for image in request.data.images
         ),

@@ -20,7 +20,7 @@ from lora_pipeline.training.trainers.kohya_families import Family
 from lora_pipeline.training.trainers.kohya_toml import Value, toml_table
 
 OUTPUT_FOLDER = "output"
-_BUCKET_STEP = 64
+BUCKET_STEP = 64
 _OPTIMIZERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "adamw": ("AdamW", ()),
     "adamw8bit": ("AdamW8bit", ()),
@@ -50,6 +50,8 @@ def run_options(
     }
     if tokenizer_cache and family.tokenizers:
         options["tokenizer_cache_dir"] = tokenizer_cache
+    if request.data.masked:
+        options["masked_loss"] = True
     if request.trigger_word:
         options["metadata_trigger_phrase"] = request.trigger_word
     return (
@@ -73,6 +75,7 @@ def dataset_toml(request: TrainingRequest) -> str:
 
     Images of one repeat count are one folder with captions beside the images. Images of several
     counts share that folder, so that each count needs a list of its own (``metadata_file``).
+    Masks are what sd-scripts calls conditioning images, each under the name of its image.
     """
     recipe, data = request.recipe, request.data
     parts = [
@@ -85,6 +88,8 @@ def dataset_toml(request: TrainingRequest) -> str:
         if len(counts) > 1:
             path = request.run_folder / metadata_name(repeats)
             subset["metadata_file"] = path.as_posix()
+        if data.masked:
+            subset["conditioning_data_dir"] = data.masks_folder.as_posix()
         if recipe.flip:
             subset["flip_aug"] = True
         if recipe.caption_dropout:
@@ -211,13 +216,13 @@ def _saving(request: TrainingRequest) -> dict[str, Value]:
 def _dataset(recipe: Recipe, images: Sequence[StagedImage]) -> dict[str, Value]:
     side = recipe.resolution
     options: dict[str, Value] = {"resolution": [side, side], "batch_size": recipe.batch_size}
-    if side < _BUCKET_STEP or all((one.width, one.height) == (side, side) for one in images):
+    if side < BUCKET_STEP or all((one.width, one.height) == (side, side) for one in images):
         return options | {"enable_bucket": False}
     return options | {
         "enable_bucket": True,
-        "min_bucket_reso": min(256, side // _BUCKET_STEP * _BUCKET_STEP),
-        "max_bucket_reso": max(1024, math.ceil(2 * side / _BUCKET_STEP) * _BUCKET_STEP),
-        "bucket_reso_steps": _BUCKET_STEP,
+        "min_bucket_reso": min(256, side // BUCKET_STEP * BUCKET_STEP),
+        "max_bucket_reso": max(1024, math.ceil(2 * side / BUCKET_STEP) * BUCKET_STEP),
+        "bucket_reso_steps": BUCKET_STEP,
         "bucket_no_upscale": False,
     }
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lora_pipeline.foundation.errors import RecipeInvalidError
-from lora_pipeline.training.plan import TrainingRequest
+from lora_pipeline.training.plan import TrainingData, TrainingRequest
 from lora_pipeline.training.records import Recipe
+from lora_pipeline.training.trainers.kohya_config import BUCKET_STEP
 from lora_pipeline.training.trainers.kohya_families import Family
 
 
-def require_trainable(recipe: Recipe, family: Family, architecture: str, *, cpu: bool) -> None:
-    """Check that sd-scripts can do what the recipe asks for.
+def require_trainable(request: TrainingRequest, family: Family, *, cpu: bool) -> None:
+    """Check that sd-scripts can do what was asked for.
 
     Raises:
         RecipeInvalidError: When it cannot, or would ignore it without a word.
     """
-    refusals = [*_by_family(recipe, family, architecture), *_by_device(recipe, cpu=cpu)]
+    recipe, architecture = request.recipe, request.checkpoint.architecture
+    refusals = [
+        *_by_family(recipe, family, architecture),
+        *_by_device(recipe, cpu=cpu),
+        *_by_masks(request.data),
+    ]
     for message, hint in refusals:
         raise RecipeInvalidError(f"kohya_ss {message}", hint=hint)
 
@@ -47,6 +53,15 @@ def _by_device(recipe: Recipe, *, cpu: bool) -> Iterator[tuple[str, str]]:
         yield "would train without any caption", "set captionDropout below 1"
 
 
+def _by_masks(data: TrainingData) -> Iterator[tuple[str, str]]:
+    if data.masked and len({image.repeats for image in data.images}) > 1:
+        build = f"lora dataset build {data.dataset_id} --alpha background"
+        yield (
+            "takes masks for one repeat count alone: the dataset, whose rule is alpha mask, has more",
+            f"{build}, or lora train --trainer diffusers",
+        )
+
+
 def cautions(request: TrainingRequest, family: Family, *, tokenizer_cache: bool) -> list[str]:
     """Return what to know before a run starts."""
     recipe, images = request.recipe, request.data.images
@@ -69,6 +84,12 @@ def cautions(request: TrainingRequest, family: Family, *, tokenizer_cache: bool)
     small = sum(min(one.width, one.height) < recipe.resolution / 2 for one in images)
     if small:
         found.append(f"{small} of {len(images)} images are enlarged to more than twice their size")
+    odd = sum(one.width != one.height for one in images)
+    if request.data.masked and recipe.resolution < BUCKET_STEP and odd:
+        found.append(
+            f"without buckets sd-scripts stretches masks and cuts images: {odd} of {len(images)} "
+            "are not square, and their masks do not lie on them"
+        )
     if len({image.repeats for image in images}) > 1:
         found.append("several repeat counts: captions are given in lists, not beside the images")
     return found

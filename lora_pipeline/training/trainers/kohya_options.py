@@ -51,6 +51,7 @@ PIPELINE_KEYS = _words(
     training_comment metadata_trigger_phrase metadata_thumbnail tokenizer_cache_dir resume
     network_weights base_weights model_type v2 clip_l clip_g t5xxl ae gemma2 text_encoder byt5
     qwen3 vae console_log_file cache_latents_to_disk cache_text_encoder_outputs_to_disk
+    masked_loss alpha_mask
     """
 )
 # Keys that would send a studio's work, or a secret, somewhere.
@@ -76,7 +77,7 @@ FREE_KEYS = _words(
     noise_offset_random_strength multires_noise_iterations multires_noise_discount
     ip_noise_gamma ip_noise_gamma_random_strength adaptive_noise_scale zero_terminal_snr
     min_timestep max_timestep loss_type huber_schedule huber_c huber_scale lowram highvram
-    sample_at_first sample_sampler prior_loss_weight masked_loss alpha_mask no_half_vae
+    sample_at_first sample_sampler prior_loss_weight no_half_vae
     vae_batch_size skip_cache_check cache_info debug_dataset shuffle_caption caption_separator
     keep_tokens keep_tokens_separator secondary_separator enable_wildcard caption_prefix
     caption_suffix color_aug face_crop_aug_range random_crop enable_bucket min_bucket_reso

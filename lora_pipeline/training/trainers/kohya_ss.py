@@ -87,7 +87,7 @@ class KohyaTrainer:
         launcher, script = split_extra_arguments(request.extra_arguments)
         check_extra_arguments(script)
         cpu = settings.text("trainers.kohya_ss.device") == "cpu" or "--cpu" in launcher
-        require_trainable(request.recipe, family, request.checkpoint.architecture, cpu=cpu)
+        require_trainable(request, family, cpu=cpu)
         tokenizers = settings.text("trainers.kohya_ss.tokenizerCache")
         options = kohya_config.run_options(request, family, tokenizer_cache=tokenizers)
         options, warnings = _with_user_file(options, request.config_file)

@@ -192,6 +192,12 @@ def _of_this_request(request: TrainingRequest) -> Iterator[tuple[str, str]]:
             f"shows every image equally often, and the dataset {counts}",
             "build the dataset with one repeat count, or train with kohya_ss",
         )
+    if request.data.masked:
+        build = f"lora dataset build {request.data.dataset_id} --alpha background"
+        yield (
+            "weighs no loss by masks, and the rule of the dataset is alpha mask",
+            f"{build}, or lora train --trainer kohya_ss or diffusers",
+        )
     if request.checkpoint.path.suffix in {".safetensors", ".ckpt"}:
         yield (
             "reads base models as diffusers folders, not as single files",
