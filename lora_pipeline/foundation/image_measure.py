@@ -33,6 +33,7 @@ _CONTRAST = 40  # levels that make an edge
 _LOW_CONTRAST = 10  # levels that make an edge where there is none better
 _SHARPEST = 95  # percentile: a picture is as sharp as its sharpest edges
 _STEP = 24  # largest step in levels that compression makes; more is a drawn edge
+_SOFT = 1.8  # pixels of an edge from which on a picture may have been blurred or enlarged
 _PEAK = 6.0  # how much a period must stand out to count
 _PERIODS = (3, 4, 5, 6, 8)
 # Luminance table of the JPEG standard at quality 50, by which files say how they were packed.
@@ -63,11 +64,7 @@ def measure(path: str, *, max_pixels: int) -> dict[str, Any]:
     border = _border(np.asarray(decoded.colour)) if decoded.alpha is None else (0, 0, 0, 0)
     measures |= {"border": border, "look": _text(_look(decoded, border))}
     measures["corners"] = _text(_corners(decoded))
-    left, top, right, bottom = border
-    grey = _grey(decoded)
-    # The edge of a border is sharp whatever the picture is.
-    inner = grey[top : grey.shape[0] - bottom, left : grey.shape[1] - right]
-    return measures | _sharpness(inner)
+    return measures | _sharpness(decoded, border)
 
 
 def _jpeg_quality(data: bytes) -> int:
@@ -181,26 +178,40 @@ def _corners(decoded: Decoded) -> npt.NDArray[np.uint8]:
     )
 
 
-def _sharpness(grey: Grey) -> dict[str, Any]:
+def _sharpness(decoded: Decoded, border: tuple[int, int, int, int]) -> dict[str, Any]:
+    left, top, right, bottom = border
+    image = _opaque(decoded)
+    # The edge of a border is sharp whatever the picture is.
+    image = image.crop((left, top, image.width - right, image.height - bottom))
+    grey = np.asarray(image.convert("L"))
     factor, tiles = _repeated(grey), _tiles(grey)
     if factor > 1:
         return {"edge_width": 0.0, "blockiness": 0.0, "enlarged": factor}
     width = _edge_width(tiles)
     blockiness = max(_blockiness(tile) for tile in tiles)
-    if width >= 1.8 and blockiness < 2:
-        factor = _interpolated(tiles[0] if len(tiles) == 1 else grey[: 4 * _TILE, : 4 * _TILE])
+    if not 0 < width < _SOFT:
+        # Colours that are equally light have edges between them that no grey shows. They are much
+        # sharper then; a little is only chance, and counts for nothing.
+        bands = [_edge_width(_tiles(np.asarray(band))) for band in image.split()]
+        sharpest = min((found for found in bands if found), default=width)
+        width = sharpest if sharpest < 0.6 * width or not width else width
+    if width >= _SOFT and blockiness < 2:
+        part = tiles[0] if len(tiles) == 1 else grey[: 4 * _TILE, : 4 * _TILE]
+        factor = _interpolated(part, longest=1.8 * width)
     return {"edge_width": width, "blockiness": blockiness, "enlarged": factor}
 
 
-def _grey(decoded: Decoded) -> Grey:
-    grey = np.asarray(decoded.colour.convert("L"))
+def _opaque(decoded: Decoded) -> Image.Image:
     if decoded.alpha is None:
-        return grey
+        return decoded.colour
     # Light drawings are looked at on black, dark ones on white: their outline is an edge too.
-    alpha = np.asarray(decoded.alpha, dtype=np.uint32)
-    mean = int((grey * alpha).sum()) / max(1, int(alpha.sum()))
-    on = decoded.on("#000000" if mean > 128 else "#FFFFFF")
-    return np.asarray(on.convert("L"))
+    on_black = decoded.on("#000000")
+    light, seen = _levels(on_black.convert("L")), _levels(decoded.alpha)
+    return on_black if 2 * light > seen else decoded.on("#FFFFFF")
+
+
+def _levels(grey: Image.Image) -> int:
+    return sum(level * count for level, count in enumerate(grey.histogram()))
 
 
 def _tiles(grey: Grey) -> list[Grey]:
@@ -301,11 +312,11 @@ def _blockiness(grey: Grey) -> float:
     return round(min(scores), 3)
 
 
-def _interpolated(grey: Grey) -> int:
+def _interpolated(grey: Grey, *, longest: float) -> int:
     """Return the whole number by which a picture was smoothly enlarged; 1 when none shows.
 
     Interpolated pixels bend less than those between which they were put, which repeats with
-    the period of the enlargement.
+    the period of the enlargement. No period is longer than its edges are wide, nearly twice.
     """
     spectra = []
     for lines in (grey, grey.T):
@@ -316,7 +327,11 @@ def _interpolated(grey: Grey) -> int:
         curve = np.log1p(bend.mean(axis=0, dtype=np.float64))
         curve -= np.convolve(np.pad(curve, 4, mode="edge"), np.ones(9) / 9, "valid")
         spectra.append(np.abs(np.fft.rfft(curve * np.hanning(len(curve)))))
-    found = [period for period in _PERIODS if min(_peak(one, period) for one in spectra) >= _PEAK]
+    found = [
+        period
+        for period in _PERIODS
+        if period <= longest and min(_peak(one, period) for one in spectra) >= _PEAK
+    ]
     return max(found, default=1)
 
 

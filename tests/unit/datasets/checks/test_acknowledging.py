@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from msgspec import structs
+
 from lora_pipeline.datasets.checks.acknowledging import acknowledged, with_acknowledgements
 from lora_pipeline.datasets.checks.findings import CheckFinding, Picture, found
 from lora_pipeline.datasets.checks.records import Acknowledgement
@@ -12,18 +14,16 @@ SNOW = Picture("A3", "Snow", "snow.png", "c" * 64)
 
 
 def record(*findings: CheckFinding, dataset_id: str = "icons", **fields: str) -> Acknowledgement:
-    return Acknowledgement(
-        **{
-            "id": "01JNB2M7R8W1E3T5Y7V9Q0P2A4",
-            "scope": "project",
-            "created_at": "2026-03-01T12:00:00Z",
-            "acknowledged_by": "ana@studio.example",
-            "reason": "fog is meant",
-            "findings": tuple(acknowledged(one) for one in findings),
-            "dataset_id": dataset_id,
-            **fields,
-        }
-    )  # type: ignore[arg-type]
+    plain = Acknowledgement(
+        id="01JNB2M7R8W1E3T5Y7V9Q0P2A4",
+        scope="project",
+        created_at="2026-03-01T12:00:00Z",
+        acknowledged_by="ana@studio.example",
+        reason="fog is meant",
+        findings=tuple(acknowledged(one) for one in findings),
+        dataset_id=dataset_id,
+    )
+    return structs.replace(plain, **fields)
 
 
 def is_accepted(finding: CheckFinding, *records: Acknowledgement, dataset: str = "icons") -> bool:

@@ -13,30 +13,27 @@ from lora_pipeline.foundation.images import ImageMeasures
 SEAL = b"1 pillow 13.0.0\n"
 
 
-def measures(name: str, **fields: object) -> ImageMeasures:
+def measures(name: str) -> ImageMeasures:
     return ImageMeasures(
-        **{
-            "sha256": hashlib.sha256(name.encode()).hexdigest(),
-            "width": 640,
-            "height": 480,
-            "pixel_sha256": hashlib.sha256(b"pixels").hexdigest(),
-            "location": True,
-            "odd_colours": False,
-            "alpha_used": True,
-            "jpeg_quality": 75,
-            "visible": 0.5,
-            "darkest": (1, 2, 3),
-            "lightest": (250, 251, 252),
-            "grey": False,
-            "border": (0, 12, 0, 12),
-            "edge_width": 1.5,
-            "blockiness": 1.25,
-            "enlarged": 4,
-            "look": base64.b64encode(bytes(range(256)) * 4).decode(),
-            "corners": base64.b64encode(bytes(range(256)) * 2).decode(),
-            **fields,
-        }
-    )  # type: ignore[arg-type]
+        sha256=hashlib.sha256(name.encode()).hexdigest(),
+        width=640,
+        height=480,
+        pixel_sha256=hashlib.sha256(b"pixels").hexdigest(),
+        location=True,
+        odd_colours=False,
+        alpha_used=True,
+        jpeg_quality=75,
+        visible=0.5,
+        darkest=(1, 2, 3),
+        lightest=(250, 251, 252),
+        grey=False,
+        border=(0, 12, 0, 12),
+        edge_width=1.5,
+        blockiness=1.25,
+        enlarged=4,
+        look=base64.b64encode(bytes(range(256)) * 4).decode(),
+        corners=base64.b64encode(bytes(range(256)) * 2).decode(),
+    )
 
 
 @pytest.fixture
@@ -100,9 +97,9 @@ def test_what_is_new_is_added_to_what_was_known(path: Path) -> None:
         lambda data: data + b"\0" * ROW.itemsize,
         lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:],
         lambda data: b"something else" + data[14:],
-        lambda data: b"",
+        lambda _: b"",
         lambda data: data[:10],
-        lambda data: np.zeros(3, dtype=ROW).tobytes(),
+        lambda _: np.zeros(3, dtype=ROW).tobytes(),
     ],
     ids=["cut", "a row more", "one bit", "other magic", "empty", "head only", "rows only"],
 )

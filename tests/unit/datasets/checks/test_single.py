@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -28,12 +29,12 @@ CLEAN = Facts(
 )
 
 
-def judged(profile: Profile = SDXL, **changes: object) -> list[CheckFinding]:
-    facts = replace(CLEAN, **changes)  # type: ignore[arg-type]
+def judged(profile: Profile = SDXL, /, **changes: Any) -> list[CheckFinding]:
+    facts = replace(CLEAN, **changes)
     return list(judge(PICTURE, facts, profile, Thresholds()))
 
 
-def codes(profile: Profile = SDXL, **changes: object) -> dict[str, str]:
+def codes(profile: Profile = SDXL, /, **changes: Any) -> dict[str, str]:
     return {one.code: one.severity for one in judged(profile, **changes)}
 
 
@@ -116,13 +117,13 @@ def test_borders_are_told_side_by_side() -> None:
 
 
 def test_an_image_that_shows_nothing_has_that_fault_alone() -> None:
-    nothing = {"visible": 0.0, "alpha_used": True, "darkest": (0, 0, 0), "lightest": (0, 0, 0)}
+    nothing: dict[str, Any] = {"visible": 0.0, "alpha_used": True, "darkest": (0, 0, 0), "lightest": (0, 0, 0)}
 
     assert codes(**nothing, width=8, height=8) == {"transparent": "error"}
 
 
 def test_one_colour_is_an_error_and_a_silhouette_is_none() -> None:
-    white = {"darkest": (254, 254, 255), "lightest": (255, 255, 255)}
+    white: dict[str, Any] = {"darkest": (254, 254, 255), "lightest": (255, 255, 255)}
 
     assert codes(**white) == {"one_colour": "error"}
     assert codes(replace(SDXL, background="#202020"), **white, alpha_used=True, visible=0.4) == {}
