@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-train demo test test-slow test-fast check format format-check lint types \
-	imports docs docs-check wheel bench clean demo-art demo-checkpoint
+	imports docs docs-check wheel bench bench-peers clean demo-art demo-checkpoint
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,8 +71,16 @@ docs-check: install  ## Check that the command reference agrees with the program
 wheel: install  ## Build the wheel and run it in an empty environment
 	$(BIN)/python scripts/check_wheel.py
 
-bench: install  ## Measure start-up
+bench: install bench-peers  ## Measure start-up, and datasets beside other tools (half an hour, 12 GB)
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/datasets.py build/bench --peers .venv-peers --growth 1000 10000 100000
+
+bench-peers: .venv-peers/.ready
+
+.venv-peers/.ready:
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --disable-pip-version-check --quiet dvc datasets pillow
+	touch $@
 
 demo-art: install  ## Draw the demo's art again
 	$(BIN)/python scripts/draw_demo_art.py
@@ -81,4 +89,4 @@ demo-checkpoint: install-train  ## Train the demo's base model again (about an h
 	$(BIN)/python scripts/train_demo_checkpoint.py
 
 clean:  ## Remove what was built here
-	rm -rf $(VENV) demo-workspace dist build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-peers demo-workspace dist build .mypy_cache .ruff_cache .pytest_cache

@@ -67,9 +67,17 @@ def slugify(text: str) -> str:
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str | None:
-    """Return the known word nearest to ``wrong``, or None when none is near."""
-    matches = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
-    return matches[0] if matches else None
+    """Return the known word nearest to ``wrong``, or None when none is near.
+
+    Tags of one group are compared by their values: the group that they share makes ``shape:moon``
+    no nearer to ``shape:diamond``.
+    """
+    group, colon, value = wrong.partition(":")
+    words = {word: word for word in known}
+    same = {word.partition(":")[2]: word for word in words if word.startswith(f"{group}:")}
+    wanted, words = (value, same) if colon and same else (wrong, words)
+    matches = difflib.get_close_matches(wanted, list(words), n=1, cutoff=0.6)
+    return words[matches[0]] if matches else None
 
 
 def _tag_hint(value: str) -> str:

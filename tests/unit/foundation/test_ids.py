@@ -98,3 +98,11 @@ def test_the_word_that_was_meant_is_found() -> None:
     assert did_you_mean("datset", ["dataset", "demo"]) == "dataset"
     assert did_you_mean("xyz", ["dataset", "demo"]) is None
     assert did_you_mean("x", []) is None
+
+
+def test_tags_of_one_group_are_near_by_their_values() -> None:
+    tags = ["shape:diamond", "shape:heart", "color:red"]
+
+    assert did_you_mean("shape:moon", tags) is None
+    assert did_you_mean("shape:hart", tags) == "shape:heart"
+    assert did_you_mean("colour:red", tags) == "color:red"
