@@ -126,7 +126,7 @@ def shown(limit: int | None) -> Callable[[Result], Report]:
             [
                 ("selects", _selection_words(data["selection"])),
                 ("captions", _caption_words(data["captionRule"])),
-                ("staged", f"sRGB PNG, transparency on {data['normalization']['background']}"),
+                ("staged", _staged_words(data["normalization"])),
                 ("licences", _licences(data["provenanceSummary"])),
                 ("content", data["contentHash"] or "no content hash; build it again"),
                 ("file", data["path"]),
@@ -170,6 +170,11 @@ def _limit_words(selection: dict[str, Any]) -> list[str]:
     if selection.get("seed"):
         parts.append(f"seed {selection['seed']}")
     return parts
+
+
+def _staged_words(rule: dict[str, Any]) -> str:
+    words = f"sRGB PNG, transparency on {rule['background']}"
+    return f"{words}, and as a mask of the loss" if rule["alpha"] == "mask" else words
 
 
 def _caption_words(rule: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -67,7 +67,8 @@ def gc(session: Session, yes: bool, older_than: int) -> None:
     """List what nothing names; delete it with --yes.
 
     An object stays when a record, a run, a branch, a tag or a stash names it, and when it is
-    young. Exits with 0.
+    young. A staging, which can be made again, stays when a manifest names it or a run under way
+    works with it; normalised images stay as long as a staging has them. Exits with 0.
 
     \b
     lora store gc --yes
@@ -101,11 +102,34 @@ def _verify_text(result: Result) -> Report:
 
 def _gc_text(result: Result) -> Report:
     data = result.data
-    size = f" · {size_text(data['bytes'])}" if data["unnamed"] else ""
-    rows = []
-    if data["keptAsYoung"]:
-        rows.append(("kept", f"{counted(data['keptAsYoung'], 'object')} as too young to tell"))
-    return Report(headline=f"{result.reasoning}{size}", rows=rows, lines=_names(data["unnamed"]))
+    staging = data["staging"]
+    size = data["bytes"] + staging["bytes"]
+    rows = [
+        ("objects", size_text(data["bytes"]) if data["unnamed"] else ""),
+        ("staging", size_text(staging["bytes"]) if _finds(staging) else ""),
+        ("kept", _kept(data)),
+    ]
+    names = [*data["unnamed"], *(f"staging {name}" for name in staging["stagings"])]
+    found = bool(data["unnamed"]) or _finds(staging)
+    return Report(
+        headline=result.reasoning + (f" · {size_text(size)}" if found else ""),
+        rows=[row for row in rows if row[1]],
+        lines=_names(names),
+    )
+
+
+def _finds(staging: dict[str, Any]) -> bool:
+    return bool(staging["stagings"] or staging["unfinished"] or staging["images"])
+
+
+def _kept(data: Any) -> str:
+    staging = data["staging"]
+    counts = [
+        (data["keptAsYoung"], "object", "as too young to tell"),
+        (staging["keptAsYoung"], "staging", "as too young to tell"),
+        (staging["keptForRuns"], "staging", "for a run under way"),
+    ]
+    return "\n".join(f"{counted(count, name)} {why}" for count, name, why in counts if count)
 
 
 def _names(names: list[str]) -> list[str]:

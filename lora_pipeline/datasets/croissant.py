@@ -213,13 +213,15 @@ def _responsible(manifest: Manifest, rows: Sequence[Mapping[str, Any]]) -> dict[
     held_out = sum(row["split"] == "held_out" for row in rows)
     look = manifest.normalization
     uses = ["Fine-tuning image generators (LoRA)"]
+    masks = " Transparency is also a mask, by which the loss is weighed."
     return {
         "rai:dataCollection": "Approved images, chosen by a recorded rule: "
         + _json(manifest.selection.to_dict()),
         "rai:dataCollectionType": ["Manual Human Curator"],
         "rai:dataCollectionRawData": "; ".join(_named(rows, "origin")),
         "rai:dataPreprocessingProtocol": [
-            f"Before training every image is made {_FORM.format(look.background, look.version)}.",
+            f"Before training every image is made {_FORM.format(look.background, look.version)}."
+            + (masks if look.alpha == "mask" else ""),
             "Held out of training by the digest of the image: "
             + _json(manifest.split_rule.to_dict()),
         ],

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_pipeline.datasets.manifest import hash_of_manifest
-from lora_pipeline.datasets.records import Manifest
+from lora_pipeline.datasets.records import Manifest, Normalization
 from lora_pipeline.datasets.staged_files import fill_staging, has_masks, named_items
 from lora_pipeline.datasets.staging_marker import (
     FORM,
@@ -42,7 +42,7 @@ from lora_pipeline.foundation.errors import (
 from lora_pipeline.workspace.lock import workspace_lock
 from lora_pipeline.workspace.root import Workspace
 
-_UNFINISHED = ".unfinished-"
+UNFINISHED = ".unfinished-"
 _TRAINED_ON = (".png", ".jpg", ".jpeg", ".webp", ".txt", ".caption")
 
 
@@ -69,17 +69,28 @@ class Staging:
 
 def staging_folder(workspace: Workspace, manifest: Manifest) -> Path:
     """Return where the staging of a manifest stands, whether it is there or not."""
+    key = staging_key(manifest.content_hash, manifest.normalization)
+    return stagings_root(workspace) / key
+
+
+def staging_key(content_hash: str, normalization: Normalization) -> str:
+    """Return the name of the staging of a manifest: a digest of all that decides what is in it."""
     named = {
-        "contentHash": manifest.content_hash,
+        "contentHash": content_hash,
         "form": FORM,
-        "normalization": manifest.normalization.to_dict(),
+        "normalization": normalization.to_dict(),
     }
-    return stagings_root(workspace) / digest_of(named).removeprefix("sha256:")[:32]
+    return digest_of(named).removeprefix("sha256:")[:32]
 
 
 def stagings_root(workspace: Workspace) -> Path:
     """Return the folder of all stagings."""
     return workspace.runtime / "staging"
+
+
+def lock_folder(workspace: Workspace, key: str) -> Path:
+    """Return where the lock stands that whoever makes a staging holds."""
+    return stagings_root(workspace) / ".locks" / key
 
 
 def stage_manifest(workspace: Workspace, manifest: Manifest) -> Staging:
@@ -98,7 +109,7 @@ def stage_manifest(workspace: Workspace, manifest: Manifest) -> Staging:
     made = marker is None or bool(verify_staging(folder))
     if made:
         _remove_leftovers(workspace)
-        locks = _lock_folder(workspace, folder.name)
+        locks = lock_folder(workspace, folder.name)
         with workspace_lock(locks, timeout_s=workspace.settings.number("lock.timeoutSeconds")):
             # Somebody else may have made it while we waited.
             if verify_staging(folder):
@@ -167,7 +178,7 @@ def _names(folder: Path) -> Iterator[str]:
 
 def unfinished_stagings(workspace: Workspace) -> list[Path]:
     """Return what interrupted stagings left behind; the next staging removes it."""
-    return sorted(stagings_root(workspace).glob(f"{_UNFINISHED}*"))
+    return sorted(stagings_root(workspace).glob(f"{UNFINISHED}*"))
 
 
 def _require_true(manifest: Manifest) -> None:
@@ -186,7 +197,7 @@ def _require_true(manifest: Manifest) -> None:
 
 
 def _make(workspace: Workspace, manifest: Manifest, folder: Path) -> None:
-    building = folder.parent / f"{_UNFINISHED}{folder.name}-{secrets.token_hex(4)}"
+    building = folder.parent / f"{UNFINISHED}{folder.name}-{secrets.token_hex(4)}"
     building.mkdir(parents=True)
     try:
         staged = fill_staging(workspace, manifest, building)
@@ -199,22 +210,18 @@ def _make(workspace: Workspace, manifest: Manifest, folder: Path) -> None:
 
 def _remove_leftovers(workspace: Workspace) -> None:
     for leftover in unfinished_stagings(workspace):
-        key = leftover.name.removeprefix(_UNFINISHED).rpartition("-")[0]
+        key = leftover.name.removeprefix(UNFINISHED).rpartition("-")[0]
         # Whoever makes it at this moment holds its lock.
         with (
             contextlib.suppress(LockedError),
-            workspace_lock(_lock_folder(workspace, key), timeout_s=0),
+            workspace_lock(lock_folder(workspace, key), timeout_s=0),
         ):
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _lock_folder(workspace: Workspace, key: str) -> Path:
-    return stagings_root(workspace) / ".locks" / key
-
-
 def _put_in_place(building: Path, folder: Path) -> None:
     files.fsync_folder(building)
-    broken = folder.parent / f"{_UNFINISHED}{folder.name}-{secrets.token_hex(4)}"
+    broken = folder.parent / f"{UNFINISHED}{folder.name}-{secrets.token_hex(4)}"
     if folder.exists():
         folder.rename(broken)
     building.rename(folder)

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lora_pipeline.datasets.staging_garbage import find_garbage, remove_garbage
 from lora_pipeline.engine.pool import map_ordered
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.digests import sha256_of_file
 from lora_pipeline.foundation.errors import ArgumentInvalidError, FileMissingError
 from lora_pipeline.foundation.result import Refusal, Result
+from lora_pipeline.training.run_folder import stagings_of_runs
 from lora_pipeline.workspace.lock import workspace_lock
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import ObjectStore, open_store
@@ -82,15 +84,17 @@ def verify_store(workspace: Workspace) -> Result:
 def collect_garbage(
     workspace: Workspace, *, confirmed: bool = False, older_than_hours: int = 24
 ) -> Result:
-    """List the objects that nothing names, and delete them when that is confirmed.
+    """List objects and stagings that nothing names, and delete them when that is confirmed.
 
-    Kept is whatever a record, a run, a branch, a tag or a stash names, and what is younger than
-    ``older_than_hours``: a command that runs now may be about to name it.
+    Of the objects all is kept that a record, a run, a branch, a tag or a stash names; of the
+    stagings, which can be made again, what a manifest names or a run under way works with. What
+    is younger than ``older_than_hours`` is kept, too: a command that runs now may be about to
+    name it.
 
     Args:
         workspace: Where it is.
         confirmed: Whether to delete; otherwise they are only listed.
-        older_than_hours: Age from which an object may go.
+        older_than_hours: Age from which an object or a staging may go.
 
     Raises:
         ArgumentInvalidError: When the age is negative.
@@ -112,15 +116,17 @@ def collect_garbage(
     return Result(
         data=plan.to_dict() | {"deleted": deletes},
         reasoning=plan.reasoning(deletes=deletes),
-        suggestions=["lora store gc --yes"] if plan.paths and not confirmed else [],
+        warnings=plan.warnings(),
+        suggestions=["lora store gc --yes"] if plan.finds_any and not confirmed else [],
         dry_run=workspace.dry_run,
     )
 
 
 class _Plan:
-    """What may go: objects that nothing names, and what interrupted writes left."""
+    """What may go: objects and stagings that nothing names, and what interrupted writes left."""
 
     def __init__(self, workspace: Workspace, store: ObjectStore, older_than_hours: int) -> None:
+        self._workspace = workspace
         self._root = store.root
         before = time.time() - older_than_hours * 3600
         named = named_anywhere(workspace)
@@ -129,11 +135,18 @@ class _Plan:
         self.paths = [path for path in (*unnamed, *left_over) if path.stat().st_mtime <= before]
         self._young = len(unnamed) + len(left_over) - len(self.paths)
         self._bytes = sum(path.stat().st_size for path in self.paths)
+        self._staging = find_garbage(workspace, before=before, in_use=stagings_of_runs(workspace))
+
+    @property
+    def finds_any(self) -> bool:
+        """Whether anything may go."""
+        return bool(self.paths or self._staging.count)
 
     def delete(self) -> None:
         """Delete what may go."""
         for path in self.paths:
             path.unlink(missing_ok=True)
+        remove_garbage(self._workspace, self._staging)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan JSON-ready."""
@@ -142,14 +155,42 @@ class _Plan:
             "unnamed": [path.name for path in self.paths],
             "bytes": self._bytes,
             "keptAsYoung": self._young,
+            "staging": {
+                "stagings": [path.name for path in self._staging.stagings],
+                "unfinished": len(self._staging.unfinished),
+                "images": len(self._staging.pool),
+                "bytes": self._staging.bytes,
+                "keptAsYoung": self._staging.young,
+                "keptForRuns": self._staging.in_use,
+            },
         }
+
+    def warnings(self) -> list[str]:
+        """Return why stagings stay that might go."""
+        unreadable = self._staging.unreadable
+        if not unreadable:
+            return []
+        more = f" and {len(unreadable) - 1} more" if len(unreadable) > 1 else ""
+        return [f"every staging is kept: nobody can read what {unreadable[0]}{more} names"]
 
     def reasoning(self, *, deletes: bool) -> str:
         """Return the outcome in a sentence."""
-        if not self.paths:
+        staging = self._staging
+        counts = {
+            "object": len(self.paths),
+            "staging": len(staging.stagings),
+            "unfinished staging": len(staging.unfinished),
+            "normalised image": len(staging.pool),
+        }
+        parts = [
+            f"{count} {name}" + ("" if count == 1 else "s")
+            for name, count in counts.items()
+            if count
+        ]
+        if not parts:
             return "Nothing to delete: something names every object that is old enough"
-        objects = "1 object" if len(self.paths) == 1 else f"{len(self.paths)} objects"
-        return f"Deleted {objects}" if deletes else f"{objects} that nothing names could go"
+        words = ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else parts[0]
+        return f"Deleted {words}" if deletes else f"{words} that nothing names could go"
 
 
 def _missing(workspace: Workspace, objects: Sequence[str]) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ from lora_pipeline.workspace.root import Workspace
 
 _LOCK = "process.lock"
 _PROCESS = "process.json"
+_GIVEN = (".json", ".toml", ".yaml")
+_STAGING = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 
 
 def run_folder(workspace: Workspace, run_id: str) -> Path:
@@ -46,6 +49,23 @@ def is_alive(workspace: Workspace, run_id: str) -> bool:
         return True
     probe.release()
     return False
+
+
+def stagings_of_runs(workspace: Workspace) -> set[str]:
+    """Return the names of the stagings that the files of runs under way speak of.
+
+    Better one too many than one too few: every word counts that could be such a name, in every
+    file that a trainer is given.
+    """
+    found: set[str] = set()
+    for folder in (workspace.runtime / "runs").glob("*"):
+        if not is_alive(workspace, folder.name):
+            continue
+        for path in folder.glob("*"):
+            if path.suffix in _GIVEN:
+                with contextlib.suppress(OSError):
+                    found |= {name.decode() for name in _STAGING.findall(path.read_bytes())}
+    return found
 
 
 @contextlib.contextmanager

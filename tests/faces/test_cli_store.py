@@ -150,6 +150,14 @@ def test_only_what_nothing_names_is_listed_and_nothing_is_deleted(
         "unnamed": [unnamed],
         "bytes": 7,
         "keptAsYoung": 0,
+        "staging": {
+            "stagings": [],
+            "unfinished": 0,
+            "images": 0,
+            "bytes": 0,
+            "keptAsYoung": 0,
+            "keptForRuns": 0,
+        },
         "deleted": False,
     }
     assert answer.document["suggestions"] == ["lora store gc --yes"]

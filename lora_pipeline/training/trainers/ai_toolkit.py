@@ -86,7 +86,11 @@ class AiToolkitTrainer:
             base=str(request.checkpoint.path),
             adapter=None if adapter is None else str(adapter),
             datasets=[
-                {"dataset_path": str(request.run_folder / path), "num_repeats": times}
+                {
+                    "dataset_path": str(request.run_folder / path),
+                    "num_repeats": times,
+                    **_masks(request),
+                }
                 for times, path, _ in images
             ],
             cpu=cpu,
@@ -206,6 +210,12 @@ def _image_files(request: TrainingRequest) -> list[tuple[int, str, str]]:
         # Every character beyond ASCII is escaped: it is read in whatever encoding the machine has.
         found.append((times, f"images-{times}x.json", json.dumps(entries, indent=1) + "\n"))
     return found
+
+
+def _masks(request: TrainingRequest) -> dict[str, str]:
+    if not request.data.masked:
+        return {}
+    return {"mask_path": str(request.data.masks_folder)}
 
 
 def _require_device(request: TrainingRequest, *, cpu: bool) -> None:

@@ -56,7 +56,7 @@ RECIPE: Mapping[str, str] = {
 PIPELINE = (
     "type", "training_folder", "device", "trigger_word", "sqlite_db_path", "network.type",
     "save.save_format", "datasets.folder_path", "datasets.dataset_path", "datasets.caption_ext",
-    "datasets.default_caption", "train.train_unet", "train.noise_scheduler",
+    "datasets.default_caption", "datasets.mask_path", "datasets.alpha_mask", "train.train_unet", "train.noise_scheduler",
     "train.disable_sampling", "train.skip_first_sample", "model.name_or_path",
     "model.assistant_lora_path", "logging.log_every", "logging.use_ui_logger",
 )  # fmt: skip
