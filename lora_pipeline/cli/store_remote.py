@@ -24,8 +24,9 @@ def push(session: Session, objects: tuple[str, ...]) -> None:
 
     OBJECT is a digest, the id of a record that names objects, or LORA/RELEASE; without one it
     is all that records need. Reads store.remote and the store; sends what the remote store
-    lacks. What stands there is never replaced, and what was sent is proven there. Exits with 0, with 1 when other bytes stand there under the name of an object, with
-    3 when the service refuses or does not answer.
+    lacks. What stands there is never replaced, and what was sent is proven there. Exits with 0,
+    with 1 when other bytes stand there under the name of an object, with 3 when the service
+    refuses or does not answer.
 
     \b
     lora store push --dry-run
@@ -45,9 +46,10 @@ def pull(session: Session, objects: tuple[str, ...], active: bool) -> None:
     """Fetch objects from the remote store.
 
     OBJECT is a digest, the id of a record that names objects, or LORA/RELEASE; without one it
-    is all that records need. Reads store.remote; fetches what is not here. An object gets its place when its digest is right; a download that was cut off goes on
-    where it ended. Exits with 0, with 3 when an object is not there or is damaged, and when
-    the service refuses or does not answer.
+    is all that records need. Reads store.remote; fetches what is not here. An object gets its
+    place when its digest is right; a download that was cut off goes on where it ended. Exits
+    with 0, with 3 when an object is not there or is damaged, and when the service refuses or
+    does not answer.
 
     \b
     lora store pull --active
