@@ -15,7 +15,7 @@ from lora_pipeline.foundation.errors import (
 from lora_pipeline.foundation.files import safe_join
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.settings import LOCAL_FILE
-from lora_pipeline.workspace.store import open_store
+from lora_pipeline.workspace.store import hint_to_fetch, open_store
 
 _SETTING_OF_BASE = {
     "modelsRoot": "paths.modelsRoot",
@@ -50,7 +50,8 @@ def weights_path(
     path = place_of_weights(workspace, weights, name=name)
     if not path.exists():
         raise FileMissingError(
-            f"{name}: nothing at {workspace.relative(path)}", hint=_hint_when_missing(weights)
+            f"{name}: nothing at {workspace.relative(path)}",
+            hint=_hint_when_missing(workspace, weights),
         )
     if check_digest and weights.sha256 and path.is_file():
         _require_digest(path, weights.sha256, name)
@@ -112,9 +113,9 @@ def _variable(key: str, workspace: Workspace) -> str:
     return workspace.settings.values[key].setting.variable or key
 
 
-def _hint_when_missing(weights: Weights) -> str:
+def _hint_when_missing(workspace: Workspace, weights: Weights) -> str:
     if weights.kind == "store":
-        return "copy the object from a machine that has it, then lora store verify"
+        return hint_to_fetch(workspace, weights.sha256)
     return "put the file there, or lora config explain to see the folders in force"
 
 

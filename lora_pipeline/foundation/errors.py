@@ -176,6 +176,24 @@ class StorageError(PipelineError):
     code = "storage_failed"
 
 
+class RemoteStoreError(PipelineError):
+    """The remote store did not answer, or not as agreed; the message says what it did."""
+
+    code = "remote_failed"
+
+
+class RemoteRefusedError(RemoteStoreError):
+    """The remote store wants other credentials, or more rights."""
+
+    code = "remote_refused"
+
+
+class RemoteMissingError(RemoteStoreError):
+    """The remote store, or an object in it, does not exist."""
+
+    code = "remote_missing"
+
+
 class LockedError(PipelineError):
     """Another process holds the workspace lock."""
 
@@ -246,6 +264,24 @@ class TrainerUnavailableError(TrainerError):
     """The trainer's program is not installed; the hint names the set-up command."""
 
     code = "trainer_unavailable"
+
+
+class ServiceError(TrainerError):
+    """A service that trains elsewhere did not do what was asked."""
+
+    code = "service_failed"
+
+
+class ServiceUnreachableError(ServiceError):
+    """It gave no answer, or one that passes: the same question may be answered later."""
+
+    code = "service_unreachable"
+
+
+class ServiceRefusedError(ServiceError):
+    """It answered, and the answer is no, or no answer that can be used."""
+
+    code = "service_refused"
 
 
 class RendererError(PipelineError):

@@ -1,7 +1,8 @@
 """The store: bytes too big for Git, found by their digest.
 
 An object is written once and never again; its name is the SHA-256 of its bytes, so a record
-that names it cannot mean anything else. The store is a local folder.
+that names it cannot mean anything else. The store is a local folder; what other machines
+share is fetched into it by ``lora store pull``, never on the way.
 """
 
 from __future__ import annotations
@@ -82,7 +83,10 @@ class ObjectStore:
         """
         path = self.path(sha256)
         if not path.is_file():
-            raise FileMissingError(f"object {sha256[:12]}… is not in the store {self.root}")
+            raise FileMissingError(
+                f"object {sha256[:12]}… is not in the store {self.root}",
+                hint=f"lora store pull {sha256}",
+            )
         require_sha256(path, sha256)
         return path
 
@@ -103,3 +107,10 @@ def _is_whole(path: Path, sha256: str) -> bool:
 def open_store(workspace: Workspace) -> ObjectStore:
     """Return the store that the settings name."""
     return ObjectStore(workspace.root / workspace.settings.require_text("store.root"))
+
+
+def hint_to_fetch(workspace: Workspace, sha256: str) -> str:
+    """Return how an object that is not here gets here."""
+    if workspace.settings.text("store.remote"):
+        return f"lora store pull {sha256}"
+    return "copy the object from a machine that has it, or set store.remote and lora store pull"

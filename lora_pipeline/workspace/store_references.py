@@ -48,6 +48,20 @@ def expected_here(workspace: Workspace) -> dict[str, str]:
     return expected
 
 
+def expected_by(workspace: Workspace, record_id: str) -> dict[str, str]:
+    """Return the objects that the records of one id need, each with the record.
+
+    Raises:
+        RecordError: When such a record cannot be read.
+    """
+    return {
+        sha256: workspace.relative(path)
+        for path in _json_files(workspace.data_root)
+        if path.stem == record_id
+        for sha256 in _objects_of(strict_json.load(path))
+    }
+
+
 def _json_files(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*.json")) if path.is_file())
 
