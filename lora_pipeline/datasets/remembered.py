@@ -11,6 +11,7 @@ It is a cache: whatever is odd about it, it counts as empty.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import time
 import zlib
@@ -26,7 +27,6 @@ from lora_pipeline.datasets.picks import Reason
 from lora_pipeline.datasets.records import Item
 from lora_pipeline.datasets.rules import DatasetRule
 from lora_pipeline.datasets.selection import LeftOut, Sieve
-from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.workspace.layout import FOLDERS, SHARED, Scope
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.stat_index import Stamp, is_racy, stamp_of
@@ -198,17 +198,10 @@ def _world(workspace: Workspace, projects: list[str], rule: DatasetRule, began_n
     code = [_stamp(str(_PACKAGE / folder)) for folder in _CODE]
     if any(_is_young(stamp, began_ns) for stamp in shared.values()):
         return ""
-    named = {
-        "code": [list(map(str, stamp)) for stamp in code],
-        "day": workspace.now()[:10],  # licences and consents end with one
-        "files": {file: list(map(str, stamp)) for file, stamp in shared.items()},
-        "rule": {
-            "captions": rule.captions.to_dict(),
-            "selection": rule.selection.to_dict(),
-        },
-        "version": __version__,
-    }
-    return digest_of(named).removeprefix("sha256:")[:32]
+    day = workspace.now()[:10]  # licences and consents end with one
+    named = (__version__, code, day, sorted(shared.items()), rule.captions, rule.selection)
+    # A folder may have a name that is no text, so this is no canonical JSON.
+    return hashlib.sha256(ascii(named).encode()).hexdigest()[:32]
 
 
 def _files_of(folder: str) -> Iterator[str]:

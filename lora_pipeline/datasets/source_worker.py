@@ -7,6 +7,7 @@ To parse a record and to hold it against its schema is most of what a build cost
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,12 +26,12 @@ class Request(msgspec.Struct, frozen=True):
     """What is asked for.
 
     Attributes:
-        data_root: Folder of the records.
+        data_root: Folder of the records, as the system spells it.
         project_id: Project of the assets.
         ids: The assets.
     """
 
-    data_root: str
+    data_root: bytes
     project_id: str
     ids: list[str]
 
@@ -41,7 +42,7 @@ def main() -> int:
     readers = functools.cache(reader)  # whoever asks is one build: what it reads does not change
     for line in sys.stdin.buffer:
         request = decode(line)
-        read = readers(request.data_root, request.project_id)
+        read = readers(os.fsdecode(request.data_root), request.project_id)
         answer = [_tried(read, asset_id) for asset_id in request.ids]
         sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
         sys.stdout.buffer.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -89,7 +90,7 @@ def _read(workspace: Workspace, project_id: str, ids: Iterator[str]) -> Iterator
         return
 
     def request(batch: Sequence[str]) -> bytes:
-        return msgspec.json.encode(Request(root, project_id, list(batch)))
+        return msgspec.json.encode(Request(os.fsencode(root), project_id, list(batch)))
 
     for asset_id, answer in ask_each(_WORKER, ids, request, _answers):
         found = answer or read(asset_id)

@@ -6,6 +6,7 @@ process for each. Started by ``engine/many_files.py``; ends at the end of its st
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -14,7 +15,9 @@ import msgspec
 from lora_pipeline.foundation.file_facts import FileReader
 from lora_pipeline.foundation.placing import Placement, place
 
-_Request = tuple[list[str], list[Placement]]
+_Path = bytes  # as the system spells it: a name need not be text
+_Placed = tuple[_Path, _Path, _Path, str, _Path, _Path]
+_Request = tuple[list[_Path], list[_Placed]]
 _decode = msgspec.json.Decoder(_Request).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -26,10 +29,17 @@ def main() -> int:
     for line in sys.stdin.buffer:
         to_read, to_place = _decode(line)
         answer = [_tried(reader.facts, path) for path in to_read]
-        answer += [_tried(place, one) for one in to_place]
+        answer += [_tried(place, _placement(*one)) for one in to_place]
         answers.write(_encode(answer) + b"\n")
         answers.flush()
     return 0
+
+
+def _placement(
+    source: _Path, target: _Path, file: _Path, caption: str, mask: _Path, mask_target: _Path
+) -> Placement:
+    text = os.fsdecode
+    return Placement(text(source), text(target), text(file), caption, text(mask), text(mask_target))
 
 
 def _tried(function: Any, argument: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -60,11 +61,20 @@ def place_each(
 
 
 def _to_read(batch: Sequence[tuple[object, str]]) -> bytes:
-    return msgspec.json.encode(([path for _, path in batch], ()))
+    # A path need not be text, and the child may have another idea of text than we have.
+    return msgspec.json.encode(([os.fsencode(path) for _, path in batch], ()))
 
 
 def _to_place(batch: Sequence[tuple[object, Placement]]) -> bytes:
-    return msgspec.json.encode(((), [one for _, one in batch]))
+    path = os.fsencode
+    placed = [
+        (
+            path(one.source), path(one.target), path(one.caption_file), one.caption,
+            path(one.mask), path(one.mask_target),
+        )
+        for _, one in batch
+    ]  # fmt: skip
+    return msgspec.json.encode(((), placed))
 
 
 def _outcomes(reply: bytes, _: Sequence[object]) -> list[Outcome]:

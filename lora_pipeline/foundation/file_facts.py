@@ -56,7 +56,7 @@ class FileReader:
         self._buffer = bytearray(_BLOCK)
         self._view = memoryview(self._buffer)
 
-    def facts(self, path: str) -> FileFacts:
+    def facts(self, path: str | bytes) -> FileFacts:
         """Read a file once and return what it is.
 
         Raises:
@@ -66,7 +66,7 @@ class FileReader:
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise FileNotFoundError(f"{path} is no regular file")
+                raise FileNotFoundError(f"{os.fsdecode(path)} is no regular file")
             began = time.time_ns()
             first = self._read(descriptor)
             if first < _BLOCK:

@@ -99,3 +99,22 @@ def test_a_child_that_dies_is_an_error_and_no_answer(
 
     with pytest.raises(ProcessError, match="ended early"):
         list(read_each((path, str(path)) for path in files))
+
+
+@pytest.mark.parametrize("count", [20, MANY])
+def test_names_that_are_no_text_reach_the_children(tmp_path: Path, count: int) -> None:
+    folder = tmp_path / "no\udcfftext"
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system holds text only")
+    for number in range(count):
+        (folder / f"{number}").write_bytes(b"x")
+
+    found = [facts for _, facts in read_each((n, f"{folder}/{n}") for n in range(count))]
+    assert all(isinstance(facts, FileFacts) for facts in found)
+    placed = [
+        (n, Placement(f"{folder}/{n}", f"{folder}/{n}.png", f"{folder}/{n}.txt", "a"))
+        for n in range(count)
+    ]
+    assert [error for _, error in place_each(placed)] == [None] * count
