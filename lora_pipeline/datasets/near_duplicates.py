@@ -9,7 +9,7 @@ machine finds the same pairs, in whatever order the pictures come.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +51,11 @@ _WHOLE = Window(0, 0, 1)
 
 
 def near_pairs(
-    looks: Looks, background: str = "#FFFFFF", *, among: Sequence[int] | None = None
+    looks: Looks,
+    background: str = "#FFFFFF",
+    *,
+    among: Sequence[int] | None = None,
+    told: Callable[[int, int], None] | None = None,
 ) -> Pairs:
     """Return all pairs of near-duplicates, each with the lower index first, sorted.
 
@@ -59,10 +63,16 @@ def near_pairs(
         looks: One look for each picture: n by 16 by 16 by 4, premultiplied.
         background: What transparency is laid on, ``#RRGGBB``.
         among: Only pairs with one of these pictures.
+        told: Called with the steps that are done and their number, for progress.
     """
     search = _Search(on_background(looks, background))
     chosen = None if among is None else np.asarray(sorted(set(among)), dtype=np.int64)
-    found = {*search.aligned(chosen), *search.crops(chosen)}
+    found = set(search.aligned(chosen))
+    windows = first_windows()
+    for done, window in enumerate(windows, start=1):
+        if told:
+            told(done, len(windows))
+        found |= set(search.crops(window, chosen))
     return sorted((min(pair), max(pair)) for pair in found)
 
 
@@ -110,20 +120,24 @@ class _Search:
             same = _agree(self._fine[one], self._fine[other], _ALIKE, _FARTHEST)
             yield from zip(one[same].tolist(), other[same].tolist(), strict=True)
 
-    def crops(self, chosen: npt.NDArray[np.int64] | None) -> Iterator[tuple[int, int]]:
-        """Yield whole and part of it. Drawings on plain ground have no crops: only other rims."""
+    def crops(
+        self, window: Window, chosen: npt.NDArray[np.int64] | None
+    ) -> Iterator[tuple[int, int]]:
+        """Yield whole and part of it, where the part is near a window.
+
+        Drawings on plain ground have no crops: only other rims.
+        """
         whole = self._textured
         if chosen is None:
             sides = [(whole, whole)]
         else:
             few = np.intersect1d(whole, chosen)
             sides = [(few, whole), (whole, few)]
-        for window in _first_windows():
-            parts = _unit(_part(self._pictures, window))
-            for rows, columns in sides:
-                for one, other in self._seen(parts, rows, columns, _CROP_SEEN):
-                    apart = one != other
-                    yield from self._fitting(window, one[apart], other[apart])
+        parts = _unit(_part(self._pictures, window))
+        for rows, columns in sides:
+            for one, other in self._seen(parts, rows, columns, _CROP_SEEN):
+                apart = one != other
+                yield from self._fitting(window, one[apart], other[apart])
 
     def _seen(
         self,
@@ -223,7 +237,8 @@ def _is_on_plain_ground(pictures: Looks) -> npt.NDArray[np.bool_]:
 
 
 @functools.cache
-def _first_windows() -> tuple[Window, ...]:
+def first_windows() -> tuple[Window, ...]:
+    """Return the parts that are looked for first; fitting starts from them."""
     windows = [_WHOLE]
     for size in (0.9, 0.8):
         rest = 1 - size

@@ -146,6 +146,7 @@ def acknowledge_findings(
     if accepted:
         changes.create(record, chosen.scope, record.id)
     command = f"lora dataset check {chosen.dataset_id}".rstrip()
+    counted = f"{len(accepted)} finding{'' if len(accepted) == 1 else 's'}"
     return Result(
         data={
             "datasetId": chosen.dataset_id or None,
@@ -154,7 +155,7 @@ def acknowledge_findings(
             "reason": record.reason,
             "by": actor,
         },
-        reasoning=f"Acknowledged {len(accepted)} findings of {chosen.name}: {record.reason}",
+        reasoning=f"Acknowledged {counted} of {chosen.name}: {record.reason}",
         suggestions=(with_place(workspace, chosen.scope, command),),
         written=tuple(changes.apply()),
         dry_run=workspace.dry_run,
@@ -258,8 +259,12 @@ def _suggestions(
     workspace: Workspace, chosen: CheckSet, open_ones: Sequence[CheckFinding]
 ) -> tuple[str, ...]:
     name = chosen.dataset_id
-    if not open_ones:
-        command = f"lora train --lora LORA --dataset {name}" if name else "lora dataset build"
+    if all(one.severity == "info" for one in open_ones):
+        command = (
+            f"lora train --lora LORA --dataset {name}"
+            if name
+            else "lora dataset build --status approved"
+        )
         return (with_place(workspace, chosen.scope, command),)
     worst = open_ones[0]
     accept = f"lora dataset check {name} --acknowledge {worst.code}:{_about(worst)}".replace(

@@ -277,7 +277,7 @@ def test_an_acknowledgement_is_committed_with_its_reason(folder: Path) -> None:
     check(folder, "photos", "--acknowledge", "border", "--reason", "a game card", "--commit")
 
     subject = git(folder, "log", "-1", "--format=%s").strip()
-    assert subject == "Acknowledged 1 findings of photos: a game card"
+    assert subject == "Acknowledged 1 finding of photos: a game card"
 
 
 def test_assets_that_are_in_no_manifest_are_checked_by_filter(folder: Path) -> None:
@@ -332,6 +332,16 @@ def test_lines_are_drawn_by_the_settings_of_the_workspace(folder: Path) -> None:
 
     assert "blurred" not in found
     assert found["small"] == "warning"
+
+
+def test_what_was_accepted_stays_so_when_the_project_is_renamed(folder: Path) -> None:
+    check(folder, "photos", "--acknowledge", "blurred", "--reason", "fog is meant", "--commit")
+
+    renamed = invoke(["rename", "project", PROJECT, "neon_town", "--commit"], folder)
+
+    assert renamed.exit_code == 0, renamed.stdout + renamed.stderr
+    assert "blurred" not in by_code(check(folder, "photos", "--json"))
+    assert invoke(["validate"], folder).exit_code == 0
 
 
 def test_agents_may_check_and_only_people_acknowledge() -> None:

@@ -17,6 +17,7 @@ from lora_pipeline.datasets.checks.together import (
     judge_count,
     judge_same,
 )
+from lora_pipeline.foundation.events import Event
 from lora_pipeline.workspace.root import Workspace
 
 _ORDER = {"error": 0, "not_proven": 1, "warning": 2, "info": 3}
@@ -60,7 +61,11 @@ def check_pictures(
     findings = list(_unmeasured(pictures, measured))
     for picture, facts in zip(seen, facts_of(rows), strict=True):
         findings += judge(picture, facts, profile, limits)
-    findings += judge_same(seen, rows, profile)
+
+    def told(done: int, steps: int) -> None:
+        workspace.events(Event("progress", "compare", step=done, total=steps, unit="steps"))
+
+    findings += judge_same(seen, rows, profile, told=told)
     findings += judge_corners(seen, rows)
     findings += judge_balance(pictures, profile, limits)
     findings += judge_count(trained_on, profile)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +22,20 @@ _MARKED = 0.25  # share of a corner that a mark covers
 _CONTRAST = 25  # standard deviation of a mark
 
 
-def judge_same(pictures: Sequence[Picture], rows: Rows, profile: Profile) -> Iterator[CheckFinding]:
+def judge_same(
+    pictures: Sequence[Picture],
+    rows: Rows,
+    profile: Profile,
+    *,
+    told: Callable[[int, int], None] | None = None,
+) -> Iterator[CheckFinding]:
     """Yield which images are the same: in their bytes, in their pixels, in what they show.
 
     Args:
         pictures: All images.
         rows: Their measures, in the same order.
         profile: What they are for.
+        told: Called with the steps of the comparison that are done, and their number.
     """
     by_bytes = _by(pictures, [one.sha256 for one in pictures])
     for same in by_bytes:
@@ -41,7 +48,7 @@ def judge_same(pictures: Sequence[Picture], rows: Rows, profile: Profile) -> Ite
         yield _same("same_pixels", "the same picture, saved twice", best)
     repeated = {place for same in by_pixels for place in same[1:]}
     different = [place for place in alone if place not in repeated]
-    pairs = near_pairs(rows["look"][different], profile.background)
+    pairs = near_pairs(rows["look"][different], profile.background, told=told)
     for group in groups(len(different), pairs):
         best = _best_first(pictures, rows, [different[place] for place in group])
         yield _same("near_duplicate", f"{len(best)} show the same picture", best)

@@ -34,6 +34,7 @@ PLACES: dict[Family, _Places] = {
         "spec": ("projectId",),
         "asset": ("projectId",),
         "dataset": ("projectId", "selection.projects[]"),
+        "acknowledgement": ("projectId",),
     },
     "checkpoint": {
         "checkpoint": ("id",),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from lora_pipeline.foundation.digests import digest_file
 from lora_pipeline.foundation.errors import ImageRefusedError
 from lora_pipeline.foundation.images import ImageLimits, ImageMeasures, ImageWorker
 from tests.support import checks_builders as pictures
+from tests.support.workspace_builders import REPOSITORY
 
 KINDS = list(pictures.KINDS)
 
@@ -236,3 +238,16 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: 
         pytest.raises(ImageRefusedError, match="pixels"),
     ):
         worker.measure(path)
+
+
+def test_measures_of_a_picture_of_the_demo_are_what_they_were(measured: Measuring) -> None:
+    # When one of these changes, so must FORM in datasets/checks/measure_cache.py: what was
+    # remembered would be compared with what is measured now. When the look changes, so must
+    # the name of the measure that manifests record (datasets/near_duplicates.py, RULE).
+    found = measured.file(REPOSITORY / "data/demo/art/sticker/sticker-teal-heart.png")
+
+    assert found.edge_width == pytest.approx(1.146, abs=0.001)
+    assert found.blockiness == pytest.approx(1.036, abs=0.001)
+    assert found.visible == pytest.approx(0.490234375)
+    assert hashlib.sha256(base64.b64decode(found.look)).hexdigest()[:16] == "732989e8eb815ff2"
+    assert hashlib.sha256(base64.b64decode(found.corners)).hexdigest()[:16] == "a514e01973c781b0"
