@@ -181,7 +181,7 @@ def _stamps(paths: list[str]) -> array[int]:
     for path in paths:
         try:
             one = status_of(path)
-        except OSError:
+        except (OSError, ValueError):  # the latter: no system call can be given such a name
             extend(_ABSENT)  # that it is not there is a fact like others
         else:
             extend((one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino & _ROOM))

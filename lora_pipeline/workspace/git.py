@@ -94,7 +94,8 @@ def head_files(folder: Path) -> list[str]:
         return files
     if done.status:
         return files
-    own, common = ((folder / line).resolve() for line in done.stdout.splitlines())
+    # As the system spells them, not as text: they are looked for, not shown.
+    own, common = ((folder / os.fsdecode(line)).resolve() for line in done.output.splitlines())
     branch = call(folder, "symbolic-ref", "--quiet", "HEAD").stdout.strip()
     files += [str(own / "HEAD"), str(common / "packed-refs")]
     return [*files, str(common / branch)] if branch else files
