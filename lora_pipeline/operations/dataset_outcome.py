@@ -260,6 +260,6 @@ def _suggestions(workspace: Workspace, built: Built) -> tuple[str, ...]:
     ]
     lora = loras[0] if len(loras) == 1 else "LORA"
     return (
-        with_place(workspace, scope, f"lora dataset show {name}"),
+        with_place(workspace, scope, f"lora dataset check {name}"),
         with_place(workspace, scope, f"lora train --lora {lora} --dataset {name}"),
     )

@@ -69,7 +69,7 @@ def test_a_build_says_what_came_in_what_was_left_out_and_what_comes_next(folder:
         f"  content    {_short_hash(folder)}",
         "  wrote      data/projects/neon_city/datasets/ui_icon_flat.json",
         "  warning    6 images are few: ui_icon asks for 10, 20 to 80 are recommended",
-        "next  lora dataset show ui_icon_flat  ·  lora train --lora LORA --dataset ui_icon_flat",
+        "next  lora dataset check ui_icon_flat  ·  lora train --lora LORA --dataset ui_icon_flat",
     ]
 
 
