@@ -117,7 +117,12 @@ def test_borders_are_told_side_by_side() -> None:
 
 
 def test_an_image_that_shows_nothing_has_that_fault_alone() -> None:
-    nothing: dict[str, Any] = {"visible": 0.0, "alpha_used": True, "darkest": (0, 0, 0), "lightest": (0, 0, 0)}
+    nothing: dict[str, Any] = {
+        "visible": 0.0,
+        "alpha_used": True,
+        "darkest": (0, 0, 0),
+        "lightest": (0, 0, 0),
+    }
 
     assert codes(**nothing, width=8, height=8) == {"transparent": "error"}
 
