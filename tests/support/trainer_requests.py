@@ -51,6 +51,7 @@ def make_request(
     checkpoint: str = "base.safetensors",
     checkpoint_id: str = "base",
     companions: Sequence[str] = (),
+    masked: bool = False,
     **changes: Any,
 ) -> TrainingRequest:
     """Return a request; images, captions, checkpoint and companions stand below ``folder``."""
@@ -76,7 +77,7 @@ def make_request(
             DIGEST,
             {name: models / f"{name}.safetensors" for name in companions},
         ),
-        data=stage(folder / "staging", captions, repeats=repeats, sizes=sizes),
+        data=stage(folder / "staging", captions, repeats=repeats, sizes=sizes, masked=masked),
         recipe=Recipe(**{"resolution": 64, "steps": 4, "rank": 4, **(recipe or {})}),
         run_folder=make_folder(folder / "run"),
         **changes,
@@ -110,17 +111,23 @@ def stage(
     *,
     repeats: Sequence[int] = (),
     sizes: Sequence[tuple[int, int]] = (),
+    masked: bool = False,
 ) -> TrainingData:
-    """Write a staging folder and return it."""
+    """Write a staging folder and return it; each mask hides the right half of its image."""
     images = []
-    make_folder(folder)
+    make_folder(folder / "masks" if masked else folder)
     for number, caption in enumerate(captions):
         name = f"{number + 1:06d}.png"
         size = sizes[number] if number < len(sizes) else (64, 64)
         Image.new("RGB", size, (40 * number % 255, 80, 120)).save(folder / name)
         (folder / name).with_suffix(".txt").write_text(caption + "\n", encoding="utf-8")
         times = repeats[number] if number < len(repeats) else 1
-        images.append(StagedImage(name, caption, times, *size))
+        mask = f"masks/{name}" if masked else ""
+        if mask:
+            image = Image.new("L", size, 255)
+            image.paste(0, (size[0] // 2, 0, *size))
+            image.save(folder / mask)
+        images.append(StagedImage(name, caption, times, *size, mask))
     return TrainingData("icons", DIGEST, folder, tuple(images))
 
 

@@ -52,6 +52,14 @@ def test_device_and_threads_are_those_of_this_machine(tmp_path: Path) -> None:
     assert (job.device, job.threads) == ("cpu", 3)
 
 
+def test_the_child_is_told_of_masks_and_of_none_where_there_are_none(tmp_path: Path) -> None:
+    (masked,) = job_of(planned(tmp_path, masked=True), tmp_path).images
+    plain = planned(tmp_path)
+
+    assert masked.mask == "masks/000001.png"
+    assert "\"mask\"" not in plain.files[0].content
+
+
 def test_a_single_file_is_described_by_its_companion(tmp_path: Path) -> None:
     job = job_of(planned(tmp_path, companions=["config"]), tmp_path)
 

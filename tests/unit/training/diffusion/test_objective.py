@@ -84,3 +84,37 @@ def test_noise_offset_shifts_whole_channels() -> None:
 
     assert float((shifted - plain).var(dim=(2, 3)).max()) < 1e-6
     assert float(shifted.mean(dim=(2, 3)).std()) > 0.5
+
+
+# ---- masks
+
+
+def test_what_a_mask_hides_changes_neither_the_loss_nor_what_is_learnt() -> None:
+    masks = torch.ones(2, 1, 4, 4)
+    masks[:, :, :, 2:] = 0
+    target = torch.randn(2, 3, 4, 4, generator=draws())
+    results = []
+    for wrong in (0.0, 7.0, -1e4):
+        predicted = torch.zeros(2, 3, 4, 4)
+        predicted[..., 2:] = wrong
+        predicted.requires_grad_()
+        loss = weighted_loss(predicted, target, torch.tensor([1.0, 0.5]), masks)
+        loss.backward()
+        results.append((float(loss.detach()), predicted.grad))
+
+    assert {loss for loss, _ in results} == {results[0][0]}
+    assert results[0][0] > 0
+    assert all(bool((slope[..., 2:] == 0).all()) for _, slope in results)
+    assert all(bool((slope[..., :2] != 0).all()) for _, slope in results)
+
+
+def test_what_a_mask_shows_counts_as_much_as_without_one() -> None:
+    predicted, target = torch.zeros(1, 2, 4, 4), torch.ones(1, 2, 4, 4)
+    half = torch.full((1, 1, 4, 4), 0.5)
+    one = torch.ones(1)
+
+    assert float(weighted_loss(predicted, target, one, torch.ones(1, 1, 4, 4))) == float(
+        weighted_loss(predicted, target, one)
+    )
+    assert float(weighted_loss(predicted, target, one, half)) == 0.5
+    assert float(weighted_loss(predicted, target, one, torch.zeros(1, 1, 4, 4))) == 0

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from PIL import Image, ImageDraw
 
 torch = pytest.importorskip("torch")
 
 from lora_pipeline.training.diffusion import loop, messages  # noqa: E402
+from lora_pipeline.training.diffusion.batches import Shown  # noqa: E402
 from lora_pipeline.training.diffusion.checkpoint_folder import open_pipeline  # noqa: E402
+from lora_pipeline.training.diffusion.examples import Examples  # noqa: E402
 from lora_pipeline.training.diffusion.job import Job, JobImage, read_job  # noqa: E402
 from lora_pipeline.training.diffusion.models import Model, open_model  # noqa: E402
 from lora_pipeline.training.plan import CheckpointOnDisk  # noqa: E402
@@ -347,3 +350,82 @@ def test_a_job_is_read_back_as_it_was_written(checkpoints: dict[str, Path], tmp_
     (tmp_path / "job.json").write_text(job.to_text())
 
     assert read_job(tmp_path / "job.json") == job
+
+
+# ---- masks
+
+
+def with_masks(job: Job, left: int, right: int) -> Job:
+    """Return a job whose images have masks: the left half of each counts so, the right so."""
+    folder = Path(job.images_folder) / "masks"
+    folder.mkdir()
+    for one in job.images:
+        mask = Image.new("L", (one.width, one.height), left)
+        mask.paste(right, (one.width // 2, 0, one.width, one.height))
+        mask.save(folder / one.name)
+    images = tuple(replace(one, mask=f"masks/{one.name}") for one in job.images)
+    return replace(job, images=images)
+
+
+def losses_of(told: list[dict[str, Any]]) -> list[float]:
+    return [one["loss"] for one in told if one["event"] == "step"]
+
+
+@pytest.mark.parametrize("name", ["sd15", "flux1"])
+def test_white_masks_train_the_same_file_as_no_masks(
+    name: str, checkpoints: dict[str, Path], tmp_path: Path, told: list[dict[str, Any]]
+) -> None:
+    plain = a_job(tmp_path / "plain", checkpoints[name], name, flip=True)
+    masked = with_masks(a_job(tmp_path / "masked", checkpoints[name], name, flip=True), 255, 255)
+
+    assert trained(plain).sha256 == trained(masked).sha256
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_mask_weighs_the_loss_by_what_it_shows(
+    name: str, checkpoints: dict[str, Path], tmp_path: Path, told: list[dict[str, Any]]
+) -> None:
+    left, right, both = (
+        a_job(tmp_path / folder, checkpoints[name], name, steps=1)
+        for folder in ("left", "right", "both")
+    )
+    loop.train(with_masks(left, 255, 0))
+    loop.train(with_masks(right, 0, 255))
+    loop.train(both)
+
+    one, other, whole = losses_of(told)
+    # Each half of the latents counts in one of them, and both together are the whole.
+    assert one + other == pytest.approx(whole, rel=1e-3)
+    assert 0 < one < whole
+
+
+def test_what_is_masked_out_is_not_learnt(
+    checkpoints: dict[str, Path], tmp_path: Path, told: list[dict[str, Any]]
+) -> None:
+    job = with_masks(a_job(tmp_path, checkpoints["sd15"], "sd15", weightDecay=0.0), 0, 0)
+
+    report = trained(job)
+
+    assert losses_of(told) == [0, 0, 0, 0]
+    assert any("nothing was trained" in one.message for one in report.problems)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_masks_are_mirrored_with_their_images(
+    cache: bool, checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    job = a_job(tmp_path, checkpoints["sd15"], "sd15", flip=True, cacheLatents=cache)
+    job = with_masks(job, 255, 0)
+    model = open_model(
+        open_pipeline(checkpoints["sd15"], dtype=torch.float32, device="cpu", config=None)
+    )
+    examples = Examples(job, model, torch.device("cpu"), torch.float32)
+    shown = [Shown(0, (64, 64), mirrored, silent=False) for mirrored in (False, True)]
+    latents = torch.zeros(2, 4, 8, 8)
+
+    masks = examples.masks(shown, latents)
+
+    assert masks is not None
+    assert masks.shape == (2, 1, 8, 8)
+    assert bool((masks[0] == masks[1].flip(-1)).all())
+    assert masks[0, 0, 0].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]

@@ -465,3 +465,55 @@ def test_weights_behind_a_link_are_not_collected(tmp_path: Path, here: Settings)
     (request.run_folder / "output").mkdir()
     (request.run_folder / plan.expected_output).symlink_to(elsewhere)
     assert KOHYA_SS.collect(plan, request.run_folder).final is None
+
+
+# ---- masks
+
+
+def test_masks_are_conditioning_images_and_weigh_the_loss(tmp_path: Path, here: Settings) -> None:
+    request = make_request(tmp_path, "sdxl", masked=True, recipe={"flip": True})
+
+    plan = KOHYA_SS.prepare(request, here, "1")
+
+    dataset = tomllib.loads(content(plan, "dataset.toml"))
+    (subset,) = dataset["datasets"][0]["subsets"]
+    assert options(plan)["masked_loss"] is True
+    assert subset["image_dir"] == request.data.folder.as_posix()
+    assert subset["conditioning_data_dir"] == (request.data.folder / "masks").as_posix()
+    assert "metadata_file" not in subset  # sd-scripts takes either the one or the other
+    unmasked = KOHYA_SS.prepare(make_request(tmp_path / "b", "sdxl"), here, "1")
+    assert "masked_loss" not in options(unmasked)
+    assert "conditioning_data_dir" not in content(unmasked, "dataset.toml")
+
+
+def test_masks_with_several_repeat_counts_are_refused(tmp_path: Path, here: Settings) -> None:
+    request = make_request(tmp_path, "sdxl", masked=True, repeats=[1, 3])
+
+    with pytest.raises(RecipeInvalidError) as caught:
+        KOHYA_SS.prepare(request, here, "1")
+
+    assert "alpha mask" in caught.value.message
+    assert caught.value.hint == (
+        "lora dataset build icons --alpha background, or lora train --trainer diffusers"
+    )
+
+
+def test_masks_that_sd_scripts_would_stretch_are_told(tmp_path: Path, here: Settings) -> None:
+    small = {"masked": True, "recipe": {"resolution": 32}, "sizes": [(32, 32), (32, 20)]}
+    plan = KOHYA_SS.prepare(make_request(tmp_path, "sd15", **small), here, "1")
+
+    assert any("stretches masks" in one and "1 of 2" in one for one in plan.warnings)
+
+
+@pytest.mark.parametrize("key", ["masked_loss", "alpha_mask"])
+def test_whether_masks_count_is_not_for_the_user_s_file(
+    key: str, tmp_path: Path, here: Settings
+) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(f"{key} = false\n")
+    request = make_request(tmp_path, "sdxl", masked=True, config_file=file)
+
+    plan = KOHYA_SS.prepare(request, here, "1")
+
+    assert options(plan)["masked_loss"] is True
+    assert f"own.toml: {key} is not used: the pipeline sets it" in plan.warnings

@@ -436,3 +436,18 @@ def test_a_zip_that_names_no_lora_safely_is_refused(
     with pytest.raises(WeightsRefusedError, match=words):
         MFLUX.collect(plan, request.run_folder)
     assert not (request.run_folder / "output").exists()
+
+
+def test_masks_are_refused_because_mflux_would_ignore_them(tmp_path: Path) -> None:
+    request = make_request(
+        tmp_path, "zimage", checkpoint="z_image", checkpoint_id="z_image", masked=True
+    )
+
+    with pytest.raises(RecipeInvalidError) as caught:
+        MFLUX.prepare(request, settings_with(tmp_path / "workspace"), "0.24.0")
+
+    assert caught.value.message == (
+        "mflux weighs no loss by masks, and the rule of the dataset is alpha mask"
+    )
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("lora dataset build icons --alpha background")
