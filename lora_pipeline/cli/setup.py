@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("trainer", required=False)
-@click.option("--source", metavar="DIR", help="Checkout of sd-scripts that is there already.")
+@click.option("--source", metavar="DIR", help="Checkout of sd-scripts or ai-toolkit.")
 @click.option("--python", metavar="PATH", help="Python of its environment, or to make one with.")
 @click.option("--check", is_flag=True, help="Only say whether it can run.")
 @writing_options
@@ -27,8 +27,10 @@ def setup(
     """Install a trainer in its own environment.
 
     kohya_ss: fetches kohya-ss/sd-scripts, or takes the checkout at --source (kohya_ss has it as
-    its submodule sd-scripts), and installs its requirements. mflux: installs it with pip.
-    diffusers: says which extra to install. manual: needs nothing. Without TRAINER: all of them.
+    its submodule sd-scripts), and installs its requirements. ai_toolkit: the same with
+    ostris/ai-toolkit. mflux: installs it with pip. diffusers: says which extra to install.
+    ai_toolkit_server: asks the server whether it takes our token. manual: needs nothing.
+    Without TRAINER: all of them.
 
     Writes .lora/trainers/TRAINER and config/local.json, both outside Git. What cannot be
     finished is taken away again.

@@ -64,6 +64,9 @@ def _recipe_options(command: F) -> F:
 @click.option("--notes", default="", metavar="TEXT", help="Kept with the release.")
 @click.option("--plan", is_flag=True, help="Print what would be run, and run nothing.")
 @click.option("--run", is_flag=True, help="Run it, which is the default.")
+@click.option(
+    "--yes-upload", is_flag=True, help="With a trainer elsewhere: send images and captions there."
+)
 @click.option("--set-active", is_flag=True, help="Refused: only lora promote makes one active.")
 @click.option(
     "--scope", type=click.Choice(["project", "baseline"]), default="project", show_default=True,
@@ -82,8 +85,11 @@ def train(session: Session, /, **given: Any) -> None:
     parse, are finite and not all zero, and fit the base model. Ctrl-C stops the trainer and
     records the run as cancelled; after a crash the same command completes it.
 
-    Exits with 0 when there is a release, 1 when it is refused (rights, --set-active), 3 when
-    training failed, 130 when it was stopped.
+    A trainer elsewhere (ai_toolkit_server) gets images and captions only with --yes-upload.
+    Its job is recorded before anybody waits for it, and is never sent a second time.
+
+    Exits with 0 when there is a release, 1 when it is refused (rights, --set-active, no
+    --yes-upload), 3 when training failed, 130 when it was stopped.
 
     \b
     lora train --lora ui_icons --dataset ui_icon_flat --preset icons-sdxl --plan
@@ -122,6 +128,7 @@ def train(session: Session, /, **given: Any) -> None:
         given["dataset"],
         weights=given["weights"],
         notes=given["notes"],
+        yes_upload=given["yes_upload"],
         set_active=given["set_active"],
         **wishes,
     )

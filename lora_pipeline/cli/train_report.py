@@ -36,6 +36,12 @@ def planned(result: Result) -> Report:
             ("environment", "\n".join(f"{key}={one}" for key, one in plan["environment"].items())),
             ("output", f"{data['runFolder']}/{plan['expectedOutput']}"),
         ]
+    if plan.get("service"):
+        count = len(plan["uploads"])
+        rows += [
+            ("goes to", plan["service"]),
+            ("leaves", f"{counted(count, 'file')}: images, captions and the job below"),
+        ]
     if plan["secrets"]:
         rows.append(("secrets", f"{', '.join(plan['secrets'])} (values of this machine)"))
     if plan["trainerVersion"] not in ("", "unknown"):

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from lora_pipeline.foundation.errors import FileMissingError, StateError
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.train import train
+from lora_pipeline.operations.train_hosted import may_have_job, stop_job, take_up
 from lora_pipeline.operations.train_run import (
     UNDER_WAY,
     finish_killed,
@@ -162,10 +163,13 @@ def cancel_run(
     """
     loaded = find_run(workspace, run, project=project, scope=scope)
     record = loaded.record
-    if record.state not in UNDER_WAY:
+    if record.state not in UNDER_WAY and not may_have_job(record):
         raise StateError(f"run {record.id} is {record.state} already", hint="lora run list")
     if is_alive(workspace, record.id):
         return _stopped(workspace, record)
+    if not workspace.dry_run:
+        # First: a run that is recorded as cancelled is never looked after again.
+        stop_job(workspace, record)
     changes = Changes(workspace)
     changes.update(loaded, replace(record, state="cancelled", updated_at=workspace.now()))
     return Result(
@@ -187,8 +191,9 @@ def resume_run(
 ) -> Result:
     """Complete a run that was killed: add its release, or do its work anew.
 
-    A run that had its weights verified gets its release. One that was killed while it trained
-    is recorded as failed and trained again with the same recipe.
+    A run that had its weights verified gets its release. One whose job runs elsewhere is
+    followed again; the job is never sent twice. Any other that was killed while it trained is
+    recorded as failed and trained again with the same recipe.
 
     Args:
         workspace: Where it is.
@@ -207,7 +212,8 @@ def resume_run(
         raise StateError(f"run {record.id} is under way", hint=f"lora run show {record.id}")
     wishes = read_wishes(workspace, record.id) or {}
     if not workspace.dry_run:
-        finished = finish_killed(workspace, loaded, str(wishes.get("notes", "")))
+        notes = str(wishes.get("notes", ""))
+        finished = finish_killed(workspace, loaded, notes) or take_up(workspace, loaded, notes)
         if finished is not None:
             return Result(
                 data={"runId": record.id, "loraId": record.lora_id,
@@ -262,6 +268,7 @@ def _trained_again(workspace: Workspace, loaded: Loaded[Run], wishes: dict[str, 
         trainer_arguments=tuple(map(str, wishes.get("trainerArguments", []))),
         trainer_config=str(wishes.get("trainerConfig", "")),
         notes=str(wishes.get("notes", "")),
+        yes_upload=wishes.get("yesUpload") is True,
         project=loaded.scope.project_id,
         scope="project" if loaded.scope.project_id else "baseline",
     )
@@ -326,7 +333,7 @@ def _next(run: Run, state: str) -> list[str]:
 
 
 def _next_commands(run: Run, state: str) -> Iterator[str]:
-    if state == "interrupted":
+    if state == "interrupted" or may_have_job(run):
         yield f"lora run resume {run.id}"
         yield f"lora run cancel {run.id}"
     elif state == "ready":

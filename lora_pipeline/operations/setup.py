@@ -9,7 +9,7 @@ from typing import Any
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.result import Refusal, Result
-from lora_pipeline.training.trainers import kohya_setup, mflux_setup
+from lora_pipeline.training.trainers import ai_toolkit_setup, kohya_setup, mflux_setup
 from lora_pipeline.training.trainers.environment import Environment, Say
 from lora_pipeline.training.trainers.interface import Trainer
 from lora_pipeline.training.trainers.mflux import PROGRAM, find_program, program_version
@@ -47,7 +47,7 @@ def setup_trainer(
     Args:
         workspace: Where settings are kept and ``.lora/trainers`` stands.
         trainer: Name of the trainer.
-        source: Checkout of sd-scripts or kohya_ss that is there already.
+        source: Checkout of the trainer that is there already (kohya_ss, ai_toolkit).
         python: Python of an environment that has everything, else the one to make it with.
         check: Whether only to say how things stand.
 
@@ -136,6 +136,49 @@ class _Kohya:
 
 
 @dataclass
+class _AiToolkit:
+    """How ai-toolkit is set up."""
+
+    workspace: Workspace
+    source: str | None
+    python: str | None
+
+    def __post_init__(self) -> None:
+        self.own = Environment(self.workspace.runtime / "trainers" / "ai_toolkit")
+        settings = self.workspace.settings
+        self.checkout = ai_toolkit_setup.find_checkout(self.own.folder, settings, self.source)
+        self.ready = ai_toolkit_setup.ready_python(self.checkout, settings, self.own, self.python)
+
+    def steps(self) -> list[str]:
+        """Return what will be done, in words."""
+        install = [f"pip install {' '.join(one)}" for one in ai_toolkit_setup.STEPS]
+        return [
+            *([] if self.checkout else [f"git clone {ai_toolkit_setup.REPOSITORY}"]),
+            *([] if self.ready else [f"make an environment at {self.own.venv}", *install]),
+            "record home and python in config/local.json",
+        ]
+
+    def settings_to_be(self) -> dict[str, str]:
+        """Return the settings as they will be."""
+        return self._values(
+            self.checkout or self.own.folder / "ai-toolkit", self.ready or self.own.python
+        )
+
+    def run(self) -> dict[str, str]:
+        """Do it and return the settings to record."""
+        say = _sayer(self.workspace)
+        checkout = self.checkout or ai_toolkit_setup.fetch_checkout(self.own.folder, say)
+        ready = self.ready or ai_toolkit_setup.build_python(checkout, self.own, self.python, say)
+        return self._values(checkout, ready)
+
+    def _values(self, checkout: Path, python: Path) -> dict[str, str]:
+        return {
+            "trainers.ai_toolkit.home": str(checkout),
+            "trainers.ai_toolkit.python": str(python),
+        }
+
+
+@dataclass
 class _Mflux:
     """How mflux is set up."""
 
@@ -178,13 +221,19 @@ class _Mflux:
         return program if program.is_file() and program_version(program) != "unknown" else None
 
 
-_RECIPES: dict[str, type[_Kohya] | type[_Mflux]] = {"kohya_ss": _Kohya, "mflux": _Mflux}
+_RECIPES: dict[str, type[_Kohya] | type[_Mflux] | type[_AiToolkit]] = {
+    "kohya_ss": _Kohya,
+    "mflux": _Mflux,
+    "ai_toolkit": _AiToolkit,
+}
+_WITH_CHECKOUT = ("kohya_ss", "ai_toolkit")
 
 
 def _require_arguments(trainer: str, *, source: str | None, python: str | None) -> None:
-    if source is not None and trainer != "kohya_ss":
+    if source is not None and trainer not in _WITH_CHECKOUT:
         raise ArgumentInvalidError(
-            f"--source is for kohya_ss, {trainer} has none", hint=f"lora setup {trainer}"
+            f"--source is for {' and '.join(_WITH_CHECKOUT)}, {trainer} has none",
+            hint=f"lora setup {trainer}",
         )
     if python is not None and trainer not in _RECIPES:
         raise ArgumentInvalidError(
@@ -200,6 +249,7 @@ def _state(workspace: Workspace, trainer: Trainer) -> dict[str, Any]:
     where = {
         "kohya_ss": settings.text("trainers.kohya_ss.home"),
         "mflux": str(find_program(settings) or "") or None,
+        "ai_toolkit": settings.text("trainers.ai_toolkit.home"),
     }.get(trainer.name)
     return {
         "trainer": trainer.name,

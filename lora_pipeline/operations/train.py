@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from lora_pipeline.catalog.records import Checkpoint
 from lora_pipeline.datasets.staging import plan_staging, stage_manifest
 from lora_pipeline.foundation.errors import ArgumentInvalidError, TrainerUnavailableError
 from lora_pipeline.foundation.ids import new_ulid
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.release_register import register_release
+from lora_pipeline.operations.train_hosted import (
+    base_elsewhere,
+    complete_earlier_jobs,
+    require_service,
+    upload_refusal,
+    work_elsewhere,
+)
 from lora_pipeline.operations.train_outcome import NO_RUN, brought, planned, tried
 from lora_pipeline.operations.train_request import (
     Training,
@@ -27,6 +35,8 @@ from lora_pipeline.operations.train_run import (
 from lora_pipeline.releases.facts import TrainedManifest, Unproven
 from lora_pipeline.releases.lookup import ScopeName
 from lora_pipeline.releases.rights_facts import rights_facts
+from lora_pipeline.training.hosted.interface import HostedTrainer
+from lora_pipeline.training.plan import CheckpointOnDisk
 from lora_pipeline.workspace.root import Workspace
 
 MANUAL = "manual"
@@ -123,6 +133,7 @@ def train(
     release: str = "",
     weights: str = "",
     notes: str = "",
+    yes_upload: bool = False,
     set_active: bool = False,
     project: str | None = None,
     scope: ScopeName = "project",
@@ -153,6 +164,7 @@ def train(
         release: Id of the new release; empty for the next one.
         weights: With trainer ``manual``: the file that was made elsewhere.
         notes: Kept with the release.
+        yes_upload: With a trainer elsewhere: send images and captions there.
         set_active: Refused: only the gate makes a release active.
         project: Project of the LoRA; else the one in use.
         scope: ``baseline`` for the shared LoRA.
@@ -187,7 +199,7 @@ def train(
         )
     wishes = Wishes(
         lora, dataset, trainer, preset, config_file, config or {}, flags,
-        tuple(trainer_arguments), trainer_config, release, project, scope,
+        tuple(trainer_arguments), trainer_config, release, project, scope, yes_upload,
     )  # fmt: skip
     training = gather(workspace, wishes)
     refusal = _rights(workspace, training)
@@ -208,27 +220,51 @@ def _trained(workspace: Workspace, training: Training, notes: str) -> Result:
     # Asked before anything is read or written: who trains stands in the run and the release.
     workspace.require_actor()
     version = trainer.version(settings)
+    elsewhere = isinstance(trainer, HostedTrainer)
+    find = base_elsewhere if elsewhere else _base_here
     # Made for its refusals, which are to come before every byte of the model is read.
-    make_plan(
-        workspace, training, base_model(workspace, training.checkpoint, prove=False),
+    plan = make_plan(
+        workspace, training, find(workspace, training.checkpoint),
         plan_staging(workspace, training.manifest), NO_RUN, version,
     )  # fmt: skip
+    refusal = upload_refusal(workspace, training, plan)
+    if refusal is not None:
+        return _not_done(training, refusal)
     problem = trainer.health(settings)
     if problem is not None:
         raise TrainerUnavailableError(f"{trainer.name}: {problem.message}", hint=problem.hint)
-    base = base_model(workspace, training.checkpoint, prove=True)
+    base = find(workspace, training.checkpoint)
+    if not elsewhere:
+        base = base_model(workspace, training.checkpoint, prove=True)
     staging = stage_manifest(workspace, training.manifest)
     digest = plan_digest(workspace, training, base, staging, version)
     scope = training.lora.scope
     same = earlier_runs(workspace, scope, training.lora.record_id, digest)
-    finished, written = complete_earlier(workspace, same, notes)
+    settle = complete_earlier_jobs if elsewhere else complete_earlier
+    finished, written = settle(workspace, same, notes)
     if finished is not None:
         return brought(workspace, training, finished, written, resumed=True)
     run_id = new_ulid()
     plan = make_plan(workspace, training, base, staging, run_id, version)
     run = new_run(workspace, training, base, plan, run_id, digest)
-    finished = execute(workspace, training, base, plan, run, notes)
+    work = None
+    if isinstance(trainer, HostedTrainer):
+        require_service(workspace, trainer)
+        work = work_elsewhere(workspace, trainer, scope, base, plan, run)
+    finished = execute(workspace, training, base, plan, run, notes, elsewhere=work)
     return brought(workspace, training, finished, written, resumed=False)
+
+
+def _base_here(workspace: Workspace, checkpoint: Checkpoint) -> CheckpointOnDisk:
+    return base_model(workspace, checkpoint, prove=False)
+
+
+def _not_done(training: Training, refusal: Refusal) -> Result:
+    return Result(
+        data={"loraId": training.lora.record_id, "datasetId": training.manifest.id},
+        reasoning=refusal.message,
+        refusal=refusal,
+    )
 
 
 def _require_weights(lora: str, dataset: str, weights: str) -> None:

@@ -70,6 +70,7 @@ class Wishes:
         release: Id of the new release; empty for the next one.
         project: Project of the LoRA.
         scope: ``baseline`` for the shared LoRA.
+        yes_upload: Whether the work may be sent to a service.
     """
 
     lora: str
@@ -84,6 +85,7 @@ class Wishes:
     release: str
     project: str | None
     scope: ScopeName
+    yes_upload: bool = False
 
 
 @dataclass(frozen=True)

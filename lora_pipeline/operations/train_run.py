@@ -8,7 +8,7 @@ Killed anywhere, what is there says how far it came, and the same command comple
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,8 +104,19 @@ def execute(
     plan: Plan,
     run: Run,
     notes: str,
+    *,
+    elsewhere: Callable[[], Outcome] | None = None,
 ) -> Finished:
     """Run a plan and record what it came to.
+
+    Args:
+        workspace: Where the records are.
+        training: What training is about.
+        base: The base model.
+        plan: What is run.
+        run: Its record, not written yet.
+        notes: Kept with the release.
+        elsewhere: Does the work where no program is started on this machine.
 
     Raises:
         TrainerError: When it brought no usable weights; the run is recorded as failed.
@@ -119,23 +130,41 @@ def execute(
         changes.create(run, scope, run.id)
         changes.apply()
         idle = workspace.settings.number("trainers.idleTimeoutSeconds")
-        outcome = supervise(
-            plan,
-            training.trainer,
-            base,
-            folder,
-            events=workspace.events,
-            idle_timeout_s=idle or None,
+        outcome = (
+            elsewhere()
+            if elsewhere is not None
+            else supervise(
+                plan,
+                training.trainer,
+                base,
+                folder,
+                events=workspace.events,
+                idle_timeout_s=idle or None,
+            )
         )
-        ended = _ended(workspace, run, outcome)
-        if outcome.interrupted:
-            _update(workspace, scope, replace(ended, state="cancelled"))
-            raise KeyboardInterrupt
-        if outcome.error is not None or outcome.final is None:
-            raise _failed(workspace, scope, ended, outcome.error)
-        keep_bytes(workspace, outcome.final)
-        _remember_outcome(folder, ended, outcome.final)
-        return _bring_release(workspace, scope, ended, outcome.final, notes)
+        return conclude(workspace, scope, run.id, outcome, notes)
+
+
+def conclude(
+    workspace: Workspace, scope: Scope, run_id: str, outcome: Outcome, notes: str
+) -> Finished:
+    """Record what a run came to, and bring its release when there are weights.
+
+    Raises:
+        TrainerError: When it brought no usable weights; the run is recorded as failed.
+        KeyboardInterrupt: When it was asked to stop; the run is recorded as cancelled.
+    """
+    # Read anew: while it ran, the id of its job may have come into the record.
+    run = workspace.records.read(Run, scope, run_id).record
+    ended = _ended(workspace, run, outcome)
+    if outcome.interrupted:
+        update_run(workspace, scope, replace(ended, state="cancelled"))
+        raise KeyboardInterrupt
+    if outcome.error is not None or outcome.final is None:
+        raise _failed(workspace, scope, ended, outcome.error)
+    keep_bytes(workspace, outcome.final)
+    _remember_outcome(run_folder(workspace, run_id), ended, outcome.final)
+    return _bring_release(workspace, scope, ended, outcome.final, notes)
 
 
 def earlier_runs(
@@ -222,6 +251,7 @@ def _remember_wishes(folder: Path, training: Training, notes: str) -> None:
         "trainerArguments": list(wishes.trainer_arguments),
         "trainerConfig": wishes.trainer_config,
         "notes": notes,
+        "yesUpload": wishes.yes_upload,
     }
     files.write_atomic(folder / "wishes.json", json.dumps(document).encode())
 
@@ -320,12 +350,13 @@ def _closed(
 
 def _failed(workspace: Workspace, scope: Scope, run: Run, error: RunError | None) -> TrainerError:
     error = error or RunError(code="no_output", message="the trainer left no weights")
-    _update(workspace, scope, replace(run, state="failed", error=error))
+    update_run(workspace, scope, replace(run, state="failed", error=error))
     advice = f"{error.hint}; lora run log {run.id}" if error.hint else f"lora run log {run.id}"
     return TrainerError(f"{error.message}  (run {run.id} failed: {error.code})", hint=advice)
 
 
-def _update(workspace: Workspace, scope: Scope, run: Run) -> None:
+def update_run(workspace: Workspace, scope: Scope, run: Run) -> None:
+    """Write the record of a run that only this process works on."""
     changes = Changes(workspace)
     changes.update(workspace.records.read(Run, scope, run.id), run)
     changes.apply()

@@ -125,6 +125,19 @@ class PlannedFile:
 
 
 @dataclass(frozen=True)
+class Upload:
+    """A file that would leave this machine.
+
+    Attributes:
+        source: Where it is.
+        name: What it is called there: ``<data set>/<file>``.
+    """
+
+    source: Path
+    name: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """What will be run.
 
@@ -139,6 +152,8 @@ class Plan:
         expected_output: POSIX path below the run folder of the weights that must appear.
         total_steps: Optimiser steps that will be done.
         warnings: What a careful person would want to know before starting.
+        service: Where the work would be sent, or empty when nothing leaves this machine.
+        uploads: The files that would be sent there, beside those of the plan itself.
     """
 
     trainer: str
@@ -151,10 +166,14 @@ class Plan:
     total_steps: int
     secrets: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    service: str = ""
+    uploads: tuple[Upload, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as ``train --plan --json`` prints it."""
-        return {
+        sent = [{"source": str(one.source), "name": one.name} for one in self.uploads]
+        elsewhere = {"service": self.service, "uploads": sent} if self.service else {}
+        return elsewhere | {
             "trainer": self.trainer,
             "trainerVersion": self.trainer_version,
             "files": [{"path": file.path, "content": file.content} for file in self.files],

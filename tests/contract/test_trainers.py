@@ -16,6 +16,7 @@ from lora_pipeline.foundation.files import unsafe_reason
 from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.operations.train import train
 from lora_pipeline.releases.records import Lora
+from lora_pipeline.training.hosted.interface import HostedTrainer
 from lora_pipeline.training.plan import Plan, TrainingRequest
 from lora_pipeline.training.records import Run
 from lora_pipeline.training.run_folder import run_folder
@@ -23,11 +24,11 @@ from lora_pipeline.training.trainers.interface import Trainer
 from lora_pipeline.training.trainers.registry import TRAINERS, find_trainer
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
-from lora_pipeline.workspace.settings import Settings, read_settings
+from lora_pipeline.workspace.settings import Settings
 from lora_pipeline.workspace.store import open_store
 from tests.support.dataset_builders import PROJECT
 from tests.support.fake_trainer import MISBEHAVIOURS, STEPS, TOKEN, FakeTrainer
-from tests.support.trainer_requests import make_request
+from tests.support.trainer_requests import make_request, settings_with
 from tests.support.training_builders import DATASET, LORA, training_studio
 from tests.support.workspace_builders import reopen, tree_digest
 
@@ -36,14 +37,18 @@ TAKES = {
     "diffusers": ("sdxl", {}),
     "kohya_ss": ("sdxl", {}),
     "mflux": ("zimage", {"checkpoint_id": "z-image-turbo", "checkpoint": "z-image-turbo"}),
+    "ai_toolkit": ("zimage", {"checkpoint": "z-image"}),
+    "ai_toolkit_server": ("sdxl", {}),
     "manual": ("wan", {}),
 }
 NAMES = sorted(TRAINERS)
+HOSTED = {name for name, trainer in TRAINERS.items() if isinstance(trainer, HostedTrainer)}
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return read_settings(tmp_path, {})
+    # What a plan cannot do without: where the models are on machines that are not ours.
+    return settings_with(tmp_path / "ws", trainers__ai_toolkit_server__modelsRoot="/models")
 
 
 def request_for(name: str, folder: Path, **changes: object) -> TrainingRequest:
@@ -125,11 +130,24 @@ def test_no_secret_of_ours_is_in_a_plan(
     assert TOKEN not in json.dumps(plan_of(name, tmp_path, settings).to_dict())
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"manual"}))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"manual"} - HOSTED))
 def test_no_plan_lets_the_program_ask_the_network(
     name: str, tmp_path: Path, settings: Settings
 ) -> None:
     assert plan_of(name, tmp_path, settings).environment["HF_HUB_OFFLINE"] == "1"
+
+
+@pytest.mark.parametrize("name", sorted(HOSTED))
+def test_a_plan_for_elsewhere_says_where_to_and_every_file_that_would_go(
+    name: str, tmp_path: Path, settings: Settings
+) -> None:
+    plan = plan_of(name, tmp_path, settings)
+
+    assert plan.service.startswith(("http://", "https://"))
+    sources = {one.source for one in plan.uploads}
+    assert sources == set((tmp_path / "staging").iterdir())
+    assert len({one.name for one in plan.uploads}) == len(plan.uploads)
+    assert plan.to_dict()["service"] == plan.service
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"manual"}))

@@ -79,22 +79,25 @@ class AiToolkitTrainer:
         images = _image_files(request)
         adapter = request.checkpoint.training_adapter
         ours = ai_toolkit_config.job_document(
-            request, model,
-            kind="sd_trainer",
-            name=request.output_name,
-            training_folder=str(request.run_folder / _OUTPUT),
-            base=str(request.checkpoint.path),
-            adapter=None if adapter is None else str(adapter),
-            datasets=[
-                {
-                    "dataset_path": str(request.run_folder / path),
-                    "num_repeats": times,
-                    **_masks(request),
-                }
-                for times, path, _ in images
-            ],
-            cpu=cpu,
-        )  # fmt: skip
+            request,
+            model,
+            ai_toolkit_config.Places(
+                kind="sd_trainer",
+                name=request.output_name,
+                training_folder=str(request.run_folder / _OUTPUT),
+                base=str(request.checkpoint.path),
+                adapter=None if adapter is None else str(adapter),
+                datasets=[
+                    {
+                        "dataset_path": str(request.run_folder / path),
+                        "num_repeats": times,
+                        **_masks(request),
+                    }
+                    for times, path, _ in images
+                ],
+                cpu=cpu,
+            ),
+        )
         document, warnings = merged(ours, theirs, request.config_file)
         ai_toolkit_config.require_plain_texts(document)
         home = find_home(settings)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lora_pipeline.foundation.errors import RecipeInvalidError
@@ -25,23 +26,11 @@ _KEEP_ALL = 100_000
 _REPLACED = re.compile(r"\$\{|\[name\]|\[trigger\]")
 
 
-def job_document(
-    request: TrainingRequest,
-    model: ToolkitModel,
-    *,
-    kind: str,
-    name: str,
-    training_folder: str,
-    base: str,
-    adapter: str | None,
-    datasets: Sequence[Mapping[str, Any]],
-    cpu: bool = False,
-) -> dict[str, Any]:
-    """Return a job as ai-toolkit reads it.
+@dataclass(frozen=True)
+class Places:
+    """Where a job runs and what it finds there.
 
-    Args:
-        request: What is to be trained.
-        model: The model that the checkpoint is.
+    Attributes:
         kind: ``sd_trainer``, or ``diffusion_trainer``, which reports to a server.
         name: Name of the job: its folder and the stem of its files.
         training_folder: Where its folder is made.
@@ -50,12 +39,24 @@ def job_document(
         datasets: Where the images are, one entry for each repeat count.
         cpu: Whether it runs on the CPU.
     """
+
+    kind: str
+    name: str
+    training_folder: str
+    base: str
+    adapter: str | None
+    datasets: Sequence[Mapping[str, Any]]
+    cpu: bool = False
+
+
+def job_document(request: TrainingRequest, model: ToolkitModel, places: Places) -> dict[str, Any]:
+    """Return a job as ai-toolkit reads it."""
     recipe = request.recipe
     steps = total_steps(recipe, request.data.images_per_epoch)
     process: dict[str, Any] = {
-        "type": kind,
-        "training_folder": training_folder,
-        "device": "cpu" if cpu else "cuda",
+        "type": places.kind,
+        "training_folder": places.training_folder,
+        "device": "cpu" if places.cpu else "cuda",
         "training_seed": recipe.seed,
         "network": _network(recipe, model),
         "save": {
@@ -65,15 +66,15 @@ def job_document(
             "save_format": "safetensors",
             "push_to_hub": False,
         },
-        "datasets": [{**place, **_reading(recipe, cpu=cpu)} for place in datasets],
+        "datasets": [{**one, **_reading(recipe, cpu=places.cpu)} for one in places.datasets],
         "train": _train(recipe, model, steps),
-        "model": _model(recipe, model, base, adapter),
+        "model": _model(recipe, model, places.base, places.adapter),
         "logging": {"log_every": 1, "use_wandb": False, "use_ui_logger": True},
         "sample": _sample(recipe, model, steps),
     }
     return {
         "job": "extension",
-        "config": {"name": name, "process": [process]},
+        "config": {"name": places.name, "process": [process]},
         "meta": {"name": "[name]", "version": "1.0"},
     }
 

@@ -14,7 +14,7 @@ from lora_pipeline.workspace.settings import Settings
 MODULES = (
     "torch", "torchaudio", "torchvision", "accelerate", "transformers", "diffusers", "peft",
     "safetensors", "huggingface_hub", "oyaml", "dotenv", "einops", "cv2", "albumentations",
-    "lycoris", "optimum.quanto",
+    "lycoris", "optimum",
 )  # fmt: skip
 _VERSION = re.compile(r"""^VERSION\s*=\s*["']([\w.+-]{1,40})["']""", re.MULTILINE)
 

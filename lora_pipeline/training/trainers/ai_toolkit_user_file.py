@@ -56,9 +56,10 @@ RECIPE: Mapping[str, str] = {
 PIPELINE = (
     "type", "training_folder", "device", "trigger_word", "sqlite_db_path", "network.type",
     "save.save_format", "datasets.folder_path", "datasets.dataset_path", "datasets.caption_ext",
-    "datasets.default_caption", "datasets.mask_path", "datasets.alpha_mask", "train.train_unet", "train.noise_scheduler",
-    "train.disable_sampling", "train.skip_first_sample", "model.name_or_path",
-    "model.assistant_lora_path", "logging.log_every", "logging.use_ui_logger",
+    "datasets.default_caption", "datasets.mask_path", "datasets.alpha_mask",
+    "train.train_unet", "train.noise_scheduler", "train.disable_sampling",
+    "train.skip_first_sample", "model.name_or_path", "model.assistant_lora_path",
+    "logging.log_every", "logging.use_ui_logger",
 )  # fmt: skip
 # What would send a studio's work somewhere.
 _SENDS = ("save.push_to_hub", "save.hf_repo_id", "logging.use_wandb")
@@ -114,13 +115,14 @@ def merge_user_file(
                 hint=f"leave {path} out; lora release publish is the way out",
             )
         if path == "datasets.resolution":
-            value = _resolutions(value, ours["datasets"][0]["resolution"][0], name)
-        if key in FREE.get(section, ()):
+            numbers = _resolutions(value, ours["datasets"][0]["resolution"][0], name)
+            for place in places:
+                place[key] = numbers
+        elif key in FREE.get(section, ()):
             for place in places:
                 place[key] = value
-        elif path not in ours_too and any(place.get(key) != value for place in places):
-            if path not in _SENDS:
-                warnings.append(f"{name}: {path} is not used: {_reason(path)}")
+        elif path not in {*ours_too, *_SENDS} and any(place.get(key) != value for place in places):
+            warnings.append(f"{name}: {path} is not used: {_reason(path)}")
     return merged, warnings
 
 
@@ -145,19 +147,22 @@ def _resolutions(value: object, largest: int, name: str) -> list[int]:
 def _leaves(document: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
     leaves: list[tuple[str, Any]] = []
     for key, value in document.items():
-        if key == "datasets":
-            entries = value if isinstance(value, list) else [value]
-            if len(entries) != 1 or not isinstance(entries[0], dict):
-                raise RecipeInvalidError(
-                    f"{name}: datasets must have one entry, which holds for all images",
-                    hint="datasets: [{resolution: [512, 768, 1024]}]",
-                )
-            value = entries[0]
-        if isinstance(value, dict) and key in {*FREE, "logging"}:
-            leaves += [(f"{key}.{inner}", one) for inner, one in value.items()]
+        section = _only_data_set(value, name) if key == "datasets" else value
+        if isinstance(section, dict) and key in {*FREE, "logging"}:
+            leaves += [(f"{key}.{inner}", one) for inner, one in section.items()]
         elif key not in {"name", "process"}:
             leaves.append((key, value))
     return leaves
+
+
+def _only_data_set(value: object, name: str) -> dict[str, Any]:
+    entries = value if isinstance(value, list) else [value]
+    if len(entries) != 1 or not isinstance(entries[0], dict):
+        raise RecipeInvalidError(
+            f"{name}: datasets must have one entry, which holds for all images",
+            hint="datasets: [{resolution: [512, 768, 1024]}]",
+        )
+    return entries[0]
 
 
 def _reason(path: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.ids import did_you_mean
 from lora_pipeline.training.trainers.ai_toolkit import AI_TOOLKIT
+from lora_pipeline.training.trainers.ai_toolkit_server import AI_TOOLKIT_SERVER
 from lora_pipeline.training.trainers.diffusers_trainer import DIFFUSERS
 from lora_pipeline.training.trainers.interface import Registry, Trainer
 from lora_pipeline.training.trainers.kohya_ss import KOHYA_SS
@@ -16,6 +17,7 @@ TRAINERS: Registry = {
     "kohya_ss": KOHYA_SS,
     "mflux": MFLUX,
     "ai_toolkit": AI_TOOLKIT,
+    "ai_toolkit_server": AI_TOOLKIT_SERVER,
     "manual": MANUAL,
 }
 

@@ -1,0 +1,331 @@
+"""One job at a service, from its sending to verified weights; the only place that does it.
+
+The order is what makes a run safe: is there a job of this run already? → send → the job's id
+into the run's record → start → follow → fetch → verify. Killed anywhere, the same steps again
+find the job instead of making another.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lora_pipeline.foundation.errors import (
+    PipelineError,
+    ProgramTimedOutError,
+    ServiceRefusedError,
+    ServiceUnreachableError,
+)
+from lora_pipeline.foundation.events import Event, EventSink
+from lora_pipeline.foundation.process import OutputLine
+from lora_pipeline.training.hosted.interface import (
+    HostedService,
+    HostedTrainer,
+    JobView,
+    RemoteFile,
+)
+from lora_pipeline.training.outcome import Found, Outcome, verify_outputs
+from lora_pipeline.training.plan import CheckpointOnDisk, Plan
+from lora_pipeline.training.records import RunError
+from lora_pipeline.training.run_log import RunLog
+from lora_pipeline.training.trainers.interface import Collected, CollectedFile
+
+TOPIC = "train"
+_SLOWER = 1.5
+_SLOWEST = 6.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often is asked, and how long is waited.
+
+    Attributes:
+        every_s: Shortest time between two looks.
+        patience_s: Longest time without news, or without an answer; None is for ever.
+        sleep: Waits.
+        clock: A clock that only goes forward, in seconds.
+    """
+
+    every_s: float = 5.0
+    patience_s: float | None = None
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True)
+class HostedJob:
+    """What a run knows of its job.
+
+    Attributes:
+        name: The job's name at the service, which is made from the run's id.
+        expected_output: Where the final weights are put, below the run's folder.
+        total_steps: Optimiser steps that were planned.
+        folder: Private folder of the run; whoever follows the job holds it.
+        job_id: The job's id, or empty while none is recorded.
+        plan: What is sent when there is no job yet; None when nothing may be sent any more.
+    """
+
+    name: str
+    expected_output: str
+    total_steps: int
+    folder: Path
+    job_id: str = ""
+    plan: Plan | None = None
+
+
+@dataclass
+class _Watch:
+    job_id: str = ""
+    steps: int = 0
+    loss: float | None = None
+    asked: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+
+def find_job(service: HostedService, job: HostedJob) -> str | None:
+    """Return the id of a run's job, the recorded one or the one of its name, or None."""
+    return job.job_id or service.find(job.name)
+
+
+def follow(
+    job: HostedJob,
+    trainer: HostedTrainer,
+    service: HostedService,
+    checkpoint: CheckpointOnDisk,
+    *,
+    recorded: Callable[[str], None],
+    events: EventSink,
+    pace: Pace,
+    secrets: tuple[str, ...] = (),
+) -> Outcome:
+    """Bring one job to its end and return what it came to; a failure is an outcome, no error.
+
+    Args:
+        job: The job.
+        trainer: Explains its log.
+        service: Where it is, or is to be sent.
+        checkpoint: The base model that the weights must fit.
+        recorded: Called with the job's id before anybody waits for it; what it raises ends all.
+        events: Takes progress.
+        pace: How often is asked.
+        secrets: Values that must not be kept.
+    """
+    started, watch = pace.clock(), _Watch(job.job_id)
+    error, interrupted, found = None, False, Found(None, (), None)
+    with RunLog(job.folder, secrets) as log:
+        sink = _both(events, log)
+        try:
+            _have_job(job, service, watch, recorded, sink)
+            service.start(watch.job_id)
+            _until_ended(job, trainer, service, watch, log, sink, pace)
+            found = _fetched(job, service, watch, checkpoint, sink)
+            error = found.error
+        except KeyboardInterrupt:
+            interrupted = True
+            _stop(job, service, watch)
+        except _JobFailedError as failure:
+            error = failure.error
+        except ProgramTimedOutError as failure:
+            _stop(job, service, watch)
+            error = RunError(code=failure.code, message=failure.message, hint=failure.hint or "")
+        except PipelineError as failure:
+            error = _told(failure, watch)
+        outcome = Outcome(
+            status=None,
+            interrupted=interrupted,
+            error=error,
+            final=None if interrupted or error else found.final,
+            checkpoints=found.checkpoints,
+            steps_done=watch.steps,
+            final_loss=watch.loss,
+            seconds=pace.clock() - started,
+            warnings=tuple(watch.warnings),
+        )
+        words = f"failed: {error.message}" if error else "weights verified"
+        log.add_event(Event("finished", TOPIC, "cancelled" if interrupted else words))
+    return outcome
+
+
+def _have_job(
+    job: HostedJob,
+    service: HostedService,
+    watch: _Watch,
+    recorded: Callable[[str], None],
+    events: EventSink,
+) -> None:
+    watch.asked = True
+    known = find_job(service, job)
+    if known is None:
+        if job.plan is None:
+            raise ServiceRefusedError(
+                f"there is no job {job.name} at the service", hint="lora train sends it anew"
+            )
+        events(Event("started", TOPIC, f"sending {len(job.plan.uploads)} files"))
+        known = _sent(job, job.plan, service)
+    watch.job_id = known
+    if known != job.job_id:
+        recorded(known)
+    events(Event("started", TOPIC, f"job {known}"))
+
+
+def _sent(job: HostedJob, plan: Plan, service: HostedService) -> str:
+    try:
+        return service.send(plan, job.name)
+    except ServiceUnreachableError:
+        # The answer was lost, and perhaps the job was not: whoever sends again looks first.
+        known = service.find(job.name)
+        if known is None:
+            raise
+        return known
+
+
+def _until_ended(
+    job: HostedJob,
+    trainer: HostedTrainer,
+    service: HostedService,
+    watch: _Watch,
+    log: RunLog,
+    events: EventSink,
+    pace: Pace,
+) -> None:
+    wait, news = pace.every_s, pace.clock()
+    last: JobView | None = None
+    while True:
+        try:
+            view = service.look(watch.job_id)
+        except ServiceUnreachableError as failure:
+            if _too_long(pace, news):
+                raise
+            events(Event("warning", TOPIC, f"{failure.message}; asking again"))
+        else:
+            _note(view, job, trainer, watch, log, events, changed=_changed(view, last))
+            if view.state == "ended":
+                return
+            if view.state in {"failed", "stopped"}:
+                raise _JobFailedError(_why(view, trainer, log))
+            if _changed(view, last) or view.state == "waiting":
+                wait, news = pace.every_s, pace.clock()
+            last = view
+            if _too_long(pace, news):
+                raise ProgramTimedOutError(
+                    f"job {watch.job_id} told nothing new for {pace.patience_s:g} s",
+                    hint="trainers.idleTimeoutSeconds says how long is waited",
+                )
+        pace.sleep(wait)
+        wait = min(wait * _SLOWER, pace.every_s * _SLOWEST)
+
+
+def _too_long(pace: Pace, news: float) -> bool:
+    return pace.patience_s is not None and pace.clock() - news > pace.patience_s
+
+
+def _changed(view: JobView, last: JobView | None) -> bool:
+    return last is None or bool(view.lines) or view != last
+
+
+def _note(
+    view: JobView,
+    job: HostedJob,
+    trainer: HostedTrainer,
+    watch: _Watch,
+    log: RunLog,
+    events: EventSink,
+    *,
+    changed: bool,
+) -> None:
+    for text in view.lines:
+        line = log.add_line(OutputLine("stdout", text))
+        told = trainer.read_line(line)
+        if told is None:
+            events(Event("log", TOPIC, line.text))
+        elif told.total in {None, job.total_steps}:
+            watch.steps = max(watch.steps, told.step)
+            watch.loss = told.loss if told.loss is not None and math.isfinite(told.loss) else None
+    watch.steps = max(watch.steps, view.step or 0)
+    if changed and (watch.steps or view.message):
+        loss = {} if watch.loss is None else {"loss": watch.loss}
+        words = f"loss {watch.loss:.4f}" if loss else view.message
+        events(
+            Event(
+                "progress", TOPIC, words, step=watch.steps, total=job.total_steps,
+                unit="steps", data=loss,
+            )
+        )  # fmt: skip
+
+
+def _why(view: JobView, trainer: HostedTrainer, log: RunLog) -> RunError:
+    if view.state == "stopped":
+        return RunError(
+            code="stopped_elsewhere",
+            message="somebody stopped the job at its service",
+            hint="lora train sends it anew",
+        )
+    told = trainer.explain(log.last_lines, 1)
+    if told.code != "trainer_failed" or not view.message:
+        return told
+    return RunError(code=told.code, message=f"the job failed: {view.message[:300]}", hint=told.hint)
+
+
+def _fetched(
+    job: HostedJob,
+    service: HostedService,
+    watch: _Watch,
+    checkpoint: CheckpointOnDisk,
+    events: EventSink,
+) -> Found:
+    fetched_ns = time.time_ns()
+    final, kept = None, list[CollectedFile]()
+    for remote in service.outputs(watch.job_id):
+        target = _target(job.folder / job.expected_output, remote)
+        events(Event("log", TOPIC, f"fetching {target.name}"))
+        service.fetch(remote, target)
+        if remote.step is None:
+            final = CollectedFile(target)
+        else:
+            kept.append(CollectedFile(target, remote.step))
+    return verify_outputs(Collected(final, tuple(kept)), job.folder, checkpoint, fetched_ns)
+
+
+def _target(final: Path, remote: RemoteFile) -> Path:
+    if remote.step is None:
+        return final
+    return final.with_name(f"{final.stem}-step{remote.step:08d}.safetensors")
+
+
+def _stop(job: HostedJob, service: HostedService, watch: _Watch) -> None:
+    if not watch.asked:
+        return
+    try:
+        # The request that made it may have been cut off before its answer came.
+        job_id = watch.job_id or service.find(job.name)
+        if job_id:
+            service.stop(job_id)
+    except PipelineError as failure:
+        watch.warnings.append(
+            f"job {watch.job_id or job.name} could not be stopped and may go on: {failure.message}"
+        )
+
+
+def _told(failure: PipelineError, watch: _Watch) -> RunError:
+    hint = failure.hint or ""
+    if watch.job_id:
+        hint = "lora run resume takes the job up again; it is not sent a second time"
+    return RunError(code=failure.code, message=failure.message, hint=hint)
+
+
+def _both(events: EventSink, log: RunLog) -> EventSink:
+    def sink(event: Event) -> None:
+        if event.type != "log":  # lines stand in the log itself
+            log.add_event(event)
+        events(event)
+
+    return sink
+
+
+class _JobFailedError(PipelineError):
+    def __init__(self, error: RunError) -> None:
+        super().__init__(error.message)
+        self.error = error

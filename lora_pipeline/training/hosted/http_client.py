@@ -1,0 +1,278 @@
+"""A careful HTTP client for services that train: bounded, patient, and never sending twice.
+
+Reading is repeated with back-off. What changes something at the service is repeated only when it
+surely did not happen: no connection, or an answer that says "not now" (429, 503).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from lora_pipeline.foundation import files
+from lora_pipeline.foundation.errors import (
+    PipelineError,
+    ServiceRefusedError,
+    ServiceUnreachableError,
+)
+from lora_pipeline.foundation.extras import require_extra
+from lora_pipeline.foundation.redaction import redacted
+
+if TYPE_CHECKING:
+    import httpx2
+
+EXTRA, MODULES = "hosted", ("httpx2",)
+_TRIES = 5
+_FIRST_WAIT_S, _LONGEST_WAIT_S, _LONGEST_RETRY_AFTER_S = 1.0, 30.0, 300.0
+_CONNECT_S, _ANSWER_S = 10.0, 60.0
+_LARGEST_ANSWER = 32 * 1024 * 1024
+_PASSING = frozenset({408, 429, 502, 503, 504})
+_NOT_DONE = frozenset({429, 503})
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class ServiceClient:
+    """Requests to one service.
+
+    Args:
+        base: Its address, ``http://host:port``.
+        token: Sent as ``Authorization: Bearer …`` to this address and nowhere else.
+        variable: Environment variable that the token comes from, for messages.
+        sleep: Waits; tests give their own.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        *,
+        token: str = "",
+        variable: str = "",
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        require_extra(EXTRA, MODULES)
+        import httpx2
+
+        self.base = base.rstrip("/")
+        self._token, self._variable, self._sleep = token, variable, sleep
+        # Redirects are not followed: another address has no business with token or images.
+        self._client = httpx2.Client(
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=httpx2.Timeout(_ANSWER_S, connect=_CONNECT_S),
+            follow_redirects=False,
+            trust_env=urlsplit(base).hostname not in _LOOPBACK,
+        )
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def read(self, path: str, params: Mapping[str, str] | None = None) -> Any:
+        """Return the JSON at a path; asked again when the service does not answer.
+
+        Raises:
+            ServiceUnreachableError, ServiceRefusedError: When it cannot be had.
+        """
+        return self._json("GET", path, repeat=True, params=params)
+
+    def act(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Ask for a change and return the JSON that answers it.
+
+        Raises:
+            ServiceUnreachableError: When it is not known whether it happened, or it surely did
+                not and the service stays busy.
+            ServiceRefusedError: When the service said no.
+        """
+        return self._json(method, path, repeat=False, json=body)
+
+    def upload(
+        self, path: str, fields: Mapping[str, str], uploads: Sequence[tuple[str, Path]]
+    ) -> Any:
+        """Post files under the field ``files`` and return the JSON answer.
+
+        Sent again after a failure: the same names hold the same bytes.
+
+        Raises:
+            ServiceUnreachableError, ServiceRefusedError: When they could not be sent.
+        """
+        parts = [
+            ("files", (name, source.read_bytes(), "application/octet-stream"))
+            for name, source in uploads
+        ]
+        return self._json("POST", path, repeat=True, data=dict(fields), files=parts)
+
+    def download(self, path: str, target: Path, *, bytes_expected: int | None) -> None:
+        """Write what stands at a path to a file, whole or not at all.
+
+        Raises:
+            ServiceUnreachableError: When it does not come whole, however often it is asked for.
+            ServiceRefusedError: When the service said no, or sends something else.
+        """
+
+        def once() -> None:
+            # Packed on the way, the length that is announced would not be that of the file.
+            plain = {"Accept-Encoding": "identity", "Cache-Control": "no-cache"}
+            with self._client.stream("GET", self.base + path, headers=plain) as answer:
+                self._require_success(answer, read=True)
+                _require_bytes(answer, path)
+                _write(answer, target, bytes_expected)
+
+        self._repeated(once, path, repeat=True)
+
+    def _json(self, method: str, path: str, *, repeat: bool, **options: Any) -> Any:
+        def once() -> Any:
+            with self._client.stream(method, self.base + path, **options) as answer:
+                body = _bounded(answer)
+                self._require_success(answer, body=body)
+                return _parsed(answer, body, f"{self.base}{path}")
+
+        return self._repeated(once, path, repeat=repeat)
+
+    def _repeated(self, once: Callable[[], Any], path: str, *, repeat: bool) -> Any:
+        import httpx2
+
+        wait = _FIRST_WAIT_S
+        for left in reversed(range(_TRIES)):
+            retry_after: float | None = None
+            try:
+                return once()
+            except _NotNowError as refusal:
+                failure, again, retry_after = (
+                    refusal.words,
+                    repeat or refusal.not_done,
+                    refusal.wait,
+                )
+            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+                failure, again = f"no connection: {_words(error)}", True
+            except _CutShortError as error:
+                failure, again = str(error), repeat
+            except httpx2.HTTPError as error:
+                failure, again = f"the connection failed: {_words(error)}", repeat
+            if not again or not left:
+                raise ServiceUnreachableError(
+                    f"{self.base} does not answer {path.partition('?')[0]}: {failure}",
+                    hint="see whether it runs and can be reached from here",
+                )
+            self._sleep(wait if retry_after is None else min(retry_after, _LONGEST_RETRY_AFTER_S))
+            wait = min(wait * 2, _LONGEST_WAIT_S)
+        raise AssertionError("unreachable")
+
+    def _require_success(
+        self, answer: httpx2.Response, *, body: bytes = b"", read: bool = False
+    ) -> None:
+        status = answer.status_code
+        if 200 <= status < 300:
+            return
+        if read:
+            body = _bounded(answer)
+        said = redacted(_message(body), (self._token,))
+        words = f"{status}{f': {said}' if said else ''}"
+        # 500 is what some servers answer to a wrong request: repeated for reading only.
+        if status in _PASSING or status == 500:
+            raise _NotNowError(words, status in _NOT_DONE, _retry_after(answer))
+        raise ServiceRefusedError(
+            f"{self.base} refused {answer.request.url.path} ({words})", hint=self._hint(status)
+        )
+
+    def _hint(self, status: int) -> str:
+        if status in {401, 403}:
+            return f"put the token that it takes into the environment variable {self._variable}"
+        if 300 <= status < 400:
+            return "it sends us elsewhere, which is not followed: set the address that it names"
+        if status == 402:
+            return "see to the account's credit; nothing was started"
+        return "lora run log shows what was asked before"
+
+
+class _NotNowError(Exception):
+    def __init__(self, words: str, not_done: bool, wait: float | None) -> None:  # noqa: FBT001
+        super().__init__(words)
+        self.words, self.not_done, self.wait = words, not_done, wait
+
+
+class _CutShortError(Exception):
+    """A file that came with another length than was promised."""
+
+
+def _bounded(answer: httpx2.Response) -> bytes:
+    parts, size = [], 0
+    for part in answer.iter_bytes():
+        size += len(part)
+        if size > _LARGEST_ANSWER:
+            raise ServiceRefusedError(
+                f"{answer.request.url} answers with more than {_LARGEST_ANSWER >> 20} MB"
+            )
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _parsed(answer: httpx2.Response, body: bytes, where: str) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        kind = answer.headers.get("content-type", "no type").partition(";")[0]
+        raise ServiceRefusedError(
+            f"{where} answers {answer.status_code} with {kind} instead of JSON",
+            hint="see whether this is the address of the service, and not of a login page",
+        ) from error
+
+
+def _require_bytes(answer: httpx2.Response, path: str) -> None:
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip()
+    if kind in {"text/html", "application/json", "text/plain"}:
+        raise ServiceRefusedError(
+            f"{answer.request.url.host} answers {path} with {kind} instead of weights",
+            hint="lora run resume, once the service is well again",
+        )
+
+
+def _write(answer: httpx2.Response, target: Path, expected: int | None) -> None:
+    announced = answer.headers.get("content-length", "")
+    if expected is None and announced.isdigit():
+        expected = int(announced)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(files.disk_refusals())
+        stream = stack.enter_context(files.open_atomic(target))
+        size = 0
+        for part in answer.iter_bytes():
+            size += len(part)
+            if expected is not None and size > expected:
+                raise _CutShortError(f"more than the {expected} bytes that were promised came")
+            stream.write(part)
+        if expected is not None and size != expected:
+            raise _CutShortError(f"{size} of {expected} bytes came")
+
+
+def _message(body: bytes) -> str:
+    text = body[:2000].decode("utf-8", "replace").strip()
+    with contextlib.suppress(ValueError):
+        document = json.loads(body)
+        if isinstance(document, dict):
+            text = str(document.get("error") or document.get("message") or document.get("detail"))
+    return "a page" if text.startswith("<") else " ".join(text.split())[:200]
+
+
+def _retry_after(answer: httpx2.Response) -> float | None:
+    text = answer.headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+        except (TypeError, ValueError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, PipelineError):
+        return error.message
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,186 @@
+"""What a hosted trainer is: the interface for every trainer that runs on somebody else's machine.
+
+A hosted trainer (``ai_toolkit_server`` is the first) is a ``Trainer`` whose plan starts no
+program here. It says what would leave this machine, and opens a ``HostedService``: the few
+verbs that ``follow.py`` needs to run one job. Everything that must never go wrong is done there,
+once, for all of them: nothing is sent without consent, the job's id stands in the run's record
+before anybody waits for it, a job that was sent is taken up again and never sent twice, what
+comes back is verified on disk.
+
+To add one: derive from ``HostedTrainer``, write a ``HostedService``, add it to the registry,
+and pass ``tests/contract/test_hosted_trainers.py``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+from lora_pipeline.foundation.process import OutputLine
+from lora_pipeline.training.failure import explain_failure
+from lora_pipeline.training.plan import Plan, TrainingRequest
+from lora_pipeline.training.records import RunError
+from lora_pipeline.training.trainers.interface import (
+    Collected,
+    CollectedFile,
+    Problem,
+    TrainingProgress,
+)
+from lora_pipeline.workspace.settings import Settings
+
+JobState = Literal["waiting", "running", "ended", "failed", "stopped"]
+OUTPUT = "output"
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job as its service tells it; a claim, not a proof.
+
+    Attributes:
+        state: ``waiting`` for a machine, ``running``, or how it ended.
+        step: Optimiser steps done, or None when the service does not say.
+        message: What the service says of it.
+        lines: What the trainer printed since the last look.
+    """
+
+    state: JobState
+    step: int | None = None
+    message: str = ""
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """Weights that a job left at its service.
+
+    Attributes:
+        where: Path or address, as the service names it.
+        bytes: Its length, or None when the service does not say.
+        step: Optimiser step it was saved at, or None for the final one.
+        sha256: Its digest, or empty when the service tells none.
+    """
+
+    where: str
+    bytes: int | None
+    step: int | None = None
+    sha256: str = ""
+
+
+class HostedService(Protocol):
+    """One connection to a service, used for one run and closed afterwards.
+
+    Every method may raise ``ServiceUnreachableError`` (no answer, or a refusal that passes: worth
+    another try) or ``ServiceRefusedError`` (it answered, and the answer is no).
+    """
+
+    def __enter__(self) -> Self:
+        """Return the connection."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+
+    def check(self) -> None:
+        """Check that the service is there and takes our token; changes nothing there."""
+
+    def find(self, name: str) -> str | None:
+        """Return the id of the job of a name, or None when there is none.
+
+        Asked before a job is sent and after a sending whose outcome is not known: it is what
+        keeps one run from becoming two jobs.
+        """
+
+    def send(self, plan: Plan, name: str) -> str:
+        """Send what the plan uploads, create the job and return its id.
+
+        It may be called again for the same name after it failed half-way. A service that can
+        create a job without starting it does not start it here.
+        """
+
+    def start(self, job_id: str) -> None:
+        """See to it that a job runs; does nothing for one that runs already, or ran."""
+
+    def look(self, job_id: str) -> JobView:
+        """Return how a job stands."""
+
+    def stop(self, job_id: str) -> None:
+        """Stop a job; does nothing for one that ended."""
+
+    def outputs(self, job_id: str) -> Sequence[RemoteFile]:
+        """Return the weights that a job left."""
+
+    def fetch(self, file: RemoteFile, target: Path) -> None:
+        """Write a file to ``target``, whole or not at all, its length and digest compared."""
+
+
+class HostedTrainer(ABC):
+    """Base of trainers whose jobs run elsewhere; a ``Trainer`` in every other respect.
+
+    ``prepare`` is pure as for every trainer: it asks no service anything, leaves ``argv`` empty,
+    and names in ``Plan.service`` and ``Plan.uploads`` where the work would go and what it is.
+    """
+
+    name: str
+    summary: str
+    architectures: tuple[str, ...]
+    starts_program = False
+    loads_adapters = False
+
+    @abstractmethod
+    def health(self, settings: Settings) -> Problem | None:
+        """Return what is not set up here, or None; the service itself is not asked."""
+
+    @abstractmethod
+    def version(self, settings: Settings) -> str:
+        """Return the version of what trains, or ``unknown``; the service is not asked."""
+
+    @abstractmethod
+    def prepare(self, request: TrainingRequest, settings: Settings, version: str) -> Plan:
+        """Return what would be sent; asks nobody and reads no file but ``config_file``."""
+
+    @abstractmethod
+    def service(self, settings: Settings) -> HostedService:
+        """Open a connection; nothing is asked yet.
+
+        Raises:
+            TrainerUnavailableError: When something is not set up here.
+        """
+
+    @abstractmethod
+    def address(self, settings: Settings) -> str:
+        """Return where jobs go, for people and for comparison with where a job went."""
+
+    def job_name(self, run_id: str) -> str:
+        """Return the name of a run's job: the same whenever it is asked for."""
+        return f"lora-{run_id.lower()}"
+
+    def read_line(self, line: OutputLine) -> TrainingProgress | None:  # noqa: ARG002
+        """Return None: the service says how many steps were done."""
+        return None
+
+    def collect(self, plan: Plan, run_folder: Path) -> Collected:
+        """Return what was fetched into the run's folder, unverified."""
+        final = run_folder / plan.expected_output
+        kept = []
+        for path in sorted(final.parent.glob(f"{final.stem}-step*.safetensors")):
+            step = path.stem.removeprefix(f"{final.stem}-step")
+            if step.isdigit():
+                kept.append(CollectedFile(path, int(step)))
+        return Collected(CollectedFile(final) if final.is_file() else None, tuple(kept))
+
+    def explain(self, lines: Sequence[OutputLine], status: int) -> RunError:
+        """Return why a job failed, from the last lines of its log."""
+        return explain_failure(lines, status)
+
+
+def expected_output(output_name: str) -> str:
+    """Return where the final weights of a hosted run are put, below its folder."""
+    return f"{OUTPUT}/{output_name}.safetensors"
