@@ -136,9 +136,10 @@ def _gc_text(result: Result) -> Report:
     data = result.data
     staging = data["staging"]
     size = data["bytes"] + staging["bytes"]
+    both = bool(data["unnamed"]) and _finds(staging)
     rows = [
-        ("objects", size_text(data["bytes"]) if data["unnamed"] else ""),
-        ("staging", size_text(staging["bytes"]) if _finds(staging) else ""),
+        ("objects", size_text(data["bytes"]) if both else ""),
+        ("stagings", size_text(staging["bytes"]) if both else ""),
         ("kept", _kept(data)),
     ]
     names = [*data["unnamed"], *(f"staging {name}" for name in staging["stagings"])]

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from lora_pipeline.datasets.image_files import ImageFiles
 from lora_pipeline.datasets.records import Item, Normalization
 from lora_pipeline.engine.images import map_images
@@ -160,7 +162,9 @@ class StagingPool:
         return self._before
 
     def _key(self, item: Item) -> str:
-        named = {"normalization": self._rule.to_dict(), "sha256": item.sha256}
+        # With masks or without, the image itself comes out as the same bytes.
+        rule = replace(self._rule, alpha="background")
+        named = {"normalization": rule.to_dict(), "sha256": item.sha256}
         return digest_of(named).removeprefix("sha256:")[:NAME_DIGITS]
 
 

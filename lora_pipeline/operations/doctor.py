@@ -12,6 +12,7 @@ from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.checkup.bundle import bundle_of
 from lora_pipeline.operations.checkup.programs import package_checks, program_checks
 from lora_pipeline.operations.checkup.records import record_checks
+from lora_pipeline.operations.checkup.stagings import staging_checks
 from lora_pipeline.operations.git_setup import drivers_check
 from lora_pipeline.workspace.health import Check, machine_checks
 from lora_pipeline.workspace.health_repository import repository_checks
@@ -106,6 +107,7 @@ def _every_check(workspace: Workspace) -> list[Check]:
         *repository_checks(workspace),
         *([drivers] if drivers else []),
         *record_checks(workspace),
+        *staging_checks(workspace),
         *program_checks(workspace),
     ]
 

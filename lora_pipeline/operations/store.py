@@ -20,6 +20,7 @@ from lora_pipeline.workspace.store import ObjectStore, open_store
 from lora_pipeline.workspace.store_references import expected_here, named_anywhere
 
 _MAX_NAMED = 20
+_USUAL_AGE_HOURS = 24
 
 
 def show_store(workspace: Workspace) -> Result:
@@ -82,7 +83,7 @@ def verify_store(workspace: Workspace) -> Result:
 
 
 def collect_garbage(
-    workspace: Workspace, *, confirmed: bool = False, older_than_hours: int = 24
+    workspace: Workspace, *, confirmed: bool = False, older_than_hours: int = _USUAL_AGE_HOURS
 ) -> Result:
     """List objects and stagings that nothing names, and delete them when that is confirmed.
 
@@ -117,9 +118,14 @@ def collect_garbage(
         data=plan.to_dict() | {"deleted": deletes},
         reasoning=plan.reasoning(deletes=deletes),
         warnings=plan.warnings(),
-        suggestions=["lora store gc --yes"] if plan.finds_any and not confirmed else [],
+        suggestions=[_delete_command(older_than_hours)] if plan.finds_any and not confirmed else [],
         dry_run=workspace.dry_run,
     )
+
+
+def _delete_command(older_than_hours: int) -> str:
+    age = "" if older_than_hours == _USUAL_AGE_HOURS else f" --older-than {older_than_hours}"
+    return f"lora store gc{age} --yes"
 
 
 class _Plan:

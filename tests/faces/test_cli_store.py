@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 
+from lora_pipeline.training.run_folder import working_in
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import ObjectStore, open_store
 from tests.support.workspace_builders import commit_all, git, invoke, make_workspace, tree_digest
@@ -29,6 +31,19 @@ def name_in_a_record(workspace: Workspace, *digests: str) -> None:
     path = workspace.data_root / "projects" / "neon_city" / "loras" / "icons.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"releases": weights}))
+
+
+def staged(workspace: Workspace, *, age_days: int) -> Path:
+    """Return a staging that no manifest names, and an image that it alone links."""
+    root = workspace.runtime / "staging"
+    folder, pooled = root / ("a" * 32), root / ".normalised" / f"k.{'0' * 64}.png"
+    folder.mkdir(parents=True)
+    pooled.parent.mkdir()
+    pooled.write_bytes(b"x" * 2000)
+    os.link(pooled, folder / "one.png")
+    for path in (pooled, folder):
+        os.utime(path, (time.time() - age_days * 86_400,) * 2)
+    return folder
 
 
 def put_old(store: ObjectStore, data: bytes) -> str:
@@ -267,3 +282,99 @@ def test_an_age_below_zero_is_a_question_of_usage(workspace: Workspace) -> None:
     called = invoke(["call", "store.gc", '{"olderThanHours": -1}'], workspace.root)
     assert called.exit_code == 3
     assert called.error["code"] == "argument_invalid"
+
+
+# --- gc of stagings ----------------------------------------------------------------------------
+
+
+def test_a_staging_that_no_manifest_names_is_listed_with_its_size_and_then_deleted(
+    workspace: Workspace, store: ObjectStore
+) -> None:
+    folder = staged(workspace, age_days=3)
+    digest = put_old(store, b"x" * 100)
+    before = tree_digest(workspace.root)
+
+    dry = invoke(["store", "gc", "--yes", "--dry-run", "--json"], workspace.root)
+    listed = invoke(["store", "gc"], workspace.root)
+    assert tree_digest(workspace.root) == before
+    assert dry.document["data"]["staging"] == {
+        "stagings": ["a" * 32],
+        "unfinished": 0,
+        "images": 1,
+        "bytes": 2000,
+        "keptAsYoung": 0,
+        "keptForRuns": 0,
+    }
+    assert dry.document["data"]["deleted"] is False
+    assert listed.stdout.splitlines() == [
+        "1 object, 1 staging and 1 normalised image that nothing names could go · 2.1 KiB",
+        "  objects    100 B",
+        "  stagings   2.0 KiB",
+        f"  {digest}",
+        f"  staging {'a' * 32}",
+        "next  lora store gc --yes",
+    ]
+
+    answer = invoke(["store", "gc", "--yes", "--json"], workspace.root)
+
+    assert answer.document["reasoning"] == "Deleted 1 object, 1 staging and 1 normalised image"
+    assert not folder.exists()
+    assert list((folder.parent / ".normalised").iterdir()) == []
+
+
+def test_a_young_staging_stays_and_the_next_command_keeps_the_age_that_was_said(
+    workspace: Workspace,
+) -> None:
+    folder = staged(workspace, age_days=0)
+
+    assert (
+        "1 staging as too young to tell" in invoke(["store", "gc", "--yes"], workspace.root).stdout
+    )
+    assert folder.is_dir()
+
+    young = invoke(["store", "gc", "--older-than", "0", "--json"], workspace.root)
+    assert young.document["suggestions"] == ["lora store gc --older-than 0 --yes"]
+
+
+@pytest.mark.parametrize("name", ["job.json", "dataset.toml", "job.yaml"])
+def test_a_staging_that_a_run_works_with_stays_as_long_as_it_runs(
+    name: str, workspace: Workspace
+) -> None:
+    folder = staged(workspace, age_days=3)
+    run = workspace.runtime / "runs" / "01JZ8B9Q6V3W2K4M5N7P8R9S0T"
+    with working_in(run, "2026-03-01T12:00:00Z"):
+        (run / name).write_text(f'"images": "{folder}/one.png"')
+
+        answer = invoke(["store", "gc", "--yes", "--json"], workspace.root)
+
+        assert answer.document["data"]["staging"]["keptForRuns"] == 1
+        assert folder.is_dir()
+    invoke(["store", "gc", "--yes"], workspace.root)
+    assert not folder.exists()
+
+
+def test_with_a_manifest_that_cannot_be_read_every_staging_stays_and_it_is_told(
+    workspace: Workspace,
+) -> None:
+    folder = staged(workspace, age_days=3)
+    path = workspace.data_root / "projects" / "neon_city" / "datasets" / "icons.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("<<<<<<< ours")
+
+    answer = invoke(["store", "gc", "--yes", "--json"], workspace.root)
+
+    assert answer.exit_code == 0
+    assert folder.is_dir()
+    manifest = "data/projects/neon_city/datasets/icons.json"
+    (warning,) = answer.document["warnings"]
+    assert warning == f"every staging is kept: nobody can read what {manifest} names"
+
+
+def test_the_doctor_says_how_much_could_go(workspace: Workspace) -> None:
+    staged(workspace, age_days=3)
+
+    checks = invoke(["doctor", "--json"], workspace.root).document["data"]["checks"]
+
+    (check,) = [one for one in checks if one["name"] == "stagings"]
+    assert check["state"] == "ok"
+    assert check["message"] == "0.0 MiB could go, which can be made again: lora store gc"
