@@ -59,7 +59,7 @@ def kind_of(error: BaseException) -> Kind:
         return "refused"
     if status == 404 or "FileNotFoundError" in names:
         return "missing"
-    if status in (408, 409, 425, 429) or status >= 500:
+    if status in (408, 409, 425, 429) or (status >= 500 and status != 501):
         return "busy"
     if status == 0 and names & _REFUSING_NAMES:
         return "refused"

@@ -18,6 +18,13 @@ from lora_pipeline.workspace.store import ObjectStore
 from tests.support.remote_builders import BUCKET, credentials, noise, served
 
 MIB = 1024 * 1024
+# What aiohttp says to the clients' authors.
+pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+
+
+def skip_without_conditions(remote: RemoteStore) -> None:
+    if remote.address.service == "gs":
+        pytest.skip("its local server ignores ifGenerationMatch: see test_remote_faults")
 
 
 @pytest.fixture(scope="module", params=["file", "s3", "az", "gs"])
@@ -74,6 +81,7 @@ def test_what_was_made_is_found_and_read(remote: RemoteStore, store: ObjectStore
 def test_what_stands_there_is_never_replaced(
     remote: RemoteStore, store: ObjectStore, tmp_path: Path
 ) -> None:
+    skip_without_conditions(remote)
     sha256 = store.put_bytes(b"first")
     other = tmp_path / "other"
     other.write_bytes(b"second, longer than the first")
@@ -83,9 +91,11 @@ def test_what_stands_there_is_never_replaced(
     assert remote.read(sha256, 0, 5) == b"first"
 
 
+@pytest.mark.slow
 def test_what_is_sent_in_parts_is_never_replaced_either(
     remote: RemoteStore, store: ObjectStore, tmp_path: Path
 ) -> None:
+    skip_without_conditions(remote)
     sha256 = store.put_bytes(noise(70 * MIB, 2))
     other = tmp_path / "other"
     other.write_bytes(noise(70 * MIB, 3))
@@ -95,7 +105,7 @@ def test_what_is_sent_in_parts_is_never_replaced_either(
     assert remote_sha256(remote, sha256) == sha256
 
 
-@pytest.mark.parametrize("size", [0, 1, 6 * MIB, 40 * MIB])
+@pytest.mark.parametrize("size", [0, 1, 6 * MIB, pytest.param(40 * MIB, marks=pytest.mark.slow)])
 def test_an_object_of_any_size_goes_there_and_comes_back(
     remote: RemoteStore, store: ObjectStore, tmp_path: Path, size: int
 ) -> None:
@@ -103,7 +113,8 @@ def test_an_object_of_any_size_goes_there_and_comes_back(
     elsewhere = ObjectStore(tmp_path / "elsewhere")
 
     assert send_object(remote, store, sha256) in ("checksum", "readBack")
-    assert send_object(remote, store, sha256) == "wasThere"
+    if remote.address.service != "gs":
+        assert send_object(remote, store, sha256) == "wasThere"
     fetch_object(remote, elsewhere, sha256, lambda _: None)
 
     assert elsewhere.open_path(sha256).stat().st_size == size
@@ -121,6 +132,7 @@ def test_s3_and_gcs_prove_by_their_own_checksum(remote: RemoteStore, store: Obje
 def test_other_bytes_under_a_name_are_told_and_left(
     remote: RemoteStore, store: ObjectStore, tmp_path: Path
 ) -> None:
+    skip_without_conditions(remote)
     sha256 = store.put_bytes(b"what it should be")
     other = tmp_path / "other"
     other.write_bytes(b"what it shouldn't")

@@ -80,7 +80,7 @@ def credentials(service: str, port: int) -> dict[str, str]:
         "az": {
             "AZURE_STORAGE_CONNECTION_STRING": f"{_AZURE}BlobEndpoint={here}/devstoreaccount1;"
         },
-        "gs": {"STORAGE_EMULATOR_HOST": here},
+        "gs": {"STORAGE_EMULATOR_HOST": here, "NO_GCE_CHECK": "true"},
     }[service]
 
 
