@@ -39,7 +39,11 @@ def make_studio(folder: Path, images: Iterable[Path], *, size: int) -> None:
     (folder / "config").mkdir()
     (folder / "config" / "pipeline.yaml").write_text(f"project: {PROJECT}\n", encoding="utf-8")
     project = Project(
-        id=PROJECT, name="Bench", created_at=NOON, updated_at=NOON, defaults=ProjectDefaults(style="flat", scenario="plain")
+        id=PROJECT,
+        name="Bench",
+        created_at=NOON,
+        updated_at=NOON,
+        defaults=ProjectDefaults(style="flat", scenario="plain"),
     )
     _write(scope / "project.json", project)
     reader = FileReader()

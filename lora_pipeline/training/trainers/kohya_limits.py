@@ -57,7 +57,7 @@ def _by_masks(data: TrainingData) -> Iterator[tuple[str, str]]:
     if data.masked and len({image.repeats for image in data.images}) > 1:
         build = f"lora dataset build {data.dataset_id} --alpha background"
         yield (
-            "takes masks for one repeat count alone: the dataset, whose rule is alpha mask, has more",
+            "takes masks for one repeat count alone: the dataset, masked by alpha, has more",
             f"{build}, or lora train --trainer diffusers",
         )
 

@@ -13,7 +13,7 @@ from lora_pipeline.datasets.manifest import content_hash, hash_of_manifest, in_o
 from lora_pipeline.datasets.records import Item, Normalization, SplitRule
 from lora_pipeline.foundation import strict_json
 from lora_pipeline.foundation.errors import RecordInvalidError
-from tests.support.dataset_builders import candidate, item, manifest
+from tests.support.dataset_builders import item, manifest
 
 
 def hashed(*items: Item) -> str:
