@@ -78,20 +78,12 @@ class FakeToolkit:
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
         """Return status and document."""
-        if path == "/api/auth":
-            return 200, {"isAuthenticated": True}
-        if path == "/api/settings":
-            return 200, {
-                "TRAINING_FOLDER": f"{ROOT}/output/", "DATASETS_FOLDER": f"{ROOT}/datasets",
-                "HF_TOKEN": "hf_" + "Clear0Clear1Clear2",
-            }  # fmt: skip
+        if path in self._fixed():
+            return 200, self._fixed()[path]
         if path.startswith("/api/datasets/"):
             return self._data_sets(path.rpartition("/")[2], body)
         if path == "/api/jobs":
             return self._create(body) if method == "POST" else (200, self._rows(query))
-        if path == "/api/queue":
-            queues = [{"gpu_ids": gpu, "is_running": on} for gpu, on in self.queues.items()]
-            return 200, {"queues": queues}
         found = re.fullmatch(r"/api/queue/([^/]+)/start", path)
         if found:
             before = self.queues.get(found.group(1), True)
@@ -101,6 +93,15 @@ class FakeToolkit:
         if found and found.group(1) in self.jobs:
             return self._verb(self.jobs[found.group(1)], found.group(2), query)
         return 404, {"error": "Job not found"}
+
+    def _fixed(self) -> dict[str, Any]:
+        queues = [{"gpu_ids": gpu, "is_running": on} for gpu, on in self.queues.items()]
+        folders = {"TRAINING_FOLDER": f"{ROOT}/output/", "DATASETS_FOLDER": f"{ROOT}/datasets"}
+        return {
+            "/api/auth": {"isAuthenticated": True},
+            "/api/settings": folders | {"HF_TOKEN": "hf_" + "Clear0Clear1Clear2"},
+            "/api/queue": {"queues": queues},
+        }
 
     def _data_sets(self, verb: str, body: Any) -> tuple[int, Any]:
         if verb == "list":
