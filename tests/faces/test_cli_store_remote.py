@@ -74,7 +74,7 @@ def test_what_records_need_goes_there_and_comes_back(
     empty(store)
     pulled = invoke(["store", "pull", "--json"], workspace.root).document["data"]
     assert (pulled["fetched"], pulled["bytes"]) == ([named], 1000)
-    assert store.open_path(named)
+    assert store.open_path(named).is_file()
     assert "Nothing to pull" in invoke(["store", "pull"], workspace.root).stdout
     assert "Nothing to push: 1 object there" in invoke(["store", "push"], workspace.root).stdout
 

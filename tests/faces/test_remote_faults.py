@@ -103,7 +103,7 @@ def test_a_passing_failure_is_asked_again(
     answer = invoke(["store", "pull"], workspace.root)
 
     assert answer.exit_code == 0, answer.stderr
-    assert store.open_path(pushed)
+    assert store.open_path(pushed).is_file()
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_kept_part_that_is_damaged_is_fetched_again(
     part.write_bytes(b"x" * MIB)
 
     assert invoke(["store", "pull"], workspace.root).exit_code == 0
-    assert store.open_path(pushed)
+    assert store.open_path(pushed).is_file()
     assert not part.exists()
 
 
