@@ -110,8 +110,9 @@ def stage(session: Session, dataset_id: str, scope: Any) -> None:
 
     Reads the manifest and its images and writes a folder below .lora/staging that is named by
     its content: images named by their digest, each with a text file beside it; upright, sRGB,
-    without transparency and metadata. Training does the same by itself. Exits with 0, with 3
-    when an image is missing or not what the manifest says.
+    without transparency and metadata. A dataset that was built with --alpha mask gets a mask of
+    each image's transparency, too. Training does the same by itself. Exits with 0, with 3 when
+    an image is missing or not what the manifest says.
 
     \b
     lora dataset stage ui_icon_flat

@@ -10,6 +10,7 @@ from lora_pipeline.catalog.records import Checkpoint
 from lora_pipeline.catalog.weight_files import weights_path
 from lora_pipeline.foundation.errors import PipelineError, WeightsRefusedError
 from lora_pipeline.foundation.result import Refusal, Result
+from lora_pipeline.operations.store_targets import steps_to_fetch
 from lora_pipeline.releases.evidence import EvidenceReader
 from lora_pipeline.releases.gate import decide
 from lora_pipeline.releases.history import evidence_of, extended
@@ -141,6 +142,7 @@ def verify_release(
     chosen = require_release(loaded.record, release)
     base = _base(workspace, loaded)
     checks = _checks(workspace, base, chosen)
+    fetch = steps_to_fetch(workspace, loaded.record, release)
     failed = [check for check in checks if check["status"] != "pass"]
     words = "; ".join(f"{check['title']}: {check['reason']}" for check in failed)
     return Result(
@@ -151,7 +153,10 @@ def verify_release(
         warnings=()
         if base
         else (f"not compared with {loaded.record.checkpoint_id}: it is not on this machine",),
-        refusal=Refusal("release_differs", words, f"lora release show {lora} {release}")
+        suggestions=fetch,
+        refusal=Refusal(
+            "release_differs", words, fetch[0] if fetch else f"lora release show {lora} {release}"
+        )
         if failed
         else None,
     )

@@ -8,6 +8,7 @@ from lora_pipeline.catalog.records import Project
 from lora_pipeline.catalog.weight_files import place_of_weights
 from lora_pipeline.foundation.errors import ArgumentInvalidError, PipelineError
 from lora_pipeline.foundation.result import Refusal, Result
+from lora_pipeline.operations.store_targets import steps_to_fetch
 from lora_pipeline.releases.evidence import EvidenceReader
 from lora_pipeline.releases.lookup import ScopeName, find_lora
 from lora_pipeline.releases.records import Lora
@@ -181,6 +182,7 @@ def _nothing(
         code = "release_not_usable" if explicit else "active_release_unproven"
         words = f"{lora.id} {first.release_id} cannot be used: {first.reason}"
         steps = steps if explicit else ("lora validate", f"lora rollback {lora.id}")
+        steps = (*steps_to_fetch(workspace, lora, first.release_id), *steps)
     return Result(
         data=_unresolved(loaded, found),
         reasoning=words,

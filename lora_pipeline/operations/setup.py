@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lora_pipeline.foundation.errors import ArgumentInvalidError
+from lora_pipeline.foundation.errors import ArgumentInvalidError, ServiceError
 from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.result import Refusal, Result
+from lora_pipeline.training.hosted.interface import HostedTrainer
 from lora_pipeline.training.trainers import ai_toolkit_setup, kohya_setup, mflux_setup
 from lora_pipeline.training.trainers.environment import Environment, Say
 from lora_pipeline.training.trainers.interface import Trainer
@@ -59,6 +60,8 @@ def setup_trainer(
     found = find_trainer(trainer)
     _require_arguments(trainer, source=source, python=python)
     state = _state(workspace, found)
+    if state["ready"] and isinstance(found, HostedTrainer):
+        return _answer(_asked(workspace, found, state))
     if check or trainer not in _RECIPES:
         return _answer(state)
     if state["ready"] and source is None and python is None:
@@ -250,6 +253,7 @@ def _state(workspace: Workspace, trainer: Trainer) -> dict[str, Any]:
         "kohya_ss": settings.text("trainers.kohya_ss.home"),
         "mflux": str(find_program(settings) or "") or None,
         "ai_toolkit": settings.text("trainers.ai_toolkit.home"),
+        "ai_toolkit_server": settings.text("trainers.ai_toolkit_server.baseUrl"),
     }.get(trainer.name)
     return {
         "trainer": trainer.name,
@@ -265,6 +269,16 @@ def _state(workspace: Workspace, trainer: Trainer) -> dict[str, Any]:
     }
 
 
+def _asked(workspace: Workspace, trainer: HostedTrainer, state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of a trainer elsewhere after it was asked."""
+    try:
+        with trainer.service(workspace.settings) as service:
+            service.check()
+    except ServiceError as error:
+        return state | {"ready": False, "problem": error.message, "hint": error.hint or ""}
+    return state
+
+
 def _answer(state: dict[str, Any]) -> Result:
     name = state["trainer"]
     left = ["an interrupted set-up is left over; setting it up again removes it"]
@@ -274,7 +288,7 @@ def _answer(state: dict[str, Any]) -> Result:
             data=state,
             reasoning=f"{_named(state)} is ready",
             warnings=warnings,
-            suggestions=[_next(name)] if state["program"] else [],
+            suggestions=[_next(name)] if name != "manual" else [],
         )
     return Result(
         data=state,

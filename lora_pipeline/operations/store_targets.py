@@ -40,6 +40,17 @@ def named_objects(
     return found
 
 
+def steps_to_fetch(workspace: Workspace, lora: Lora, release_id: str) -> tuple[str, ...]:
+    """Return the command that fetches the weights of a release, when they are not here."""
+    release = lora.release(release_id)
+    digest = _digest_of(release.weights) if release else ""
+    if not digest or open_store(workspace).has(digest):
+        return ()
+    if not workspace.settings.text("store.remote"):
+        return ()
+    return (f"lora store pull {lora.id}/{release_id}",)
+
+
 def _active(workspace: Workspace, project: str | None) -> dict[str, str]:
     places = [SHARED]
     if project or workspace.records.project_ids():

@@ -251,7 +251,7 @@ def _trained(workspace: Workspace, training: Training, notes: str) -> Result:
     if isinstance(trainer, HostedTrainer):
         require_service(workspace, trainer)
         work = work_elsewhere(workspace, trainer, scope, base, plan, run)
-    finished = execute(workspace, training, base, plan, run, notes, elsewhere=work)
+    finished = execute(workspace, training, base, plan, run, notes, elsewhere=work, earlier=same)
     return brought(workspace, training, finished, written, resumed=False)
 
 

@@ -8,7 +8,7 @@ Killed anywhere, what is there says how far it came, and the same command comple
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from lora_pipeline.training.plan import CheckpointOnDisk, Plan
 from lora_pipeline.training.records import Attempt, OutputFile, Run, RunError
 from lora_pipeline.training.run_folder import is_alive, is_here, run_folder, working_in
 from lora_pipeline.training.supervision import asked_to_stop, supervise
+from lora_pipeline.training.trainers.interface import Resuming
 from lora_pipeline.training.weights import WeightsReport, inspect_weights
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import Scope
@@ -106,6 +107,7 @@ def execute(
     notes: str,
     *,
     elsewhere: Callable[[], Outcome] | None = None,
+    earlier: Sequence[Loaded[Run]] = (),
 ) -> Finished:
     """Run a plan and record what it came to.
 
@@ -117,6 +119,7 @@ def execute(
         run: Its record, not written yet.
         notes: Kept with the release.
         elsewhere: Does the work where no program is started on this machine.
+        earlier: Runs of the very same plan; what an interrupted one saved is gone on from.
 
     Raises:
         TrainerError: When it brought no usable weights; the run is recorded as failed.
@@ -126,6 +129,7 @@ def execute(
     scope, folder = training.lora.scope, run_folder(workspace, run.id)
     with asked_to_stop(), working_in(folder, run.started_at):
         _remember_wishes(folder, training, notes)
+        run = _going_on(workspace, training, plan, run, earlier)
         changes = Changes(workspace)
         changes.create(run, scope, run.id)
         changes.apply()
@@ -143,6 +147,28 @@ def execute(
             )
         )
         return conclude(workspace, scope, run.id, outcome, notes)
+
+
+def _going_on(
+    workspace: Workspace, training: Training, plan: Plan, run: Run, earlier: Sequence[Loaded[Run]]
+) -> Run:
+    """Take over what an interrupted run of the same plan saved, when the trainer can go on."""
+    trainer = training.trainer
+    broken = [one.record for one in earlier if _was_broken_off(one.record)]
+    if not isinstance(trainer, Resuming) or not broken:
+        return run
+    last = broken[-1].id
+    step = trainer.carry_over(plan, run_folder(workspace, last), run_folder(workspace, run.id))
+    if not step:
+        return run
+    words = f"it went on from step {step} of run {last}, which was broken off"
+    return replace(run, warnings=(*run.warnings, words))
+
+
+def _was_broken_off(run: Run) -> bool:
+    code = run.error.code if run.error is not None else ""
+    failed = run.state == "failed" and code in {INTERRUPTED.code, "killed", "disk_full"}
+    return failed or run.state in {*UNDER_WAY, "cancelled"}
 
 
 def conclude(

@@ -44,6 +44,8 @@ def parse_address(text: str, source: str = "store.remote") -> RemoteAddress:
     Raises:
         SettingsError: When it is none, or carries a secret; the text is not repeated then.
     """
+    if not text.isprintable():  # urlsplit would drop what cannot be seen
+        raise SettingsError(f"{source} holds characters that cannot be seen", hint="type it anew")
     parts = urlsplit(text.strip())
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise SettingsError(

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from lora_pipeline.training.trainers.kohya_home import MODULES
+from tests.support.fake_ai_toolkit_server import TOKEN, running_toolkit
 from tests.support.fake_trainer_programs import (
+    make_ai_toolkit,
     make_checkout,
     make_mflux,
     make_sd_scripts,
@@ -55,11 +57,12 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def github(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, repository: Path) -> None:
-    """Let Git find sd-scripts in a folder instead of at GitHub."""
+    """Let Git find the trainers in a folder instead of at GitHub."""
     home = tmp_path / "home"
     home.mkdir(exist_ok=True)
     (home / ".gitconfig").write_text(
-        f'[url "file://{repository}"]\n\tinsteadOf = https://github.com/kohya-ss/sd-scripts\n',
+        f'[url "file://{repository}"]\n\tinsteadOf = https://github.com/kohya-ss/sd-scripts\n'
+        "\tinsteadOf = https://github.com/ostris/ai-toolkit\n",
         encoding="utf-8",
     )
     monkeypatch.setenv("HOME", str(home))
@@ -198,6 +201,50 @@ def test_an_mflux_that_is_there_is_recorded_by_its_python(root: Path, tmp_path: 
     assert answer.exit_code == 0, answer.stderr
     assert answer.document["data"]["version"] == "0.24.0"
     assert local(root) == {"trainers": {"mflux": {"program": str(program)}}}
+
+
+def test_a_checkout_of_ai_toolkit_is_recorded_with_its_python(root: Path, tmp_path: Path) -> None:
+    home = make_ai_toolkit(tmp_path / "there")
+    answer = invoke(["setup", "ai_toolkit", "--source", str(home), "--json"], root)
+    assert answer.exit_code == 0, answer.stderr
+    assert answer.document["data"]["version"] == "0.12.26"
+    python = str(home / "venv" / "bin" / "python")
+    assert local(root) == {"trainers": {"ai_toolkit": {"home": str(home), "python": python}}}
+
+
+def test_a_folder_that_is_no_ai_toolkit_is_refused(root: Path, tmp_path: Path) -> None:
+    answer = invoke(["setup", "ai_toolkit", "--source", str(tmp_path), "--json"], root)
+    assert answer.exit_code == 3
+    assert "no ai-toolkit checkout" in answer.error["message"]
+    assert not (root / LOCAL).exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no network is simulated by a proxy")
+def test_without_a_network_ai_toolkit_is_refused_and_nothing_is_half_made(
+    root: Path, no_network: None
+) -> None:
+    answer = invoke(["setup", "ai_toolkit", "--json"], root)
+    assert answer.exit_code == 3
+    assert answer.error["code"] == "trainer_unavailable"
+    assert "--source" in answer.error["hint"]
+    assert left_of(root, "ai_toolkit") == []
+
+
+def test_a_server_is_asked_whether_it_takes_our_token(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("httpx2")
+    (root / "config").mkdir(exist_ok=True)
+    with running_toolkit() as toolkit:
+        settings = {"trainers": {"ai_toolkit_server": {"baseUrl": toolkit.address}}}
+        (root / LOCAL).write_text(json.dumps(settings))
+        monkeypatch.setenv("AI_TOOLKIT_AUTH", "wrong")
+        refused = invoke(["setup", "ai_toolkit_server", "--json"], root)
+        monkeypatch.setenv("AI_TOOLKIT_AUTH", TOKEN)
+        taken = invoke(["setup", "ai_toolkit_server", "--json"], root)
+    assert refused.exit_code == 1
+    assert "401" in refused.error["message"]
+    assert taken.exit_code == 0, taken.stderr
 
 
 def test_a_dry_run_says_the_steps_and_makes_nothing(root: Path, tmp_path: Path) -> None:

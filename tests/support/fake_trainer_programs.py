@@ -12,6 +12,7 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
+from lora_pipeline.training.trainers.ai_toolkit_home import MODULES as TOOLKIT_MODULES
 from lora_pipeline.training.trainers.kohya_home import MODULES
 
 _PROGRAMS = Path(__file__).with_name("programs")
@@ -82,6 +83,21 @@ def make_checkout(folder: Path) -> Path:
     for name in _SCRIPTS:
         shutil.copyfile(_PROGRAMS / "sd_scripts.py", home / name)
     (home / "requirements.txt").write_text("", encoding="utf-8")
+    return home
+
+
+def make_ai_toolkit(folder: Path) -> Path:
+    """Build a checkout of ai-toolkit with an environment that finds what it imports."""
+    home = folder / "ai-toolkit"
+    (home / "toolkit").mkdir(parents=True)
+    (home / "toolkit" / "config_modules.py").touch()
+    (home / "run.py").touch()
+    (home / "version.py").write_text('VERSION = "0.12.26"\n', encoding="utf-8")
+    (home / "requirements.txt").touch()
+    packages = make_environment(home / "venv")
+    for name in TOOLKIT_MODULES:
+        (packages / name).mkdir()
+        (packages / name / "__init__.py").touch()
     return home
 
 

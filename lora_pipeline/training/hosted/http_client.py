@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 EXTRA, MODULES = "hosted", ("httpx2",)
 _TRIES = 5
-_FIRST_WAIT_S, _LONGEST_WAIT_S, _LONGEST_RETRY_AFTER_S = 1.0, 30.0, 300.0
+_LONGEST_WAIT_S, _LONGEST_RETRY_AFTER_S = 30.0, 300.0
 _CONNECT_S, _ANSWER_S = 10.0, 60.0
 _LARGEST_ANSWER = 32 * 1024 * 1024
 _PASSING = frozenset({408, 429, 502, 503, 504})
@@ -45,6 +45,7 @@ class ServiceClient:
         base: Its address, ``http://host:port``.
         token: Sent as ``Authorization: Bearer …`` to this address and nowhere else.
         variable: Environment variable that the token comes from, for messages.
+        first_wait_s: How long is waited before the second try; doubled before each further.
         sleep: Waits; tests give their own.
     """
 
@@ -54,13 +55,15 @@ class ServiceClient:
         *,
         token: str = "",
         variable: str = "",
+        first_wait_s: float = 1.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         require_extra(EXTRA, MODULES)
         import httpx2
 
         self.base = base.rstrip("/")
-        self._token, self._variable, self._sleep = token, variable, sleep
+        self._token, self._variable = token, variable
+        self._first_wait_s, self._sleep = first_wait_s, sleep
         # Redirects are not followed: another address has no business with token or images.
         self._client = httpx2.Client(
             headers={"Authorization": f"Bearer {token}"} if token else {},
@@ -137,7 +140,7 @@ class ServiceClient:
     def _repeated(self, once: Callable[[], Any], path: str, *, repeat: bool) -> Any:
         import httpx2
 
-        wait = _FIRST_WAIT_S
+        wait = self._first_wait_s
         for left in reversed(range(_TRIES)):
             retry_after: float | None = None
             try:

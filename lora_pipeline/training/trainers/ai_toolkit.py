@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lora_pipeline.foundation.errors import RecipeInvalidError
+from lora_pipeline.foundation import files
+from lora_pipeline.foundation.errors import PipelineError, RecipeInvalidError
 from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.training.failure import explain_failure
 from lora_pipeline.training.plan import Plan, PlannedFile, TrainingRequest
@@ -30,11 +31,13 @@ from lora_pipeline.training.trainers.interface import (
     TrainingProgress,
 )
 from lora_pipeline.training.trainers.offline import OFFLINE
+from lora_pipeline.training.weights import inspect_weights
 from lora_pipeline.workspace.settings import Settings
 
 _SETUP = "lora setup ai_toolkit"
 _JOB = "job.yaml"
 _OUTPUT = "output"
+_STATE = "optimizer.pt"
 # The training's bar has a learning rate and a loss; bars of caches and downloads have not.
 _BAR = re.compile(
     r":\s+\d+%\|[^|]*\|\s*(\d+)/(\d+)\s+\[[^\]]*?lr:\s*\S+\s+loss:\s*([\d.e+-]+|nan|inf)"
@@ -140,6 +143,26 @@ class AiToolkitTrainer:
                 kept.append(CollectedFile(path, int(saved.group(1))))
         return Collected(CollectedFile(final) if final.is_file() else None, tuple(kept))
 
+    def carry_over(self, plan: Plan, earlier: Path, run_folder: Path) -> int:
+        """Copy the saves of an interrupted run; ai-toolkit goes on from the newest in its folder.
+
+        Only saves as old as the optimiser's state count: one that came after it would go on
+        with the wrong momentum, and may be cut short.
+        """
+        target = (run_folder / plan.expected_output).parent
+        state = (earlier / plan.expected_output).with_name(_STATE)
+        saves = [
+            one
+            for one in self.collect(plan, earlier).checkpoints
+            if state.is_file() and one.path.stat().st_mtime_ns <= state.stat().st_mtime_ns
+        ]
+        if not saves or not _sound(saves[-1].path):
+            return 0
+        for one in saves:  # in order: the newest by the clock must be the last step
+            files.copy_atomic(one.path, target / one.path.name)
+        files.copy_atomic(state, target / _STATE)
+        return saves[-1].step or 0
+
     def explain(self, lines: Sequence[OutputLine], status: int) -> RunError:
         """Return why a run failed; stopped by Ctrl-C it ends with 0 and says so."""
         error = explain_failure(lines, status)
@@ -195,6 +218,13 @@ def about_the_model(request: TrainingRequest, model: ToolkitModel, adapter: bool
             "adapter undoes that (lora checkpoint add --training-adapter FILE)"
         )
     return found
+
+
+def _sound(path: Path) -> bool:
+    try:
+        return not inspect_weights(path).problems
+    except PipelineError:
+        return False
 
 
 def _image_files(request: TrainingRequest) -> list[tuple[int, str, str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from types import TracebackType
@@ -39,11 +40,19 @@ class AiToolkitService:
     Args:
         client: Speaks to it.
         gpu: Which GPU runs the job, as the server numbers them: ``0``, or ``0,1``.
+        pause_s: How long is waited for a job to stop before looking again.
         sleep: Waits; tests give their own.
     """
 
-    def __init__(self, client: ServiceClient, *, gpu: str, sleep: Callable[[float], None]) -> None:
-        self._client, self._gpu, self._sleep = client, gpu, sleep
+    def __init__(
+        self,
+        client: ServiceClient,
+        *,
+        gpu: str,
+        pause_s: float = 1.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client, self._gpu, self._pause_s, self._sleep = client, gpu, pause_s, sleep
         self._offset = 0
         self._rest = ""
         self._queue_starts = 0
@@ -137,7 +146,7 @@ class AiToolkitService:
             self._client.act("GET", f"/api/jobs/{quote(job_id, safe='')}/{verb}")
             if verb == "mark_stopped":
                 return
-            self._sleep(1.0)
+            self._sleep(self._pause_s)
         raise ServiceRefusedError(f"job {job_id} does not stop", hint=f"see {self._client.base}")
 
     def outputs(self, job_id: str) -> Sequence[RemoteFile]:

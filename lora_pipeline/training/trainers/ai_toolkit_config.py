@@ -119,8 +119,13 @@ def to_yaml(document: Mapping[str, Any]) -> str:
 def cautions(request: TrainingRequest, model: ToolkitModel) -> list[str]:
     """Return what to know before a run starts."""
     recipe, found = request.recipe, list[str]()
-    if len(request.data.images) and recipe.resolution % 64:
+    if recipe.resolution % 64:
         found.append(f"resolution {recipe.resolution} is no multiple of 64: images are cropped")
+    if recipe.warmup_steps and recipe.lr_scheduler in {"cosine", "linear"}:
+        found.append(
+            f"warmupSteps {recipe.warmup_steps} is not used: ai-toolkit has no warm-up with "
+            f"lrScheduler {recipe.lr_scheduler}"
+        )
     if model.flow and recipe.mixed_precision == "no":
         found.append("mixedPrecision no loads the whole model in full precision")
     if recipe.sample_prompts and not recipe.sample_every:
@@ -246,11 +251,6 @@ def _of_the_program(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield (
             f"would train prodigy with a learning rate of 1, not {recipe.learning_rate:g}",
             "set learningRate to 1",
-        )
-    if recipe.warmup_steps and recipe.lr_scheduler in {"cosine", "linear"}:
-        yield (
-            f"has no warm-up with lrScheduler {recipe.lr_scheduler}",
-            "set warmupSteps to 0, or lrScheduler to constant_with_warmup",
         )
     if not recipe.max_grad_norm:
         yield "always limits gradients, and 0 would stop all learning", "set maxGradNorm to 1"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -82,10 +81,14 @@ class AiToolkitServer(HostedTrainer):
         if problem is not None:
             raise TrainerUnavailableError(f"{self.name}: {problem.message}", hint=problem.hint)
         variable = _variable(settings)
+        pause = min(1.0, settings.number("trainers.pollSeconds"))
         client = ServiceClient(
-            self.address(settings), token=os.environ.get(variable, ""), variable=variable
+            self.address(settings),
+            token=os.environ.get(variable, ""),
+            variable=variable,
+            first_wait_s=pause,
         )
-        return AiToolkitService(client, gpu=_gpu(settings), sleep=time.sleep)
+        return AiToolkitService(client, gpu=_gpu(settings), pause_s=pause)
 
     def prepare(self, request: TrainingRequest, settings: Settings, version: str) -> Plan:
         """Return what would be sent.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.training.plan import Plan, TrainingRequest
@@ -105,6 +105,18 @@ class Trainer(Protocol):
 
     def explain(self, lines: Sequence[OutputLine], status: int) -> RunError:
         """Return why a failed run failed, from its last lines and its exit status."""
+
+
+@runtime_checkable
+class Resuming(Protocol):
+    """A trainer whose program goes on from what an interrupted run has saved."""
+
+    def carry_over(self, plan: Plan, earlier: Path, run_folder: Path) -> int:
+        """Copy what a run of the same plan saved into the folder of a new one.
+
+        Returns:
+            The step that the program goes on from; 0 when nothing usable was saved.
+        """
 
 
 Registry = Mapping[str, Trainer]
