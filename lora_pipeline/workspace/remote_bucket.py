@@ -11,6 +11,7 @@ import functools
 import hashlib
 import logging
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,6 +48,7 @@ def open_bucket(address: RemoteAddress) -> BucketRemote:
     for name in _QUIET:  # what they log goes nowhere: it may hold signed addresses
         logging.getLogger(name).addHandler(logging.NullHandler())
         logging.getLogger(name).propagate = False
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"adlfs(\.|$)")
     try:
         filesystem = fsspec.filesystem(address.service, **_OPTIONS[address.service])
     except Exception as error:

@@ -106,6 +106,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _status(error: BaseException) -> int:
+    if type(error).__module__ == "aiohttp.http_exceptions":
+        return 0  # says 400 of answers that were cut off, and no server ever said it
     response = getattr(error, "response", None)
     found: object = None
     if isinstance(response, dict):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from lora_pipeline.foundation.errors import RemoteRefusedError, RemoteStoreError
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import ObjectStore, open_store
 from tests.support.faulty_proxy import Asked, Fault, FaultyProxy, faulty_proxy
@@ -150,6 +151,8 @@ def test_a_download_that_was_cut_off_goes_on_where_it_ended(
         f"{8 * MIB} of {20 * MIB} bytes are here",
     )
     assert not store.has(pushed)
+    assert sum(one.headers.get("Range", "").startswith(f"bytes={8 * MIB}-") for one in proxy.asked
+               ) == 5  # fmt: skip
 
     proxy.rule = lambda _: None
     proxy.asked.clear()
@@ -290,6 +293,42 @@ def test_without_credentials_the_hint_says_which(
 
     refused(answer, "remote_refused")
     assert "AWS_PROFILE" in answer.error["hint"]
+
+
+# --- the other services ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["az", "gs"])
+def test_azure_and_gcs_say_what_they_refuse(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lora_pipeline.workspace.remote_address import parse_address
+    from lora_pipeline.workspace.remote_bucket import open_bucket
+
+    local = ObjectStore(tmp_path / "store")
+    sha256, other = local.put_bytes(noise(1000)), local.put_bytes(noise(1000, 2))
+    with served(kind, tmp_path) as port, faulty_proxy(port) as proxy:
+        for name, value in credentials(kind, proxy.port).items():
+            monkeypatch.setenv(name, value)
+        remote = open_bucket(parse_address(f"{kind}://{BUCKET}/loras"))
+        assert remote.create(sha256, local.path(sha256))
+        for status in (401, 403):
+            proxy.rule = lambda _, status=status: Fault(status)  # type: ignore[misc]
+            asks: list[Callable[[], object]] = [
+                remote.all,
+                lambda: remote.read(sha256, 0, 9),
+                lambda: remote.create(other, local.path(other)),
+            ]
+            for ask in asks:
+                with pytest.raises(RemoteRefusedError) as caught:
+                    ask()
+                assert caught.value.hint
+                assert "Eby8vdM0" not in str(caught.value)  # the key of the account
+        proxy.rule = lambda _: Fault(body_of=lambda data: data[:-1])
+        with pytest.raises(RemoteStoreError, match="999 bytes"):
+            remote.read(sha256, 0, 1000)
+        proxy.rule = lambda _: None
+        assert list(remote.all()) == [sha256]
 
 
 # --- Google Cloud Storage: its local server knows no conditions, so the proxy answers ----------
