@@ -17,7 +17,13 @@ from lora_pipeline.operations.train_hosted import (
     upload_refusal,
     work_elsewhere,
 )
-from lora_pipeline.operations.train_outcome import NO_RUN, brought, planned, tried
+from lora_pipeline.operations.train_outcome import (
+    NO_RUN,
+    brought,
+    command_of,
+    planned,
+    tried,
+)
 from lora_pipeline.operations.train_request import (
     Training,
     Wishes,
@@ -264,6 +270,7 @@ def _not_done(training: Training, refusal: Refusal) -> Result:
         data={"loraId": training.lora.record_id, "datasetId": training.manifest.id},
         reasoning=refusal.message,
         refusal=refusal,
+        suggestions=(f"{command_of(training.wishes)} --yes-upload",),
     )
 
 

@@ -43,7 +43,7 @@ from lora_pipeline.workspace.root import Workspace
 _WHERE = "service.json"
 # Failures of ours or of the way there: the job itself may be running, or done.
 _JOB_MAY_LIVE = frozenset(
-    {"interrupted", "service_unreachable", "service_refused", "storage_failed", "no_output"}
+    {"interrupted", "service_unreachable", "service_refused", "storage_failed"}
 )
 
 

@@ -212,3 +212,52 @@ def test_extra_arguments_reach_the_plan_of_a_trainer_that_takes_them(studio: Pat
 
     assert answer.exit_code == 0, answer.stdout
     assert "--lowram" in answer.document["data"]["plan"]["argv"]
+
+
+# ---- elsewhere
+
+
+def elsewhere(studio: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Name a server that nobody runs; returns the command that would train there."""
+    pytest.importorskip("httpx2")
+    monkeypatch.setenv("AI_TOOLKIT_AUTH", "a-token-of-ours")
+    server = {"baseUrl": "http://127.0.0.1:9", "modelsRoot": "/models"}
+    (studio / "config" / "local.json").write_text(
+        json.dumps({"trainers": {"ai_toolkit_server": server, "pollSeconds": 0.01}})
+    )
+    return [*BASE, "--trainer", "ai_toolkit_server"]
+
+
+def test_a_plan_for_elsewhere_says_where_to_and_what_leaves(
+    studio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = invoke([*elsewhere(studio, monkeypatch), "--plan"], studio)
+
+    assert answer.exit_code == 0, answer.stderr
+    assert "http://127.0.0.1:9" in answer.stdout
+    assert "8 files" in answer.stdout
+    assert "AI_TOOLKIT_AUTH" in answer.stdout
+    assert "a-token-of-ours" not in answer.stdout
+
+
+def test_without_a_yes_nothing_leaves(studio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = elsewhere(studio, monkeypatch)
+
+    answer = failed(studio, *command, code=1)
+
+    assert "4 images and 4 captions" in answer.stdout
+    assert "--yes-upload" in answer.stdout
+
+
+def test_a_service_that_is_not_there_leaves_no_run(
+    studio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = elsewhere(studio, monkeypatch)
+    before = tree_digest(studio / "data")
+
+    answer = invoke([*command, "--yes-upload", "--json"], studio)
+
+    assert answer.exit_code == 3
+    assert answer.error["code"] == "service_unreachable"
+    assert "does not answer" in answer.error["message"]
+    assert tree_digest(studio / "data") == before

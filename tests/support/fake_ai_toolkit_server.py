@@ -36,6 +36,7 @@ class FakeToolkit:
         info: What the job's row says then.
         weights: What the final file holds.
         held: While set, jobs stay running.
+        leaves_nothing: While set, no job leaves weights.
         requests: ``METHOD /path`` of every request, in order.
         headers: Authorization of every request.
     """
@@ -45,6 +46,7 @@ class FakeToolkit:
     info: str = "Training completed"
     weights: bytes = field(default_factory=lambda: fake_trainer.weights("good"))
     held: bool = False
+    leaves_nothing: bool = False
     address: str = ""
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     data_sets: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -188,6 +190,8 @@ class FakeToolkit:
     def files_of(self, job: dict[str, Any]) -> list[dict[str, Any]]:
         """Return what stands in the job's folder."""
         folder = f"{ROOT}/output/{job['name']}"
+        if self.leaves_nothing:
+            return []
         names = [f"{job['name']}.safetensors", f"{job['name']}_000000001.safetensors"]
         found = [{"path": f"{folder}/{name}", "size": len(self.weights)} for name in names]
         return [*found, {"path": f"{folder}/optimizer.pt", "size": 3}]
@@ -195,6 +199,7 @@ class FakeToolkit:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two packets, and waiting costs 40 ms
     toolkit: FakeToolkit
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002

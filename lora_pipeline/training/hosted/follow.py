@@ -312,7 +312,7 @@ def _stop(job: HostedJob, service: HostedService, watch: _Watch) -> None:
 def _told(failure: PipelineError, watch: _Watch) -> RunError:
     hint = failure.hint or ""
     if watch.job_id:
-        hint = "lora run resume takes the job up again; it is not sent a second time"
+        hint = "lora run resume takes the job up again, lora run cancel gives it up"
     return RunError(code=failure.code, message=failure.message, hint=hint)
 
 

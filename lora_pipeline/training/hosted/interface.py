@@ -7,8 +7,10 @@ once, for all of them: nothing is sent without consent, the job's id stands in t
 before anybody waits for it, a job that was sent is taken up again and never sent twice, what
 comes back is verified on disk.
 
-To add one: derive from ``HostedTrainer``, write a ``HostedService``, add it to the registry,
-and pass ``tests/contract/test_hosted_trainers.py``.
+To add one: derive from ``HostedTrainer``, write a ``HostedService``, add it to the registry and
+to ``tests/contract/test_trainers.py``, and give it a local server that misbehaves, as
+``tests/support/fake_ai_toolkit_server.py`` does for the first. Where training costs money, estimate
+and cap belong into ``prepare`` and ``check``; neither is asked of the first.
 """
 
 from __future__ import annotations
@@ -112,7 +114,7 @@ class HostedService(Protocol):
         """Return how a job stands."""
 
     def stop(self, job_id: str) -> None:
-        """Stop a job; does nothing for one that ended."""
+        """Stop a job; does nothing for one that ended or is not there any more."""
 
     def outputs(self, job_id: str) -> Sequence[RemoteFile]:
         """Return the weights that a job left."""

@@ -137,7 +137,9 @@ class AiToolkitService:
     def stop(self, job_id: str) -> None:
         """Stop a job and wait until it is; a waiting one is taken out of the queue."""
         for _ in range(_STOP_LOOKS):
-            row = self._row(job_id)
+            row = self._row_or_none(job_id)
+            if row is None:
+                return
             status = row.get("status")
             if status in {"completed", "error"} or (status == "stopped" and not row.get("stop")):
                 return
@@ -216,13 +218,17 @@ class AiToolkitService:
             )
 
     def _row(self, job_id: str) -> dict[str, Any]:
-        answer = self._client.read("/api/jobs", {"id": job_id})
-        if answer is None:
+        row = self._row_or_none(job_id)
+        if row is None:
             raise ServiceRefusedError(
                 f"{self._client.base} has no job {job_id} any more",
                 hint="nothing was sent again: see whether this is the server that it was sent to",
             )
-        return _mapping(answer, "/api/jobs")
+        return row
+
+    def _row_or_none(self, job_id: str) -> dict[str, Any] | None:
+        answer = self._client.read("/api/jobs", {"id": job_id})
+        return None if answer is None else _mapping(answer, "/api/jobs")
 
     def _queue_is_off(self, row: Mapping[str, Any]) -> bool:
         answer = _mapping(self._client.read("/api/queue"), "/api/queue")

@@ -419,6 +419,38 @@ def test_cancelling_stops_a_job_that_nobody_follows(
     assert runs_of(workspace)[0].state == "cancelled"
 
 
+def test_a_job_that_was_deleted_is_given_up_and_the_next_one_is_sent(
+    workspace: Workspace, toolkit: FakeToolkit
+) -> None:
+    toolkit.misbehave("GET /api/files", *["503"] * 5)
+    with pytest.raises(TrainerError):
+        send(workspace)
+    toolkit.jobs.clear()
+    with pytest.raises(TrainerError) as caught:
+        send(workspace)
+    assert "has no job job-1 any more" in caught.value.message
+    assert "lora run cancel" in (caught.value.hint or "")
+    assert toolkit.count("POST /api/jobs") == 1
+
+    cancel_run(workspace, runs_of(workspace)[0].id, project=PROJECT)
+    send(workspace)
+
+    assert [run.state for run in runs_of(workspace)] == ["cancelled", "ready"]
+
+
+def test_a_run_without_weights_does_not_stand_in_the_way_of_the_next(
+    workspace: Workspace, toolkit: FakeToolkit
+) -> None:
+    toolkit.leaves_nothing = True
+    with pytest.raises(TrainerError):
+        send(workspace)
+    toolkit.leaves_nothing = False
+
+    send(workspace)
+
+    assert [run.state for run in runs_of(workspace)] == ["failed", "ready"]
+
+
 # ---- killed, interrupted
 
 
