@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lora_pipeline.foundation.errors import PipelineError, RecipeInvalidError
-from lora_pipeline.foundation.process import OutputLine
+from lora_pipeline.foundation.process import OutputLine, child_environment, run
 from lora_pipeline.training.plan import Plan, TrainingRequest
 from lora_pipeline.training.trainers.ai_toolkit import AI_TOOLKIT
 from lora_pipeline.training.trainers.ai_toolkit_models import MODELS, choose_model
@@ -360,6 +361,7 @@ def test_health_says_what_is_missing(tmp_path: Path) -> None:
 def test_a_server_that_is_not_set_up_is_said(
     values: dict[str, str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("httpx2")
     monkeypatch.delenv("AI_TOOLKIT_AUTH", raising=False)
     try:
         here = settings_with(
@@ -420,3 +422,29 @@ def test_without_a_sound_save_it_begins_anew(
     assert AI_TOOLKIT.carry_over(plan, earlier, request.run_folder) == 0
 
     assert list(request.run_folder.iterdir()) == []
+
+
+def test_without_the_extra_it_says_which_one_and_plans_all_the_same(tmp_path: Path) -> None:
+    """In a Python of its own, where the client is not found."""
+    program = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "httpx2":
+            raise ModuleNotFoundError(name)
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *a: None if name == "httpx2" else found(name, *a)
+sys.meta_path.insert(0, Missing())
+from pathlib import Path
+from lora_pipeline.training.trainers.registry import TRAINERS
+from lora_pipeline.workspace.settings import read_settings
+print(TRAINERS["ai_toolkit_server"].health(read_settings(Path(sys.argv[1]), {})).hint)
+"""
+    here = Path(__file__).resolve().parents[4]
+    done = run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        environment=child_environment({"PYTHONPATH": str(here)}),
+        timeout_s=60,
+    )
+    assert done.stdout.strip() == "pip install 'lora-pipeline[hosted]'", done.stderr
