@@ -492,7 +492,7 @@ def test_masks_with_several_repeat_counts_are_refused(tmp_path: Path, here: Sett
     with pytest.raises(RecipeInvalidError) as caught:
         KOHYA_SS.prepare(request, here, "1")
 
-    assert "alpha mask" in caught.value.message
+    assert "masked by alpha" in caught.value.message
     assert caught.value.hint == (
         "lora dataset build icons --alpha background, or lora train --trainer diffusers"
     )
