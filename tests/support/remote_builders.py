@@ -77,9 +77,7 @@ def credentials(service: str, port: int) -> dict[str, str]:
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
         },
-        "az": {
-            "AZURE_STORAGE_CONNECTION_STRING": f"{_AZURE}BlobEndpoint={here}/devstoreaccount1;"
-        },
+        "az": {"AZURE_STORAGE_CONNECTION_STRING": f"{_AZURE}BlobEndpoint={here}/devstoreaccount1;"},
         "gs": {"STORAGE_EMULATOR_HOST": here, "NO_GCE_CHECK": "true"},
     }[service]
 

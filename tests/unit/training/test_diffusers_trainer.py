@@ -57,7 +57,7 @@ def test_the_child_is_told_of_masks_and_of_none_where_there_are_none(tmp_path: P
     plain = planned(tmp_path)
 
     assert masked.mask == "masks/000001.png"
-    assert "\"mask\"" not in plain.files[0].content
+    assert '"mask"' not in plain.files[0].content
 
 
 def test_a_single_file_is_described_by_its_companion(tmp_path: Path) -> None:
