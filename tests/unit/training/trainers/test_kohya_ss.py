@@ -499,8 +499,10 @@ def test_masks_with_several_repeat_counts_are_refused(tmp_path: Path, here: Sett
 
 
 def test_masks_that_sd_scripts_would_stretch_are_told(tmp_path: Path, here: Settings) -> None:
-    small = {"masked": True, "recipe": {"resolution": 32}, "sizes": [(32, 32), (32, 20)]}
-    plan = KOHYA_SS.prepare(make_request(tmp_path, "sd15", **small), here, "1")
+    small = make_request(
+        tmp_path, "sd15", masked=True, recipe={"resolution": 32}, sizes=[(32, 32), (32, 20)]
+    )
+    plan = KOHYA_SS.prepare(small, here, "1")
 
     assert any("stretches masks" in one and "1 of 2" in one for one in plan.warnings)
 
