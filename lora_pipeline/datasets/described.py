@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from sys import intern
 
 from lora_pipeline.datasets.captions import Tokens, caption_of, ingredients
-from lora_pipeline.datasets.catalog_tokens import Words
 from lora_pipeline.datasets.picks import Pick
+from lora_pipeline.datasets.prompt_tokens import Words
 from lora_pipeline.datasets.records import Item
 from lora_pipeline.datasets.rules import DatasetRule
 from lora_pipeline.foundation.errors import CaptionInvalidError
