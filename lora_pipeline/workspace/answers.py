@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FOLDER = (".lora", "cache", "answers")
 REPEATABLE = (("dataset", "build"),)
-_MAGIC = b"lora-pipeline answer 1\n"
+_MAGIC = b"lora-pipeline answer 2\n"
 _FIELDS = 4  # size, mtime, ctime, inode
 _TICK_NS, _COARSE_NS = 20_000_000, 2_100_000_000
 _TWO_PROCESSES_FROM = 4_000  # files; to start a second process takes as long as 500 of them
@@ -80,12 +80,16 @@ def keep(
     """
     # Short paths are found faster, and the command is called in the workspace.
     inside = os.path.join(root, "")  # noqa: PTH118
-    paths = sorted({path.removeprefix(inside) for path in files})
+    # Bytes need not be turned into text and back again; and a name need not be text.
+    try:
+        paths = sorted({os.fsencode(path.removeprefix(inside)) for path in files})
+    except UnicodeEncodeError:
+        return False  # no system call can be given such a name
     stamps = _stamps(paths)
     if any(_is_racy(stamps[row : row + _FIELDS], started_ns) for row in range(0, len(stamps), 4)):
         return False
     key = key_of(arguments, tty=tty)
-    blob = "\n".join(paths).encode("utf-8", "surrogateescape")
+    blob = b"\n".join(paths)
     if blob.count(b"\n") != len(paths) - 1:
         return False  # a path with a line feed in it
     lengths = array("q", (len(key), len(answer), len(blob), len(paths)))
@@ -142,13 +146,13 @@ def _holding(data: bytes, key: bytes) -> bytes | None:
         edges.append(edges[-1] + length)
     if body[edges[0] : edges[1]] != key:
         return None
-    paths = body[edges[2] : edges[3]].decode("utf-8", "surrogateescape").split("\n")
+    paths = body[edges[2] : edges[3]].split(b"\n")
     if not _unchanged(paths, body[edges[3] :]):
         return None
     return body[edges[1] : edges[2]]
 
 
-def _unchanged(paths: list[str], stamps: bytes) -> bool:
+def _unchanged(paths: list[bytes], stamps: bytes) -> bool:
     if len(paths) < _TWO_PROCESSES_FROM or not hasattr(os, "fork") or _cores() < 2:
         return _all_as(paths, stamps)
     half = len(paths) // 2
@@ -164,7 +168,7 @@ def _unchanged(paths: list[str], stamps: bytes) -> bool:
     return os.waitpid(child, 0)[1] == 0 and same
 
 
-def _all_as(paths: list[str], stamps: bytes) -> bool:
+def _all_as(paths: list[bytes], stamps: bytes) -> bool:
     step = _LOOKED_AT * _FIELDS * 8
     for row in range(0, len(paths), _LOOKED_AT):
         start = row * _FIELDS * 8
@@ -174,14 +178,14 @@ def _all_as(paths: list[str], stamps: bytes) -> bool:
     return True
 
 
-def _stamps(paths: list[str]) -> array[int]:
+def _stamps(paths: list[bytes]) -> array[int]:
     status_of = os.stat
     found = array("q")
     extend = found.extend
     for path in paths:
         try:
             one = status_of(path)
-        except (OSError, ValueError):  # the latter: no system call can be given such a name
+        except OSError:
             extend(_ABSENT)  # that it is not there is a fact like others
         else:
             extend((one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino & _ROOM))
