@@ -199,7 +199,7 @@ def test_weights_that_are_not_here_are_named_with_the_next_command(studio: Works
     answer = invoke(["eval", "grid", LORA], studio.root)
     assert answer.exit_code == 3
     assert "weights of ui_icons r1: nothing at .lora/store" in answer.stderr
-    assert "lora store verify" in answer.stderr
+    assert "lora store pull" in answer.stderr
     assert studio.records.ids(Evaluation, SCOPE) == []
 
 

@@ -240,3 +240,20 @@ def test_a_bundled_schema_accepts_and_refuses_what_the_original_does(path: Path)
     accepted = Draft202012Validator(bundle).is_valid(document)
 
     assert accepted == (violations_of(document, name) == [])
+
+
+@pytest.mark.parametrize("place", [0, 4095, 4096, 9_999])
+def test_a_long_list_is_judged_to_its_end(place: int) -> None:
+    item = {"assetId": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "assetVersionId": "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+            "variantId": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "path": "a.png"}  # fmt: skip
+    document = {
+        "id": "icons", "scope": "baseline", "createdAt": "2026-01-01T12:00:00Z",
+        "updatedAt": "2026-01-01T12:00:00Z", "items": [item] * 10_000,
+    }  # fmt: skip
+    whole = violations_of(document, "dataset/v1")
+    document["items"] = [item] * place + [{**item, "path": "../a.png"}] + [item] * (9_999 - place)
+
+    found = violations_of(document, "dataset/v1")
+
+    assert [one for one in found if one not in whole]
+    assert any(f"items[{place}]" in str(one) for one in found)
