@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ from lora_pipeline.foundation.errors import ArgumentInvalidError, ServiceError
 from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.training.hosted.interface import HostedTrainer
-from lora_pipeline.training.trainers import ai_toolkit_setup, kohya_setup, mflux_setup
+from lora_pipeline.training.trainers import checkout_setup, mflux_setup
+from lora_pipeline.training.trainers.ai_toolkit_home import CHECKOUT as AI_TOOLKIT
+from lora_pipeline.training.trainers.checkout import CheckoutProgram
 from lora_pipeline.training.trainers.environment import Environment, Say
 from lora_pipeline.training.trainers.interface import Trainer
+from lora_pipeline.training.trainers.kohya_home import SD_SCRIPTS
 from lora_pipeline.training.trainers.mflux import PROGRAM, find_program, program_version
 from lora_pipeline.training.trainers.registry import TRAINERS, find_trainer
 from lora_pipeline.workspace.local_settings import record_local_settings
@@ -94,24 +99,29 @@ def setup_trainer(
 
 
 @dataclass
-class _Kohya:
-    """How sd-scripts is set up."""
+class _Checkout:
+    """How a trainer that is a checkout is set up."""
 
+    program: CheckoutProgram
     workspace: Workspace
     source: str | None
     python: str | None
 
     def __post_init__(self) -> None:
-        self.own = Environment(self.workspace.runtime / "trainers" / "kohya_ss")
+        self.own = Environment(self.workspace.runtime / "trainers" / self.program.trainer)
         settings = self.workspace.settings
-        self.checkout = kohya_setup.find_checkout(self.own.folder, settings, self.source)
-        self.ready = kohya_setup.ready_python(self.checkout, settings, self.own, self.python)
+        self.checkout = checkout_setup.find_checkout(
+            self.program, self.own.folder, settings, self.source
+        )
+        self.ready = checkout_setup.ready_python(
+            self.program, self.checkout, settings, self.own, self.python
+        )
 
     def steps(self) -> list[str]:
         """Return what will be done, in words."""
-        install = [f"pip install {' '.join(one)}" for one in kohya_setup.STEPS]
+        install = [f"pip install {' '.join(one)}" for one in self.program.steps]
         return [
-            *([] if self.checkout else [f"git clone {kohya_setup.REPOSITORY}"]),
+            *([] if self.checkout else [f"git clone {self.program.repository}"]),
             *([] if self.ready else [f"make an environment at {self.own.venv}", *install]),
             "record home and python in config/local.json",
         ]
@@ -119,65 +129,24 @@ class _Kohya:
     def settings_to_be(self) -> dict[str, str]:
         """Return the settings as they will be."""
         return self._values(
-            self.checkout or self.own.folder / "sd-scripts", self.ready or self.own.python
+            self.checkout or self.own.folder / self.program.name, self.ready or self.own.python
         )
 
     def run(self) -> dict[str, str]:
         """Do it and return the settings to record."""
         say = _sayer(self.workspace)
-        scripts = self.checkout or kohya_setup.fetch_checkout(self.own.folder, say)
-        return self._values(
-            scripts,
-            self.ready or kohya_setup.build_python(scripts, self.own, self.python, say),
+        checkout = self.checkout or checkout_setup.fetch_checkout(
+            self.program, self.own.folder, say
         )
-
-    def _values(self, scripts: Path, python: Path) -> dict[str, str]:
-        return {
-            "trainers.kohya_ss.home": str(scripts),
-            "trainers.kohya_ss.python": str(python),
-        }
-
-
-@dataclass
-class _AiToolkit:
-    """How ai-toolkit is set up."""
-
-    workspace: Workspace
-    source: str | None
-    python: str | None
-
-    def __post_init__(self) -> None:
-        self.own = Environment(self.workspace.runtime / "trainers" / "ai_toolkit")
-        settings = self.workspace.settings
-        self.checkout = ai_toolkit_setup.find_checkout(self.own.folder, settings, self.source)
-        self.ready = ai_toolkit_setup.ready_python(self.checkout, settings, self.own, self.python)
-
-    def steps(self) -> list[str]:
-        """Return what will be done, in words."""
-        install = [f"pip install {' '.join(one)}" for one in ai_toolkit_setup.STEPS]
-        return [
-            *([] if self.checkout else [f"git clone {ai_toolkit_setup.REPOSITORY}"]),
-            *([] if self.ready else [f"make an environment at {self.own.venv}", *install]),
-            "record home and python in config/local.json",
-        ]
-
-    def settings_to_be(self) -> dict[str, str]:
-        """Return the settings as they will be."""
-        return self._values(
-            self.checkout or self.own.folder / "ai-toolkit", self.ready or self.own.python
+        ready = self.ready or checkout_setup.build_python(
+            self.program, checkout, self.own, self.python, say
         )
-
-    def run(self) -> dict[str, str]:
-        """Do it and return the settings to record."""
-        say = _sayer(self.workspace)
-        checkout = self.checkout or ai_toolkit_setup.fetch_checkout(self.own.folder, say)
-        ready = self.ready or ai_toolkit_setup.build_python(checkout, self.own, self.python, say)
         return self._values(checkout, ready)
 
     def _values(self, checkout: Path, python: Path) -> dict[str, str]:
         return {
-            "trainers.ai_toolkit.home": str(checkout),
-            "trainers.ai_toolkit.python": str(python),
+            f"trainers.{self.program.trainer}.home": str(checkout),
+            f"trainers.{self.program.trainer}.python": str(python),
         }
 
 
@@ -224,12 +193,12 @@ class _Mflux:
         return program if program.is_file() and program_version(program) != "unknown" else None
 
 
-_RECIPES: dict[str, type[_Kohya] | type[_Mflux] | type[_AiToolkit]] = {
-    "kohya_ss": _Kohya,
+_WITH_CHECKOUT = {program.trainer: program for program in (SD_SCRIPTS, AI_TOOLKIT)}
+_Recipe = Callable[[Workspace, str | None, str | None], _Checkout | _Mflux]
+_RECIPES: dict[str, _Recipe] = {
     "mflux": _Mflux,
-    "ai_toolkit": _AiToolkit,
+    **{name: partial(_Checkout, program) for name, program in _WITH_CHECKOUT.items()},
 }
-_WITH_CHECKOUT = ("kohya_ss", "ai_toolkit")
 
 
 def _require_arguments(trainer: str, *, source: str | None, python: str | None) -> None:

@@ -16,7 +16,7 @@ from lora_pipeline.training.plan import Plan, PlannedFile, TrainingRequest
 from lora_pipeline.training.records import RunError
 from lora_pipeline.training.steps import total_steps
 from lora_pipeline.training.trainers import ai_toolkit_config
-from lora_pipeline.training.trainers.ai_toolkit_home import checkout_version, find_home
+from lora_pipeline.training.trainers.ai_toolkit_home import CHECKOUT
 from lora_pipeline.training.trainers.ai_toolkit_models import (
     FAMILIES,
     ToolkitModel,
@@ -60,13 +60,13 @@ class AiToolkitTrainer:
         device = settings.text("trainers.ai_toolkit.device") or "auto"
         if device not in {"auto", "cpu"}:
             return Problem(f"trainers.ai_toolkit.device is {device!r}, no device", "auto or cpu")
-        home = find_home(settings)
+        home = CHECKOUT.find_home(settings)
         return Problem(home, _SETUP) if isinstance(home, str) else None
 
     def version(self, settings: Settings) -> str:
         """Return the version of the checkout, or ``unknown``."""
-        home = find_home(settings)
-        return "unknown" if isinstance(home, str) else checkout_version(home.folder)
+        home = CHECKOUT.find_home(settings)
+        return "unknown" if isinstance(home, str) else CHECKOUT.version(home.folder)
 
     def prepare(self, request: TrainingRequest, settings: Settings, version: str) -> Plan:
         """Return what will be run.
@@ -103,7 +103,7 @@ class AiToolkitTrainer:
         )
         document, warnings = merged(ours, theirs, request.config_file)
         ai_toolkit_config.require_plain_texts(document)
-        home = find_home(settings)
+        home = CHECKOUT.find_home(settings)
         if isinstance(home, str):
             warnings.append(f"python and the folder stand for what {_SETUP} will bring")
             python, folder = "python", request.run_folder

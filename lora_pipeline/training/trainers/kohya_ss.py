@@ -20,6 +20,7 @@ from lora_pipeline.training.plan import Plan, PlannedFile, TrainingRequest
 from lora_pipeline.training.records import RunError
 from lora_pipeline.training.steps import total_steps
 from lora_pipeline.training.trainers import kohya_config
+from lora_pipeline.training.trainers.checkout import Home
 from lora_pipeline.training.trainers.interface import (
     Collected,
     CollectedFile,
@@ -27,12 +28,7 @@ from lora_pipeline.training.trainers.interface import (
     TrainingProgress,
 )
 from lora_pipeline.training.trainers.kohya_families import ALSO_CALLED, FAMILIES, Family
-from lora_pipeline.training.trainers.kohya_home import (
-    Home,
-    checkout_version,
-    find_home,
-    missing_modules,
-)
+from lora_pipeline.training.trainers.kohya_home import SD_SCRIPTS
 from lora_pipeline.training.trainers.kohya_limits import cautions, require_trainable
 from lora_pipeline.training.trainers.kohya_options import check_extra_arguments, merge_user_file
 from lora_pipeline.training.trainers.kohya_toml import Value
@@ -59,11 +55,11 @@ class KohyaTrainer:
 
     def health(self, settings: Settings) -> Problem | None:
         """Return why sd-scripts cannot run on this machine, or None when it can."""
-        home = find_home(settings)
+        home = SD_SCRIPTS.find_home(settings)
         if isinstance(home, str):
             return Problem(home, _SETUP)
         try:
-            missing = missing_modules(home.python)
+            missing = SD_SCRIPTS.missing_modules(home.python)
         except PipelineError as error:
             return Problem(error.message, _SETUP)
         if missing:
@@ -72,8 +68,8 @@ class KohyaTrainer:
 
     def version(self, settings: Settings) -> str:
         """Return the commit of sd-scripts, or ``unknown``."""
-        home = find_home(settings)
-        return "unknown" if isinstance(home, str) else checkout_version(home.scripts)
+        home = SD_SCRIPTS.find_home(settings)
+        return "unknown" if isinstance(home, str) else SD_SCRIPTS.version(home.folder)
 
     def prepare(self, request: TrainingRequest, settings: Settings, version: str) -> Plan:
         """Return what will be run.
@@ -91,7 +87,7 @@ class KohyaTrainer:
         tokenizers = settings.text("trainers.kohya_ss.tokenizerCache")
         options = kohya_config.run_options(request, family, tokenizer_cache=tokenizers)
         options, warnings = _with_user_file(options, request.config_file)
-        found = find_home(settings)
+        found = SD_SCRIPTS.find_home(settings)
         home = _NOWHERE if isinstance(found, str) else found
         warnings += cautions(request, family, tokenizer_cache=tokenizers is not None)
         if isinstance(found, str):
@@ -104,14 +100,14 @@ class KohyaTrainer:
             files=_files(request, options, cpu=cpu),
             argv=(
                 *_launch(request, settings, home, cpu=cpu), *launcher,
-                str(home.scripts / family.script),
+                str(home.folder / family.script),
                 "--config_file", str(request.run_folder / "run.toml"), *script,
             ),
-            cwd=home.scripts,
+            cwd=home.folder,
             environment={
                 **OFFLINE,
                 "COLUMNS": "400",  # rich would fold log lines, paths too, at 80
-                "PYTHONPATH": str(home.scripts),
+                "PYTHONPATH": str(home.folder),
             },
             expected_output=f"{kohya_config.OUTPUT_FOLDER}/{request.output_name}.safetensors",
             total_steps=total_steps(request.recipe, request.data.images_per_epoch),
