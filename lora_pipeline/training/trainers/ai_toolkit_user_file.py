@@ -8,7 +8,7 @@ from typing import Any
 
 from lora_pipeline.foundation import strict_json, strict_yaml
 from lora_pipeline.foundation.errors import RecipeInvalidError, RecordError
-from lora_pipeline.foundation.ids import did_you_mean
+from lora_pipeline.training.trainers.user_file import reason_unused
 
 _HINT = "--trainer-config takes a job of ai-toolkit (job, config, process), or one process of it"
 # What the user's file may say; the rest follows from the recipe or is the pipeline's.
@@ -166,12 +166,4 @@ def _only_data_set(value: object, name: str) -> dict[str, Any]:
 
 
 def _reason(path: str) -> str:
-    if path in RECIPE:
-        return f"the recipe says {RECIPE[path]}"
-    if path in PIPELINE:
-        return "the pipeline sets it"
-    section, _, key = path.rpartition(".")
-    sisters = [one.rpartition(".") for one in (*RECIPE, *PIPELINE)]
-    known = [last for parent, _, last in sisters if parent == section]
-    near = did_you_mean(key, [*known, *FREE.get(section, ())])
-    return "the adapter does not know it" + (f"; did you mean {near}?" if near else "")
+    return reason_unused(path, free=FREE, recipe=RECIPE, pipeline=PIPELINE, reader="the adapter")

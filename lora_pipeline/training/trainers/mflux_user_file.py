@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lora_pipeline.foundation.errors import RecipeInvalidError
-from lora_pipeline.foundation.ids import did_you_mean
+from lora_pipeline.training.trainers.user_file import reason_unused
 
 # What the user's file may say; the rest follows from the recipe or is the pipeline's.
 FREE = {
@@ -81,12 +81,4 @@ def _retargeted(ours: Mapping[str, Any], targets: list[Any], name: str) -> list[
 
 
 def _reason(path: str) -> str:
-    if path in RECIPE:
-        return f"the recipe says {RECIPE[path]}"
-    if path in PIPELINE:
-        return "the pipeline sets it"
-    section, _, key = path.rpartition(".")
-    sisters = [one.rpartition(".") for one in (*RECIPE, *PIPELINE)]
-    known = [last for parent, _, last in sisters if parent == section]
-    near = did_you_mean(key, [*known, *FREE.get(section, ())])
-    return "mflux does not know it" + (f"; did you mean {near}?" if near else "")
+    return reason_unused(path, free=FREE, recipe=RECIPE, pipeline=PIPELINE, reader="mflux")
