@@ -165,9 +165,23 @@ class ImageRefusedError(IntegrityError):
 
 
 class WeightsRefusedError(IntegrityError):
-    """A weights file is not a LoRA that can be used; the message says why."""
+    """A weights file is not a LoRA that can be used; the message says why.
+
+    Args:
+        message: The file, the tensor and the rule.
+        rule: Stable slug of the rule that is broken, such as ``truncated`` or ``not_finite``.
+        hint: What to do about it.
+    """
 
     code = "weights_refused"
+
+    def __init__(self, message: str, *, rule: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.rule = rule
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the error as every face prints it, with the rule."""
+        return super().to_dict() | ({"rule": self.rule} if self.rule else {})
 
 
 class StorageError(PipelineError):
