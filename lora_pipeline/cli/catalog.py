@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from lora_pipeline.cli.options import shared_options, words, writing_options
+from lora_pipeline.cli.options import scope_option, shared_options, words, writing_options
 from lora_pipeline.cli.output import Report, Table
 from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.result import Result
@@ -57,13 +57,7 @@ def show(session: Session, checkpoint: str) -> None:
 @click.option("--counts", default="", metavar="MIN:FROM-TO", help="Images that a LoRA of it needs.")
 @click.option("--suite", default="", metavar="ID", help="Evaluation suite of the type.")
 @click.option("--checkpoint", default="", metavar="ID", help="For this base model alone.")
-@click.option(
-    "--scope",
-    type=click.Choice(["project", "baseline"]),
-    default="project",
-    show_default=True,
-    help="baseline: shared by all projects.",
-)
+@scope_option("baseline: shared by all projects.")
 @writing_options
 @click.pass_obj
 def add(session: Session, /, kind: Any, word: str, **options: Any) -> None:

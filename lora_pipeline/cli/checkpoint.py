@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lora_pipeline.cli.checkpoint_profile import profile
-from lora_pipeline.cli.options import shared_options, words, writing_options
+from lora_pipeline.cli.options import scope_option, shared_options, words, writing_options
 from lora_pipeline.cli.output import Report, Table, counted, size_text
 from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.result import Result
@@ -62,13 +62,7 @@ def checkpoint() -> None:
 )
 @click.option("--resolution", default=0, metavar="PX", help="Side it was trained at, in pixels.")
 @click.option("--notes", default="", help="Anything worth keeping.")
-@click.option(
-    "--scope",
-    type=click.Choice(["project", "baseline"]),
-    default="project",
-    show_default=True,
-    help="baseline: shared by all projects.",
-)
+@scope_option("baseline: shared by all projects.")
 @writing_options
 @click.pass_obj
 def add(

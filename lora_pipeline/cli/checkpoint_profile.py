@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from lora_pipeline.cli.options import shared_options, words, writing_options
+from lora_pipeline.cli.options import scope_option, shared_options, words, writing_options
 from lora_pipeline.cli.output import Report, Table, counted
 from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.result import Result
@@ -40,13 +40,7 @@ def profile() -> None:
 @click.option("--safety-on/--safety-off", "safety", default=None, help="Whether those are said.")
 @click.option("--default/--no-default", default=True, show_default=True, help="For other specs.")
 @click.option("--notes", default="", help="Anything worth keeping.")
-@click.option(
-    "--scope",
-    type=click.Choice(["project", "baseline"]),
-    default="project",
-    show_default=True,
-    help="baseline: shared by all projects.",
-)
+@scope_option("baseline: shared by all projects.")
 @writing_options
 @click.pass_obj
 def add(session: Session, /, checkpoint_id: str, **options: Any) -> None:

@@ -2,19 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from lora_pipeline.cli import options
 
-import click
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def scope_option(command: F) -> F:
-    """Add the option that says whether a manifest is a project's or a shared one."""
-    return click.option(
-        "--scope",
-        type=click.Choice(["project", "baseline"]),
-        default="project",
-        help="baseline: a manifest that all projects share.",
-    )(command)
+scope_option = options.scope_option("baseline: a manifest that all projects share.")

@@ -11,7 +11,7 @@ from typing import IO, Any, Literal, TypeVar
 import click
 
 from lora_pipeline.cli.evaluation_report import created, rendered, reviewed, shown
-from lora_pipeline.cli.options import shared_options, writing_options
+from lora_pipeline.cli.options import scope_option, shared_options, writing_options
 from lora_pipeline.cli.output import plain, print_report
 from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.errors import EvaluationIncompleteError
@@ -32,13 +32,7 @@ class _Word:
     cells_seen: int | None = None
 
 
-_scope = click.option(
-    "--scope",
-    type=click.Choice(["project", "baseline"]),
-    default="project",
-    show_default=True,
-    help="baseline takes the shared LoRA of that id.",
-)
+_scope = scope_option("baseline takes the shared LoRA of that id.")
 _evaluation = click.option(
     "--evaluation", default="", metavar="ID", help="Evaluation; else the newest complete one."
 )

@@ -44,6 +44,17 @@ def writing_options(command: F) -> F:
     return shared_options(command)
 
 
+def scope_option(help_text: str) -> Callable[[F], F]:
+    """Add the option that says whether the project's own things are meant or the shared ones."""
+    return click.option(
+        "--scope",
+        type=click.Choice(["project", "baseline"]),
+        default="project",
+        show_default=True,
+        help=help_text,
+    )
+
+
 def words(name: str, target: str, metavar: str, help_text: str) -> Callable[[F], F]:
     """Add an option that takes words, several times or separated by commas."""
     return click.option(

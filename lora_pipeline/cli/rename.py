@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lora_pipeline.cli.options import writing_options
+from lora_pipeline.cli.options import scope_option, writing_options
 from lora_pipeline.cli.output import MAX_WRITTEN_SHOWN, Report, counted
 from lora_pipeline.cli.session import Session
 
@@ -36,13 +36,7 @@ _NAMES = {
 @click.argument("new", metavar="TO")
 @click.option("--merge", is_flag=True, help="TO is there already: make both one word.")
 @click.option("--keep-alias", is_flag=True, help="Let the old spelling still mean the word.")
-@click.option(
-    "--scope",
-    type=click.Choice(["project", "baseline"]),
-    default="project",
-    show_default=True,
-    help="baseline: shared by all projects.",
-)
+@scope_option("baseline: shared by all projects.")
 @writing_options
 @click.pass_obj
 def rename(session: Session, /, kind: Any, old: str, new: str, **options: Any) -> None:

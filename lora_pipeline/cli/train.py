@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from lora_pipeline.cli.options import writing_options
+from lora_pipeline.cli.options import scope_option, writing_options
 from lora_pipeline.cli.session import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -68,10 +68,7 @@ def _recipe_options(command: F) -> F:
     "--yes-upload", is_flag=True, help="With a trainer elsewhere: send images and captions there."
 )
 @click.option("--set-active", is_flag=True, help="Refused: only lora promote makes one active.")
-@click.option(
-    "--scope", type=click.Choice(["project", "baseline"]), default="project", show_default=True,
-    help="baseline takes the shared LoRA of that id.",
-)  # fmt: skip
+@scope_option("baseline takes the shared LoRA of that id.")
 @writing_options
 @click.pass_obj
 def train(session: Session, /, **given: Any) -> None:
