@@ -43,8 +43,13 @@ class ServiceClient:
 
     Args:
         base: Its address, ``http://host:port``.
-        token: Sent as ``Authorization: Bearer …`` to this address and nowhere else.
+        token: Sent as ``Authorization`` to this address and nowhere else.
         variable: Environment variable that the token comes from, for messages.
+        scheme: What stands before the token: ``Bearer``, or ``Key`` and ``Basic`` where a
+            service wants that.
+        answer_s: Longest silence before an answer counts as lost.
+        brings: What its files are, for messages.
+        hint: What to do when the service said no and nothing better is known.
         first_wait_s: How long is waited before the second try; doubled before each further.
         sleep: Waits; tests give their own.
     """
@@ -55,6 +60,10 @@ class ServiceClient:
         *,
         token: str = "",
         variable: str = "",
+        scheme: str = "Bearer",
+        answer_s: float = _ANSWER_S,
+        brings: str = "weights",
+        hint: str = "lora run log shows what was asked before",
         first_wait_s: float = 1.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -63,11 +72,12 @@ class ServiceClient:
 
         self.base = base.rstrip("/")
         self._token, self._variable = token, variable
+        self._brings, self._else = brings, hint
         self._first_wait_s, self._sleep = first_wait_s, sleep
         # Redirects are not followed: another address has no business with token or images.
         self._client = httpx2.Client(
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=httpx2.Timeout(_ANSWER_S, connect=_CONNECT_S),
+            headers={"Authorization": f"{scheme} {token}"} if token else {},
+            timeout=httpx2.Timeout(answer_s, connect=_CONNECT_S),
             follow_redirects=False,
             trust_env=urlsplit(base).hostname not in _LOOPBACK,
         )
@@ -123,7 +133,7 @@ class ServiceClient:
             plain = {"Accept-Encoding": "identity", "Cache-Control": "no-cache"}
             with self._client.stream("GET", self.base + path, headers=plain) as answer:
                 self._require_success(answer, read=True)
-                _require_bytes(answer, path)
+                _require_bytes(answer, path, self._brings)
                 _write(answer, target, bytes_expected)
 
         self._repeated(once, path, repeat=True)
@@ -179,8 +189,11 @@ class ServiceClient:
         # 500 is what some servers answer to a wrong request: repeated for reading only.
         if status in _PASSING or status == 500:
             raise _NotNowError(words, status in _NOT_DONE, _retry_after(answer))
-        raise ServiceRefusedError(
-            f"{self.base} refused {answer.request.url.path} ({words})", hint=self._hint(status)
+        raise AnsweredNoError(
+            f"{self.base} refused {answer.request.url.path} ({words})",
+            status=status,
+            body=body,
+            hint=self._hint(status),
         )
 
     def _hint(self, status: int) -> str:
@@ -190,7 +203,20 @@ class ServiceClient:
             return "it sends us elsewhere, which is not followed: set the address that it names"
         if status == 402:
             return "see to the account's credit; nothing was started"
-        return "lora run log shows what was asked before"
+        return self._else
+
+
+class AnsweredNoError(ServiceRefusedError):
+    """An answer that is no, for callers that can read more from it than the status.
+
+    Attributes:
+        status: HTTP status.
+        body: What came with it, unredacted; not for people as it is.
+    """
+
+    def __init__(self, message: str, *, status: int, body: bytes, hint: str | None) -> None:
+        super().__init__(message, hint=hint)
+        self.status, self.body = status, body
 
 
 class _NotNowError(Exception):
@@ -226,12 +252,12 @@ def _parsed(answer: httpx2.Response, body: bytes, where: str) -> Any:
         ) from error
 
 
-def _require_bytes(answer: httpx2.Response, path: str) -> None:
+def _require_bytes(answer: httpx2.Response, path: str, wanted: str) -> None:
     kind = answer.headers.get("content-type", "").partition(";")[0].strip()
     if kind in {"text/html", "application/json", "text/plain"}:
         raise ServiceRefusedError(
-            f"{answer.request.url.host} answers {path} with {kind} instead of weights",
-            hint="lora run resume, once the service is well again",
+            f"{answer.request.url.host} answers {path} with {kind} instead of {wanted}",
+            hint="the same command again, once the service is well",
         )
 
 
