@@ -12,6 +12,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -31,11 +32,28 @@ if TYPE_CHECKING:
 EXTRA, MODULES = "hosted", ("httpx2",)
 _TRIES = 5
 _LONGEST_WAIT_S, _LONGEST_RETRY_AFTER_S = 30.0, 300.0
-_CONNECT_S, _ANSWER_S = 10.0, 60.0
+_CONNECT_S = 10.0
 _LARGEST_ANSWER = 32 * 1024 * 1024
 _PASSING = frozenset({408, 429, 502, 503, 504})
 _NOT_DONE = frozenset({429, 503})
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a service wants to be spoken to.
+
+    Attributes:
+        scheme: What stands before the token: ``Bearer``, ``Key`` or ``Basic``.
+        answer_s: Longest silence before an answer counts as lost.
+        brings: What its files are, for messages.
+        hint: What to do when the service said no and nothing better is known.
+    """
+
+    scheme: str = "Bearer"
+    answer_s: float = 60.0
+    brings: str = "weights"
+    hint: str = "lora run log shows what was asked before"
 
 
 class ServiceClient:
@@ -45,11 +63,7 @@ class ServiceClient:
         base: Its address, ``http://host:port``.
         token: Sent as ``Authorization`` to this address and nowhere else.
         variable: Environment variable that the token comes from, for messages.
-        scheme: What stands before the token: ``Bearer``, or ``Key`` and ``Basic`` where a
-            service wants that.
-        answer_s: Longest silence before an answer counts as lost.
-        brings: What its files are, for messages.
-        hint: What to do when the service said no and nothing better is known.
+        manner: How this service wants to be spoken to.
         first_wait_s: How long is waited before the second try; doubled before each further.
         sleep: Waits; tests give their own.
     """
@@ -60,10 +74,7 @@ class ServiceClient:
         *,
         token: str = "",
         variable: str = "",
-        scheme: str = "Bearer",
-        answer_s: float = _ANSWER_S,
-        brings: str = "weights",
-        hint: str = "lora run log shows what was asked before",
+        manner: Manner | None = None,
         first_wait_s: float = 1.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -72,12 +83,12 @@ class ServiceClient:
 
         self.base = base.rstrip("/")
         self._token, self._variable = token, variable
-        self._brings, self._else = brings, hint
+        self._manner = manner or Manner()
         self._first_wait_s, self._sleep = first_wait_s, sleep
         # Redirects are not followed: another address has no business with token or images.
         self._client = httpx2.Client(
-            headers={"Authorization": f"{scheme} {token}"} if token else {},
-            timeout=httpx2.Timeout(answer_s, connect=_CONNECT_S),
+            headers={"Authorization": f"{self._manner.scheme} {token}"} if token else {},
+            timeout=httpx2.Timeout(self._manner.answer_s, connect=_CONNECT_S),
             follow_redirects=False,
             trust_env=urlsplit(base).hostname not in _LOOPBACK,
         )
@@ -133,7 +144,7 @@ class ServiceClient:
             plain = {"Accept-Encoding": "identity", "Cache-Control": "no-cache"}
             with self._client.stream("GET", self.base + path, headers=plain) as answer:
                 self._require_success(answer, read=True)
-                _require_bytes(answer, path, self._brings)
+                _require_bytes(answer, path, self._manner.brings)
                 _write(answer, target, bytes_expected)
 
         self._repeated(once, path, repeat=True)
@@ -203,7 +214,7 @@ class ServiceClient:
             return "it sends us elsewhere, which is not followed: set the address that it names"
         if status == 402:
             return "see to the account's credit; nothing was started"
-        return self._else
+        return self._manner.hint
 
 
 class AnsweredNoError(ServiceRefusedError):
