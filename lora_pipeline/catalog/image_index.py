@@ -1,14 +1,15 @@
-"""Which images a project has already, by the digest of their bytes."""
+"""Which images a project has already, and in which assets, by their digests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from lora_pipeline.catalog.records import Asset
+from lora_pipeline.foundation import strict_json
 from lora_pipeline.foundation.errors import JsonInvalidError
 from lora_pipeline.workspace.layout import FOLDERS, Scope
 from lora_pipeline.workspace.root import Workspace
@@ -62,9 +63,7 @@ def read_image_index(workspace: Workspace, scope: Scope) -> ImageIndex:
         JsonInvalidError: When a record is not JSON at all.
     """
     index = ImageIndex()
-    folder = workspace.data_root / scope.folder / FOLDERS[Asset.KIND]
-    for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
-        asset = _read(workspace, path)
+    for asset in _assets(workspace, scope):
         index.specs.add(asset.spec_id)
         for image in _images(asset):
             if image.sha256:
@@ -74,13 +73,28 @@ def read_image_index(workspace: Workspace, scope: Scope) -> ImageIndex:
     return index
 
 
-def known_images(workspace: Workspace, scope: Scope) -> dict[str, str]:
-    """Return the images of a scope: SHA-256 of the bytes to the id of the asset.
+def assets_with_images(
+    workspace: Workspace, scope: Scope, digests: Container[str]
+) -> dict[str, str]:
+    """Return the assets of a scope that hold one of some images: asset id to its digest.
+
+    What is withdrawn once must not come back as its twin.
+
+    Args:
+        workspace: The workspace.
+        scope: Whose assets are looked at.
+        digests: Digests of the bytes, or of the pixels where an asset has that one on record.
 
     Raises:
         JsonInvalidError: When a record is not JSON at all.
     """
-    return read_image_index(workspace, scope).assets
+    found: dict[str, str] = {}
+    for asset in _assets(workspace, scope):
+        for image in _images(asset):
+            for digest in (image.sha256, image.pixel_sha256):
+                if digest in digests:
+                    found.setdefault(asset.id, digest)
+    return found
 
 
 def images_without_asset(workspace: Workspace, scope: Scope) -> list[Path]:
@@ -93,17 +107,19 @@ def images_without_asset(workspace: Workspace, scope: Scope) -> list[Path]:
     ]
 
 
+def _assets(workspace: Workspace, scope: Scope) -> Iterator[_Asset]:
+    folder = workspace.data_root / scope.folder / FOLDERS[Asset.KIND]
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+        try:
+            yield _DECODER.decode(strict_json.read_bytes(path))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise JsonInvalidError(
+                f"{workspace.relative(path)} is not a valid asset: {error}", hint="lora validate"
+            ) from error
+
+
 def _images(asset: _Asset) -> Iterator[_Image]:
     for version in asset.versions:
         for variant in version.variants:
             yield variant.original
             yield variant.alpha
-
-
-def _read(workspace: Workspace, path: Path) -> _Asset:
-    try:
-        return _DECODER.decode(path.read_bytes())
-    except msgspec.DecodeError as error:
-        raise JsonInvalidError(
-            f"{workspace.relative(path)} is not a valid asset: {error}", hint="lora validate"
-        ) from error

@@ -6,8 +6,8 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lora_pipeline.catalog.image_index import assets_with_images
 from lora_pipeline.catalog.records import Asset
-from lora_pipeline.catalog.rights_twins import assets_with_images
 from lora_pipeline.datasets.records import Item, Manifest
 from lora_pipeline.datasets.staging import staging_folder
 from lora_pipeline.foundation.errors import PipelineError

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from PIL import Image, PngImagePlugin, features
 
-from lora_pipeline.catalog.image_index import known_images
+from lora_pipeline.catalog.image_index import read_image_index
 from lora_pipeline.catalog.import_cache import FactsCache
 from lora_pipeline.catalog.import_folder import BadFile, FoundImage
 from lora_pipeline.catalog.import_images import InspectedImage, inspect_image
@@ -534,7 +534,7 @@ def test_img_25_file_that_changes_before_it_is_copied_stays_out_and_the_others_c
     assert result.refusal.code == "import_incomplete"
     assert "icon-001.png" in result.refusal.message
     assert result.data["imported"] == 2
-    assert len(known_images(reopen(studio), Scope(PROJECT))) == 2
+    assert len(read_image_index(reopen(studio), Scope(PROJECT)).assets) == 2
     images = studio / f"data/projects/{PROJECT}/files/images"
     assert len(list(images.iterdir())) == 2
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_pipeline.catalog.image_index import images_without_asset, known_images
+from lora_pipeline.catalog.image_index import images_without_asset, read_image_index
 from lora_pipeline.foundation.errors import JsonInvalidError
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
@@ -23,7 +23,7 @@ def test_every_image_is_known_by_its_bytes(workspace: Workspace, tmp_path: Path)
     icons = [draw_icon(tmp_path / f"{seed}.png", seed=seed) for seed in (1, 2)]
     assets = [add_asset(workspace, "neon_city", icon) for icon in icons]
 
-    assert known_images(workspace, SCOPE) == {
+    assert read_image_index(workspace, SCOPE).assets == {
         identify(icon).sha256: asset.id for icon, asset in zip(icons, assets, strict=True)
     }
 
@@ -35,11 +35,11 @@ def test_records_of_the_base_format_without_digests_are_passed_over(workspace: W
         '{"id": "A", "versions": [{"variants": [{"id": "v", "originalPath": "x.png"}]}]}'
     )
 
-    assert known_images(workspace, SCOPE) == {}
+    assert read_image_index(workspace, SCOPE).assets == {}
 
 
 def test_project_without_assets_knows_none(workspace: Workspace) -> None:
-    assert known_images(workspace, SCOPE) == {}
+    assert read_image_index(workspace, SCOPE).assets == {}
 
 
 def test_record_that_is_no_json_is_named(workspace: Workspace) -> None:
@@ -48,7 +48,7 @@ def test_record_that_is_no_json_is_named(workspace: Workspace) -> None:
     (folder / "A.json").write_text('{"id": ')
 
     with pytest.raises(JsonInvalidError, match=r"assets/A\.json is not a valid asset"):
-        known_images(workspace, SCOPE)
+        read_image_index(workspace, SCOPE)
 
 
 def test_copied_image_that_no_asset_names_was_left_by_an_interrupted_import(
