@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from lora_pipeline.catalog.asset_endings import full_id
 from lora_pipeline.catalog.records import Asset, Spec, Variant, Version
-from lora_pipeline.foundation.errors import RecordNotFoundError, SelectionEmptyError
+from lora_pipeline.foundation.errors import SelectionEmptyError
 from lora_pipeline.foundation.ids import did_you_mean
 
 
@@ -163,30 +164,6 @@ def _by_ids(entries: Sequence[AssetEntry], ids: Sequence[str], where: str) -> li
     by_id = {entry.asset.id: entry for entry in entries}
     chosen: dict[str, AssetEntry] = {}
     for given in ids:
-        fitting = [given] if given in by_id else _endings(by_id, given)
-        if len(fitting) != 1:
-            raise _no_such(given, fitting, list(by_id), where)
-        chosen[fitting[0]] = by_id[fitting[0]]
+        asset_id = full_id(given, by_id, where)
+        chosen[asset_id] = by_id[asset_id]
     return list(chosen.values())
-
-
-def _endings(known: Iterable[str], given: str) -> list[str]:
-    # ULIDs made at one time share their beginning; their ends differ.
-    if len(given) < 6:
-        return []
-    return [one for one in known if one.endswith(given.upper())]
-
-
-def _no_such(
-    given: str, fitting: Sequence[str], known: Sequence[str], where: str
-) -> RecordNotFoundError:
-    if fitting:
-        return RecordNotFoundError(
-            f"{given} may be any of {len(fitting)} assets: {', '.join(fitting[:4])}",
-            hint="give more of the id",
-        )
-    near = did_you_mean(given, known)
-    return RecordNotFoundError(
-        f"no asset {given!r} in {where}",
-        hint=f"did you mean {near}?" if near else "lora asset list shows ids and titles",
-    )
