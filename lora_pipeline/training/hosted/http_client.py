@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import hashlib
 import json
 import math
 import time
@@ -34,7 +35,9 @@ _TRIES = 5
 _LONGEST_WAIT_S, _LONGEST_RETRY_AFTER_S = 30.0, 300.0
 _CONNECT_S = 10.0
 _LARGEST_ANSWER = 32 * 1024 * 1024
-_PASSING = frozenset({408, 429, 502, 503, 504})
+_LARGEST_FILE = 16 * 1024 * 1024 * 1024
+# 520 and above: a proxy on the way that does not reach the service.
+_PASSING = frozenset({408, 429, 502, 503, 504, 520, 521, 522, 523, 524, 530})
 _NOT_DONE = frozenset({429, 503})
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -131,8 +134,13 @@ class ServiceClient:
         ]
         return self._json("POST", path, repeat=True, data=dict(fields), files=parts)
 
-    def download(self, path: str, target: Path, *, bytes_expected: int | None) -> None:
+    def download(
+        self, path: str, target: Path, *, bytes_expected: int | None, sha256: str = ""
+    ) -> None:
         """Write what stands at a path to a file, whole or not at all.
+
+        Its length is compared with what was promised or is announced, and its digest where the
+        service tells one.
 
         Raises:
             ServiceUnreachableError: When it does not come whole, however often it is asked for.
@@ -145,7 +153,7 @@ class ServiceClient:
             with self._client.stream("GET", self.base + path, headers=plain) as answer:
                 self._require_success(answer, read=True)
                 _require_bytes(answer, path, self._manner.brings)
-                _write(answer, target, bytes_expected)
+                _write(answer, target, bytes_expected, sha256)
 
         self._repeated(once, path, repeat=True)
 
@@ -253,6 +261,8 @@ def _bounded(answer: httpx2.Response) -> bytes:
 
 
 def _parsed(answer: httpx2.Response, body: bytes, where: str) -> Any:
+    if answer.status_code == 204:
+        return None
     try:
         return json.loads(body)
     except ValueError as error:
@@ -272,21 +282,28 @@ def _require_bytes(answer: httpx2.Response, path: str, wanted: str) -> None:
         )
 
 
-def _write(answer: httpx2.Response, target: Path, expected: int | None) -> None:
+def _write(answer: httpx2.Response, target: Path, expected: int | None, sha256: str) -> None:
     announced = answer.headers.get("content-length", "")
     if expected is None and announced.isdigit():
         expected = int(announced)
     with contextlib.ExitStack() as stack:
         stack.enter_context(files.disk_refusals())
         stream = stack.enter_context(files.open_atomic(target))
-        size = 0
+        size, digest = 0, hashlib.sha256()
         for part in answer.iter_bytes():
             size += len(part)
             if expected is not None and size > expected:
                 raise _CutShortError(f"more than the {expected} bytes that were promised came")
+            if size > _LARGEST_FILE:
+                raise ServiceRefusedError(
+                    f"{answer.request.url.host} sends more than {_LARGEST_FILE >> 30} GB"
+                )
+            digest.update(part)
             stream.write(part)
         if expected is not None and size != expected:
             raise _CutShortError(f"{size} of {expected} bytes came")
+        if sha256 and digest.hexdigest() != sha256:
+            raise _CutShortError(f"sha256:{digest.hexdigest()[:12]}… came, not {sha256[:12]}…")
 
 
 def _message(body: bytes) -> str:

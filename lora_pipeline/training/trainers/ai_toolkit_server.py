@@ -47,8 +47,14 @@ _NOWHERE = "http://ai-toolkit.invalid:8675"
 
 
 class AiToolkitServer(HostedTrainer):
-    """The adapter to a running ai-toolkit server."""
+    """The adapter to a running ai-toolkit server; base of those that rent a machine for one.
 
+    Attributes:
+        key: Where its settings stand.
+        kind: Which of ai-toolkit's processes a job is; its web server follows one kind only.
+    """
+
+    key, kind = _KEY, "diffusion_trainer"
     name = "ai_toolkit_server"
     summary = "ai-toolkit's server on this or another machine, over HTTP"
     architectures = FAMILIES
@@ -80,7 +86,7 @@ class AiToolkitServer(HostedTrainer):
         problem = next(_problems(settings), None)
         if problem is not None:
             raise TrainerUnavailableError(f"{self.name}: {problem.message}", hint=problem.hint)
-        variable = _variable(settings)
+        variable = self.token_variable(settings)
         pause = min(1.0, settings.number("trainers.pollSeconds"))
         client = ServiceClient(
             self.address(settings),
@@ -102,7 +108,7 @@ class AiToolkitServer(HostedTrainer):
         ai_toolkit_config.require_trainable(request, model)
         _require_no_masks(request)
         name = self.job_name(request.run_id)
-        base, adapter = _models_there(request, theirs, settings)
+        base, adapter = _models_there(request, theirs, settings, self.key)
         counts = sorted({image.repeats for image in request.data.images})
         # Names that the server keeps as they are: lower case, digits and underscores.
         data_sets = {times: f"{re.sub('[^a-z0-9]', '_', name)}_{times}x" for times in counts}
@@ -110,7 +116,7 @@ class AiToolkitServer(HostedTrainer):
             request,
             model,
             ai_toolkit_config.Places(
-                kind="diffusion_trainer",
+                kind=self.kind,
                 name=name,
                 training_folder=TRAINING_FOLDER,
                 base=base,
@@ -136,17 +142,26 @@ class AiToolkitServer(HostedTrainer):
             argv=(),
             cwd=request.run_folder,
             environment={},
-            secrets=(_variable(settings),),
+            secrets=(self.token_variable(settings),),
             expected_output=expected_output(request.output_name),
             total_steps=total_steps(request.recipe, request.data.images_per_epoch),
             warnings=(
                 *warnings,
                 *about_the_model(request, model, adapter is not None),
-                *_about_the_server(address, base),
+                *self.about(address, base),
             ),
             service=address,
             uploads=tuple(_uploads(request, data_sets)),
         )
+
+    def token_variable(self, settings: Settings) -> str:
+        """Return the name of the environment variable that holds what lets us in."""
+        return _variable(settings)
+
+    def about(self, address: str, base: str) -> Iterator[str]:
+        """Yield what a careful person wants to know of the place where work would go."""
+        yield from _about_the_server(address)
+        yield about_the_base(base)
 
     def read_line(self, line: OutputLine) -> TrainingProgress | None:
         """Return the progress that a line of the job's log tells."""
@@ -190,17 +205,17 @@ def _variable(settings: Settings) -> str:
 
 
 def _models_there(
-    request: TrainingRequest, theirs: dict[str, Any], settings: Settings
+    request: TrainingRequest, theirs: dict[str, Any], settings: Settings, key: str
 ) -> tuple[str, str | None]:
     """Return where base model and training adapter are at the server; neither is uploaded."""
     stated = theirs.get("model")
     stated = stated if isinstance(stated, dict) else {}
-    root = (settings.text(f"{_KEY}.modelsRoot") or "").rstrip("/\\")
+    root = (settings.text(f"{key}.modelsRoot") or "").rstrip("/\\")
     base = stated.get("name_or_path") or (root and f"{root}/{request.checkpoint.path.name}")
     if not base:
         raise RecipeInvalidError(
             f"nothing says where checkpoint {request.checkpoint.checkpoint_id} is at the server",
-            hint=f"set {_KEY}.modelsRoot to the server's folder that holds "
+            hint=f"set {key}.modelsRoot to the server's folder that holds "
             f"{request.checkpoint.path.name}, or --trainer-config FILE with "
             "model: {name_or_path: …}",
         )
@@ -210,7 +225,7 @@ def _models_there(
         if not root:
             raise RecipeInvalidError(
                 f"nothing says where the training adapter {adapter.name} is at the server",
-                hint=f"set {_KEY}.modelsRoot, or --trainer-config FILE with "
+                hint=f"set {key}.modelsRoot, or --trainer-config FILE with "
                 "model: {assistant_lora_path: …}",
             )
         there = f"{root}/{adapter.name}"
@@ -226,16 +241,19 @@ def _require_no_masks(request: TrainingRequest) -> None:
         )
 
 
-def _about_the_server(address: str, base: str) -> Iterator[str]:
+def about_the_base(base: str) -> str:
+    """Return what is not known of a base model that is elsewhere."""
+    if _HUB.fullmatch(base):
+        return f"the server fetches {base} from the hub: which model that is, is not proven"
+    return f"the server's {base} is not compared with the recorded checkpoint"
+
+
+def _about_the_server(address: str) -> Iterator[str]:
     parts = urlsplit(address)
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         yield f"{parts.hostname} is reached without encryption: images and token can be read"
     if parts.hostname not in _LOOPBACK:
         yield "whoever reaches the server's port can fetch what it holds, also without the token"
-    if _HUB.fullmatch(base):
-        yield f"the server fetches {base} from the hub: which model that is, is not proven"
-    else:
-        yield f"the server's {base} is not compared with the recorded checkpoint"
 
 
 def _uploads(request: TrainingRequest, data_sets: dict[int, str]) -> Iterator[Upload]:
