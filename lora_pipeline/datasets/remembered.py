@@ -27,9 +27,10 @@ from lora_pipeline.datasets.picks import Reason
 from lora_pipeline.datasets.records import Item
 from lora_pipeline.datasets.rules import DatasetRule
 from lora_pipeline.datasets.selection import LeftOut, Sieve
+from lora_pipeline.workspace.file_times import is_racy
 from lora_pipeline.workspace.layout import FOLDERS, SHARED, Scope
 from lora_pipeline.workspace.root import Workspace
-from lora_pipeline.workspace.stat_index import Stamp, is_racy, stamp_of
+from lora_pipeline.workspace.stat_index import Stamp, stamp_of
 
 _KEPT = 16  # worlds; each rule, and each change of a catalog, makes another one
 _PACKAGE = Path(__file__).parent.parent

@@ -18,9 +18,11 @@ from __future__ import annotations
 import os
 import sys
 import time
+import zlib
 from array import array
 
 from lora_pipeline import __version__
+from lora_pipeline.workspace.file_statuses import all_as_packed, packed
 
 # For whoever checks types; to import ``typing`` takes longer than looking at 2,000 files.
 TYPE_CHECKING = False
@@ -29,13 +31,7 @@ if TYPE_CHECKING:
 
 FOLDER = (".lora", "cache", "answers")
 REPEATABLE = (("dataset", "build"),)
-_MAGIC = b"lora-pipeline answer 2\n"
-_FIELDS = 4  # size, mtime, ctime, inode
-_TICK_NS, _COARSE_NS = 20_000_000, 2_100_000_000
-_TWO_PROCESSES_FROM = 4_000  # files; to start a second process takes as long as 500 of them
-_LOOKED_AT = 2_000  # files between two comparisons
-_ROOM = 0x7FFF_FFFF_FFFF_FFFF
-_ABSENT = (-1, 0, 0, 0)
+_MAGIC = b"lora-pipeline answer 3\n"
 
 
 def repeat(arguments: list[str]) -> bool:
@@ -78,28 +74,23 @@ def keep(
         root: The workspace, which is also the folder that the command was called in.
         started_ns: When the command began, by the clock of this machine.
     """
-    # Short paths are found faster, and the command is called in the workspace.
+    # The command is called in the workspace, and short paths are found faster. As bytes they need
+    # not be turned into text and back again; and a name need not be text.
     inside = os.path.join(root, "")  # noqa: PTH118
-    # Bytes need not be turned into text and back again; and a name need not be text.
     try:
-        paths = sorted({os.fsencode(path.removeprefix(inside)) for path in files})
+        paths = {os.fsencode(path.removeprefix(inside)) for path in files}
     except UnicodeEncodeError:
         return False  # no system call can be given such a name
-    stamps = _stamps(paths)
-    if any(_is_racy(stamps[row : row + _FIELDS], started_ns) for row in range(0, len(stamps), 4)):
-        return False
     key = key_of(arguments, tty=tty)
-    blob = b"\n".join(paths)
-    if blob.count(b"\n") != len(paths) - 1:
-        return False  # a path with a line feed in it
-    lengths = array("q", (len(key), len(answer), len(blob), len(paths)))
-    body = lengths.tobytes() + key + answer + blob + stamps.tobytes()
     target = place_of(key, root)
-    temporary = f"{target}.{os.getpid()}"
     try:
+        groups = packed(paths, started_ns)
+        if groups is None:
+            return False
+        temporary = f"{target}.{os.getpid()}"
         os.makedirs(os.path.dirname(target), exist_ok=True)  # noqa: PTH103, PTH120
         with open(temporary, "wb") as stream:  # noqa: PTH123
-            stream.write(_MAGIC + _checksum(body) + body)
+            stream.write(_file(key, answer, groups))
         os.replace(temporary, target)  # noqa: PTH105
     except OSError:
         return False
@@ -129,83 +120,31 @@ def key_of(arguments: list[str], *, tty: bool) -> bytes:
 
 def place_of(key: bytes, root: str) -> str:
     """Return the file that holds the answer of a key."""
-    import zlib
-
     return os.path.join(root, *FOLDER, f"{zlib.crc32(key):08x}")  # noqa: PTH118
 
 
+def _file(key: bytes, answer: bytes, groups: list[bytes]) -> bytes:
+    lengths = array("q", (len(key), len(answer), len(groups), *map(len, groups)))
+    said = lengths.tobytes() + key + answer
+    return b"".join((_MAGIC, array("q", (zlib.crc32(said),)).tobytes(), said, *groups))
+
+
 def _holding(data: bytes, key: bytes) -> bytes | None:
-    """Return the answer in a file when it is for this key and still holds, else None."""
-    start = len(_MAGIC) + 4
-    body = data[start:]
-    if data[: len(_MAGIC)] != _MAGIC or data[len(_MAGIC) : start] != _checksum(body):
+    """Return the answer in a file when it is for this key and still holds, else None.
+
+    Raises:
+        ValueError, OSError: When the file is damaged.
+    """
+    start = len(_MAGIC) + 8
+    if data[: len(_MAGIC)] != _MAGIC:
         return None
-    lengths = array("q", body[:32])
-    edges = [32]
-    for length in lengths[:3]:
-        edges.append(edges[-1] + length)
-    if body[edges[0] : edges[1]] != key:
+    checksum, key_length, answer_length, count = array("q", data[len(_MAGIC) : start + 24])
+    answer_at = start + 24 + 8 * count + key_length
+    edge = answer_at + answer_length
+    if zlib.crc32(data[start:edge]) != checksum or data[answer_at - key_length : answer_at] != key:
         return None
-    paths = body[edges[2] : edges[3]].split(b"\n")
-    if not _unchanged(paths, body[edges[3] :]):
-        return None
-    return body[edges[1] : edges[2]]
-
-
-def _unchanged(paths: list[bytes], stamps: bytes) -> bool:
-    if len(paths) < _TWO_PROCESSES_FROM or not hasattr(os, "fork") or _cores() < 2:
-        return _all_as(paths, stamps)
-    half = len(paths) // 2
-    child = os.fork()
-    if child == 0:
-        # Nothing of the parent is touched here: no exit handlers, no buffers.
-        same = False
-        try:
-            same = _all_as(paths[half:], stamps[half * _FIELDS * 8 :])
-        finally:
-            os._exit(0 if same else 1)
-    same = _all_as(paths[:half], stamps[: half * _FIELDS * 8])
-    return os.waitpid(child, 0)[1] == 0 and same
-
-
-def _all_as(paths: list[bytes], stamps: bytes) -> bool:
-    step = _LOOKED_AT * _FIELDS * 8
-    for row in range(0, len(paths), _LOOKED_AT):
-        start = row * _FIELDS * 8
-        found = _stamps(paths[row : row + _LOOKED_AT])
-        if found.tobytes() != stamps[start : start + step]:
-            return False
-    return True
-
-
-def _stamps(paths: list[bytes]) -> array[int]:
-    status_of = os.stat
-    found = array("q")
-    extend = found.extend
-    for path in paths:
-        try:
-            one = status_of(path)
-        except OSError:
-            extend(_ABSENT)  # that it is not there is a fact like others
-        else:
-            extend((one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino & _ROOM))
-    return found
-
-
-def _is_racy(stamp: array[int], started_ns: int) -> bool:
-    return any(
-        changed + (_TICK_NS if changed % 1_000_000_000 else _COARSE_NS) > started_ns
-        for changed in stamp[1:3]
-        if changed
-    )
-
-
-def _checksum(body: bytes) -> bytes:
-    import zlib
-
-    return zlib.crc32(body).to_bytes(4, "little")
-
-
-def _cores() -> int:
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
+    groups = []
+    for length in array("q", data[start + 24 : start + 24 + 8 * count]):
+        groups.append(data[edge : edge + length])
+        edge += length
+    return data[answer_at : answer_at + answer_length] if all_as_packed(groups) else None

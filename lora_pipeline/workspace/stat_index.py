@@ -21,14 +21,13 @@ from array import array
 from pathlib import Path
 from typing import NamedTuple
 
+from lora_pipeline.workspace.file_times import is_racy
+
 _MAGIC = b"lora-pipeline stat index 1\n"
 _CHECKSUM = struct.Struct("<I")  # of all that follows
 _COUNTS = struct.Struct("<IQ")  # entries, bytes of all paths
 _NUMBERS = 5  # size, mtime, ctime, inode, flags
 _SHA256, _XXH3 = 32, 16
-# Linux stamps files with the time of its last tick, up to 10 ms ago; FAT counts in two seconds.
-_TICK_NS = 20_000_000
-_COARSE_NS = 2_100_000_000
 
 
 class Known(NamedTuple):
@@ -142,15 +141,6 @@ def stamp_of(status: os.stat_result) -> Stamp:
     """Return the part of a file's status that tells whether it changed."""
     inode = status.st_ino & 0x7FFF_FFFF_FFFF_FFFF  # Windows has numbers that need every bit
     return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, inode)
-
-
-def is_racy(changed_ns: int, seen_ns: int) -> bool:
-    """Return whether a file changed so shortly before it was seen that times prove nothing.
-
-    A time in the future, as clock steps leave it, is racy too.
-    """
-    grain = _COARSE_NS if changed_ns % 1_000_000_000 == 0 else _TICK_NS
-    return changed_ns + grain > seen_ns
 
 
 def _encode(entries: dict[str, tuple[Stamp, Known]]) -> bytes:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lora_pipeline.workspace.stat_index import Known, Stamp, StatIndex, is_racy, stamp_of
+from lora_pipeline.workspace.file_times import is_racy
+from lora_pipeline.workspace.stat_index import Known, Stamp, StatIndex, stamp_of
 
 SECOND = 1_000_000_000
 NOON = 1_700_000_000 * SECOND + 123_456_789
