@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from lora_pipeline.cli import asset_report as report
-from lora_pipeline.cli.options import shared_options, words, writing_options
+from lora_pipeline.cli.options import shared_options, together, words, writing_options
 from lora_pipeline.cli.session import Session
 
-F = TypeVar("F", bound=Callable[..., Any])
 _STATUSES = ("draft", "review", "approved", "rejected", "deprecated")
 _RIGHTS = ("allowed", "denied", "unknown")
 
@@ -27,16 +25,7 @@ def asset() -> None:
     """
 
 
-def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
-    def decorate(command: F) -> F:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-_filters = _options(
+_filters = together(
     words("--tag", "tags", "TAG[,TAG]", "Only assets with all these tags."),
     words("--asset-type", "asset_types", "T[,T]", "Only assets of these types."),
     click.option(
@@ -55,7 +44,7 @@ _filters = _options(
     ),
     words("--style", "styles", "S[,S]", "Only assets of these styles."),
 )
-_choosing = _options(
+_choosing = together(
     click.argument("ids", nargs=-1, metavar="[ID]..."),
     click.option("--all", "everything", is_flag=True, help="All assets."),
     _filters,

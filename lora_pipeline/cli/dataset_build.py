@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from lora_pipeline.cli import dataset_report as report
 from lora_pipeline.cli.dataset_options import scope_option
-from lora_pipeline.cli.options import words, writing_options
+from lora_pipeline.cli.options import together, words, writing_options
 from lora_pipeline.cli.session import Session
 
-F = TypeVar("F", bound=Callable[..., Any])
 _STATUSES = ("draft", "review", "approved", "rejected", "deprecated")
 _ALPHA = ("background", "mask")
 _STRATEGIES = ("tags", "tags+spec", "tags+spec+title")
 
 
-def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
-    def decorate(command: F) -> F:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-_selecting = _options(
+_selecting = together(
     click.option("--status", type=click.Choice(_STATUSES), help="Approval status [approved]."),
     words("--asset-type", "asset_types", "T[,T]", "Asset types that are taken."),
     words("--tag", "tags", "TAG[,TAG]", "Tags that an image must carry."),
@@ -48,7 +37,7 @@ _selecting = _options(
     ),
     click.option("--spec-tags/--no-spec-tags", default=None, help="Count tags of specs [yes]."),
 )
-_limiting = _options(
+_limiting = together(
     click.option("--limit", type=int, metavar="N", help="At most N images; 0 for no limit."),
     click.option("--balance", metavar="GROUP", help="Show the tags of this group evenly."),
     click.option(
@@ -56,7 +45,7 @@ _limiting = _options(
     ),
     click.option("--seed", type=int, metavar="N", help="Seed of the draw [0]."),
 )
-_captioning = _options(
+_captioning = together(
     click.option("--caption", type=click.Choice(_STRATEGIES), help="What captions are made of."),
     click.option(
         "--with-tokens/--no-tokens", default=None, help="Add the catalog's prompt tokens [no]."
@@ -68,7 +57,7 @@ _captioning = _options(
         "--template", metavar="FORM", help="tags, sentence, or text with slots such as {tags}."
     ),
 )
-_provenance = _options(
+_provenance = together(
     *(
         click.option(f"--provenance-{name}", metavar="TEXT", help=f"Provenance: {name}.")
         for name in ("source", "author", "license", "url", "notes")

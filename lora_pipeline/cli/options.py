@@ -12,36 +12,36 @@ from lora_pipeline.cli.session import Session
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Make one decorator of several; the help shows them in this order."""
+
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 def shared_options(command: F) -> F:
     """Add the options of every command; they may stand before or after the command's name."""
-    for option in reversed(
-        [
-            _stored("--workspace", "workspace_path", "Workspace folder.", metavar="DIR"),
-            _stored("--project", "project", "Project to work in.", metavar="ID"),
-            _stored("--as", "actor", "Who acts; otherwise Git's user.email.", metavar="EMAIL"),
-            _stored("--json", "json", "Print one JSON document.", is_flag=True),
-            _stored("--quiet", "quiet", "Print errors only.", is_flag=True, short="-q"),
-            _stored(
-                "--verbose", "verbose", "Print more of what happens.", is_flag=True, short="-v"
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
+    return together(
+        _stored("--workspace", "workspace_path", "Workspace folder.", metavar="DIR"),
+        _stored("--project", "project", "Project to work in.", metavar="ID"),
+        _stored("--as", "actor", "Who acts; otherwise Git's user.email.", metavar="EMAIL"),
+        _stored("--json", "json", "Print one JSON document.", is_flag=True),
+        _stored("--quiet", "quiet", "Print errors only.", is_flag=True, short="-q"),
+        _stored("--verbose", "verbose", "Print more of what happens.", is_flag=True, short="-v"),
+    )(command)
 
 
 def writing_options(command: F) -> F:
     """Add the options of every command that writes, and the shared ones."""
-    for option in reversed(
-        [
-            _stored(
-                "--dry-run", "dry_run", "Say what would be written, write nothing.", is_flag=True
-            ),
-            _stored("--commit", "commit", "Commit what was written.", is_flag=True),
-        ]
-    ):
-        command = option(command)
-    return shared_options(command)
+    return together(
+        shared_options,
+        _stored("--dry-run", "dry_run", "Say what would be written, write nothing.", is_flag=True),
+        _stored("--commit", "commit", "Commit what was written.", is_flag=True),
+    )(command)
 
 
 def scope_option(help_text: str) -> Callable[[F], F]:

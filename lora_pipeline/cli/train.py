@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import click
 
-from lora_pipeline.cli.options import scope_option, writing_options
+from lora_pipeline.cli.options import scope_option, together, writing_options
 from lora_pipeline.cli.session import Session
 
-F = TypeVar("F", bound=Callable[..., Any])
 ScopeName = Literal["project", "baseline"]
 
 _HELP = {
@@ -25,26 +23,21 @@ _HELP = {
 }
 
 
-def _recipe_options(command: F) -> F:
-    for option in reversed(
-        [
-            click.option("--preset", default="", metavar="ID", help=_HELP["preset"]),
-            click.option(
-                "--config-file", default="", type=click.Path(), metavar="FILE", help=_HELP["file"]
-            ),
-            click.option("--config", default="", metavar="JSON", help=_HELP["config"]),
-            click.option("--resolution", type=int, metavar="PX", help="Width and height."),
-            click.option("--steps", type=int, metavar="N", help="Optimiser steps."),
-            click.option("--epochs", type=int, metavar="N", help="Passes over the images."),
-            click.option("--rank", type=int, metavar="N", help="Rank of the LoRA."),
-            click.option("--alpha", type=float, metavar="X", help="Scale times rank."),
-            click.option("--lr", type=float, metavar="X", help="Learning rate."),
-            click.option("--batch", type=int, metavar="N", help="Images in one forward pass."),
-            click.option("--seed", type=int, metavar="N", help="Seed of everything random."),
-        ]
-    ):
-        command = option(command)
-    return command
+_recipe_options = together(
+    click.option("--preset", default="", metavar="ID", help=_HELP["preset"]),
+    click.option(
+        "--config-file", default="", type=click.Path(), metavar="FILE", help=_HELP["file"]
+    ),
+    click.option("--config", default="", metavar="JSON", help=_HELP["config"]),
+    click.option("--resolution", type=int, metavar="PX", help="Width and height."),
+    click.option("--steps", type=int, metavar="N", help="Optimiser steps."),
+    click.option("--epochs", type=int, metavar="N", help="Passes over the images."),
+    click.option("--rank", type=int, metavar="N", help="Rank of the LoRA."),
+    click.option("--alpha", type=float, metavar="X", help="Scale times rank."),
+    click.option("--lr", type=float, metavar="X", help="Learning rate."),
+    click.option("--batch", type=int, metavar="N", help="Images in one forward pass."),
+    click.option("--seed", type=int, metavar="N", help="Seed of everything random."),
+)
 
 
 @click.command()
