@@ -24,6 +24,7 @@ from lora_pipeline.catalog.word_findings import WordProblem, tag_problems, word_
 from lora_pipeline.foundation.findings import Finding, Severity
 from lora_pipeline.foundation.ids import did_you_mean
 from lora_pipeline.foundation.record import Record
+from lora_pipeline.operations.validation.at_record import finding_at
 from lora_pipeline.operations.validation.collected import CollectedRecords
 from lora_pipeline.workspace.definitions import definition_ids
 from lora_pipeline.workspace.layout import Scope
@@ -83,7 +84,8 @@ class _Catalogs:
         for group in groups:
             for tag in group.tags:
                 if tag.id.partition(":")[0] != group.id:
-                    yield self._finding(
+                    yield finding_at(
+                        self.workspace,
                         loaded,
                         "tag_group_differs",
                         f"tag {tag.id} stands in group {group.id}",
@@ -95,8 +97,12 @@ class _Catalogs:
 
     def _twice(self, loaded: Loaded[Any], what: str, ids: list[str]) -> Iterator[Finding]:
         for word in sorted({one for one in ids if ids.count(one) > 1}):
-            yield self._finding(
-                loaded, "word_twice", f"{what} {word} stands twice", "take one of them out"
+            yield finding_at(
+                self.workspace,
+                loaded,
+                "word_twice",
+                f"{what} {word} stands twice",
+                "take one of them out",
             )
 
     def _aliases(
@@ -114,7 +120,8 @@ class _Catalogs:
         for spelling, found in sorted(meant.items()):
             others = found | ({spelling} if spelling in ids else set())
             if len(others) > 1:
-                yield self._finding(
+                yield finding_at(
+                    self.workspace,
                     loaded,
                     "alias_ambiguous",
                     f"the spelling {spelling!r} means {' and '.join(sorted(others))}",
@@ -130,7 +137,8 @@ class _Catalogs:
             yield from self._counts(loaded, one)
             if one.suite_id and one.suite_id not in self.suites:
                 near = did_you_mean(one.suite_id, self.suites)
-                yield self._finding(
+                yield finding_at(
+                    self.workspace,
                     loaded,
                     "suite_unknown",
                     f"{one.id} names the suite {one.suite_id}, which is not there",
@@ -140,7 +148,8 @@ class _Catalogs:
     def _counts(self, loaded: Loaded[AssetTypes], one: AssetType) -> Iterator[Finding]:
         counts = one.image_counts
         if counts and not counts.minimum <= counts.recommended_from <= counts.recommended_to:
-            yield self._finding(
+            yield finding_at(
+                self.workspace,
                 loaded,
                 "counts_disordered",
                 f"{one.id} asks for at least {counts.minimum} images and recommends "
@@ -178,7 +187,8 @@ class _Catalogs:
         for loaded in self.records.all(CheckpointProfile, scope):
             profile, where = loaded.record, self.workspace.relative(loaded.path)
             if profile.profile_id != loaded.record_id:
-                yield self._finding(
+                yield finding_at(
+                    self.workspace,
                     loaded,
                     "id_differs",
                     f"it holds the id {profile.profile_id!r}, its place says {loaded.record_id!r}",
@@ -187,7 +197,8 @@ class _Catalogs:
             yield from self._checkpoint(scope, profile.checkpoint_id, where, "it is for")
             twin = versions.setdefault((profile.checkpoint_id, profile.version), profile.profile_id)
             if twin != profile.profile_id:
-                yield self._finding(
+                yield finding_at(
+                    self.workspace,
                     loaded,
                     "profile_version_twice",
                     f"version {profile.version} for {profile.checkpoint_id} is also {twin}",
@@ -212,7 +223,8 @@ class _Catalogs:
         if not self.records.named(CheckpointProfile, visible, name):
             known = [one for place in visible for one in self.records.ids(CheckpointProfile, place)]
             near = did_you_mean(name, known)
-            yield self._finding(
+            yield finding_at(
+                self.workspace,
                 loaded,
                 "reference_lost",
                 f"checkpointProfileId names profile {name}, which is not there",
@@ -228,7 +240,8 @@ class _Catalogs:
     def _agrees(self, loaded: Loaded[Spec], profile: CheckpointProfile) -> Iterator[Finding]:
         spec = loaded.record
         if spec.checkpoint_profile_version not in (0, profile.version):
-            yield self._finding(
+            yield finding_at(
+                self.workspace,
                 loaded,
                 "profile_differs",
                 f"it names version {spec.checkpoint_profile_version} of {profile.profile_id}, "
@@ -236,7 +249,8 @@ class _Catalogs:
                 "a profile never changes its version: restore it from Git",
             )
         if spec.checkpoint_id and spec.checkpoint_id != profile.checkpoint_id:
-            yield self._finding(
+            yield finding_at(
+                self.workspace,
                 loaded,
                 "profile_differs",
                 f"it is for {spec.checkpoint_id}, its profile {profile.profile_id} is for "
@@ -249,15 +263,4 @@ class _Catalogs:
     ) -> Finding:
         words = f"{where}{problem.message}"
         fix = "keep one of them" if problem.code == "tags_exclusive" else problem.fix
-        return self._finding(loaded, problem.code, words, fix, severity=severity)
-
-    def _finding(
-        self,
-        loaded: Loaded[Any],
-        code: str,
-        message: str,
-        fix: str,
-        *,
-        severity: Severity = "error",
-    ) -> Finding:
-        return Finding(code, severity, self.workspace.relative(loaded.path), message, fix)
+        return finding_at(self.workspace, loaded, problem.code, words, fix, severity=severity)

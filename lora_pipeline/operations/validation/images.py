@@ -11,6 +11,7 @@ from lora_pipeline.datasets.proving import prove_each
 from lora_pipeline.foundation.errors import PipelineError, SettingsError, UnsafePathError
 from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.findings import Finding
+from lora_pipeline.operations.validation.at_record import finding_at
 from lora_pipeline.operations.validation.collected import CollectedRecords
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
@@ -94,6 +95,4 @@ def _agrees(proof: Proof, identity: ImageIdentity) -> bool:
 
 
 def _error(workspace: Workspace, loaded: Loaded[Asset], code: str, message: str) -> Finding:
-    return Finding(
-        code, "error", workspace.relative(loaded.path), message, "restore the image from Git"
-    )
+    return finding_at(workspace, loaded, code, message, "restore the image from Git")

@@ -12,6 +12,7 @@ from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.foundation.findings import Finding
 from lora_pipeline.foundation.ids import did_you_mean
 from lora_pipeline.foundation.record import Record
+from lora_pipeline.operations.validation.at_record import finding_at
 from lora_pipeline.operations.validation.collected import CollectedRecords
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.records import Run
@@ -58,7 +59,8 @@ class _References:
         for version in asset.versions:
             variants = [variant.id for variant in version.variants]
             if version.primary_variant_id and version.primary_variant_id not in variants:
-                yield self._error(
+                yield finding_at(
+                    self.workspace,
                     loaded,
                     "reference_lost",
                     f"version {version.id} names the primary variant "
@@ -81,7 +83,8 @@ class _References:
             if not self.records.named(Asset, scopes, item.asset_id)
         ]
         if lost:
-            yield self._error(
+            yield finding_at(
+                self.workspace,
                 loaded,
                 "reference_lost",
                 f"{len(lost)} items name assets that are not there, the first is {lost[0]}",
@@ -126,7 +129,8 @@ class _References:
             judged = self.records.read(Evaluation, loaded.scope, review.evaluation_id).record
             said = (review.lora_id, review.release_id)
             if said != (judged.lora_id, judged.release_id):
-                yield self._error(
+                yield finding_at(
+                    self.workspace,
                     loaded,
                     "reference_differs",
                     f"it is about {' '.join(said)}, the evaluation that it names is about "
@@ -166,7 +170,8 @@ class _References:
         fix = f"did you mean {near}?" if near else ""
         if kind == Lora.KIND and not near:
             fix = f"restore it from Git, or lora delete {record_id} to remove what is left of it"
-        return self._error(
+        return finding_at(
+            self.workspace,
             loaded,
             "reference_lost",
             f"{field} names {kind} {record_id}, which is not there",
@@ -175,7 +180,8 @@ class _References:
 
     def _of_scope(self, loaded: Loaded[Any], project_id: str) -> Iterator[Finding]:
         if project_id != loaded.scope.project_id:
-            yield self._error(
+            yield finding_at(
+                self.workspace,
                 loaded,
                 "scope_differs",
                 f"it says project {project_id}, and stands in {loaded.scope}",
@@ -184,7 +190,8 @@ class _References:
 
     def _scope_word(self, loaded: Loaded[Any], scope: str) -> Iterator[Finding]:
         if scope != loaded.scope.name:
-            yield self._error(
+            yield finding_at(
+                self.workspace,
                 loaded,
                 "scope_differs",
                 f"it says scope {scope}, and stands in {loaded.scope}",
@@ -193,11 +200,8 @@ class _References:
 
     def _twice(self, loaded: Loaded[Any], what: str, ids: Sequence[str]) -> Iterator[Finding]:
         for repeated in sorted({one for one in ids if ids.count(one) > 1}):
-            yield self._error(loaded, "id_twice", f"{what} {repeated} stands twice")
+            yield finding_at(self.workspace, loaded, "id_twice", f"{what} {repeated} stands twice")
 
     def _all_near(self, scope: Scope) -> list[Scope]:
         visible = self.workspace.visible(scope)
         return visible + [other for other in self.records.scopes() if other not in visible]
-
-    def _error(self, loaded: Loaded[Any], code: str, message: str, fix: str = "") -> Finding:
-        return Finding(code, "error", self.workspace.relative(loaded.path), message, fix)

@@ -12,6 +12,7 @@ from lora_pipeline.catalog.word_findings import WordProblem, tag_problems, word_
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.foundation.findings import Finding, Severity
 from lora_pipeline.foundation.ids import did_you_mean
+from lora_pipeline.operations.validation.at_record import finding_at
 from lora_pipeline.operations.validation.collected import CollectedRecords
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.workspace.definitions import definition_ids
@@ -82,7 +83,8 @@ class _Words:
         for policy_id in project.gate.values():
             if policy_id not in policies:
                 near = did_you_mean(policy_id, policies)
-                yield self._finding(
+                yield finding_at(
+                    self.workspace,
                     loaded,
                     "policy_unknown",
                     f"gate names the policy {policy_id!r}, which is not there",
@@ -127,7 +129,8 @@ class _Words:
         }
         for clash in vocabulary.clashes((*tags, *spec.tags)):
             if clash.group not in told:
-                yield self._finding(
+                yield finding_at(
+                    self.workspace,
                     loaded,
                     "tags_exclusive",
                     f"{where}{clash}, the last of them in its spec",
@@ -181,18 +184,7 @@ class _Words:
         if isinstance(loaded.record, Asset):
             fix = fix.replace("lora asset tag ID", f"lora asset tag {loaded.record_id}")
         message = f"{where}{problem.message}"
-        return self._finding(loaded, problem.code, message, fix, severity=severity)
-
-    def _finding(
-        self,
-        loaded: Loaded[Any],
-        code: str,
-        message: str,
-        fix: str,
-        *,
-        severity: Severity = "error",
-    ) -> Finding:
-        return Finding(code, severity, self.workspace.relative(loaded.path), message, fix)
+        return finding_at(self.workspace, loaded, problem.code, message, fix, severity=severity)
 
 
 def _twin_triggers(workspace: Workspace, records: CollectedRecords) -> Iterator[Finding]:
