@@ -64,6 +64,8 @@ ENCODERS: dict[str, tuple[Encoder, ...]] = {
     "hunyuan_image": (Encoder("Qwen2.5-VL", 1000, marks=0),),
     "anima": (Encoder("Qwen3", 512, marks=0),),
     "wan": (Encoder("UMT5-XXL", 511, marks=1),),
+    "krea2": (Encoder("Qwen3-VL", 512, marks=0),),
+    "ernie_image": (Encoder("Mistral 3", 512, marks=0),),
 }
 """The text encoders of each architecture."""
 

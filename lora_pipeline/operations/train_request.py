@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_pipeline.catalog.catalogs import read_vocabulary
 from lora_pipeline.catalog.checkpoints import digest_checkpoint, list_files
 from lora_pipeline.catalog.records import Checkpoint
 from lora_pipeline.catalog.weight_files import place_of_weights, weights_path
@@ -26,7 +25,6 @@ from lora_pipeline.foundation.errors import (
 from lora_pipeline.foundation.ids import require_slug
 from lora_pipeline.releases.lookup import ScopeName, find_lora
 from lora_pipeline.releases.records import Lora
-from lora_pipeline.training.estimates import Estimate, estimate
 from lora_pipeline.training.plan import (
     CheckpointOnDisk,
     Plan,
@@ -221,9 +219,22 @@ def make_plan(
         RecipeInvalidError: When the recipe asks for what the trainer cannot do.
         StateError: When the base model needs an adapter that the trainer does not load.
     """
-    wishes = training.wishes
     _require_adapter_loaded(training)
-    request = TrainingRequest(
+    request = request_for(workspace, training, staging, base, run_id=run_id)
+    return training.trainer.prepare(request, workspace.settings, version)
+
+
+def request_for(
+    workspace: Workspace,
+    training: Training,
+    staging: Staging,
+    base: CheckpointOnDisk,
+    *,
+    run_id: str = _ANY_RUN,
+) -> TrainingRequest:
+    """Return all that an adapter may look at."""
+    wishes = training.wishes
+    return TrainingRequest(
         run_id=run_id,
         lora_id=training.lora.record_id,
         release_id=training.release_id,
@@ -236,7 +247,6 @@ def make_plan(
         extra_arguments=wishes.trainer_arguments,
         config_file=Path(wishes.trainer_config).absolute() if wishes.trainer_config else None,
     )
-    return training.trainer.prepare(request, workspace.settings, version)
 
 
 def plan_digest(
@@ -255,20 +265,6 @@ def plan_digest(
             "checkpointDigest": base.digest,
             "recipe": training.recipe.recipe.to_dict(),
         }
-    )
-
-
-def look_ahead(workspace: Workspace, training: Training, staging: Staging) -> Estimate:
-    """Return how long training will be and what is unusual about it."""
-    record = training.lora.record
-    types = read_vocabulary(workspace, training.lora.scope).asset_types
-    counts = next((types[one].image_counts for one in record.asset_types if one in types), None)
-    return estimate(
-        training.recipe.recipe,
-        training_data(staging),
-        trigger_word=record.trigger_word,
-        license=training.checkpoint.license,
-        recommended=(counts.recommended_from, counts.recommended_to) if counts else None,
     )
 
 

@@ -1,23 +1,20 @@
-"""What a careful person would want to know before training: length, and what looks unusual.
-
-Pure. Thresholds are those of practice with style LoRAs; they warn and never refuse.
-"""
+"""How long training will be, and how large what it reads and writes. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
+from typing import Any
 
-from lora_pipeline.catalog.records import CheckpointLicense
-from lora_pipeline.training.plan import TrainingData
+from lora_pipeline.training.cautions import Caution, Subject, cautions_about
 from lora_pipeline.training.records import Recipe
 from lora_pipeline.training.steps import looks_per_image, total_steps
 
-FEW_IMAGES = 15
-FEW_LOOKS = 20
-MANY_LOOKS = 200
-IMAGES_PER_RANK = 1.0
+# Of the same trainer and base model, how many earlier runs are asked for their speed.
+_LAST_RUNS = 5
+# How far a run may be from those before it: other work on the machine, a warm-up, saves.
+_SLACK = 0.25
 
 
 @dataclass(frozen=True)
@@ -29,107 +26,103 @@ class Estimate:
         images_per_epoch: Images of one pass, repeats counted.
         steps: Optimiser steps.
         looks: How often each image is looked at.
-        warnings: What is unusual, one sentence each.
+        cautions: What is unusual.
     """
 
     images: int
     images_per_epoch: int
     steps: int
     looks: float
-    warnings: tuple[str, ...]
+    cautions: tuple[Caution, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is unusual, one sentence each."""
+        return tuple(one.message for one in self.cautions)
 
 
-def estimate(
-    recipe: Recipe,
-    data: TrainingData,
-    *,
-    trigger_word: str,
-    license: CheckpointLicense | None,  # noqa: A002 - the word of the record
-    recommended: tuple[int, int] | None = None,
-) -> Estimate:
-    """Return what training will be.
+@dataclass(frozen=True)
+class PastRun:
+    """What an earlier run of the same trainer and base model tells.
 
-    Args:
-        recipe: The settings in force.
-        data: The images.
-        trigger_word: The LoRA's trigger word, or empty.
-        license: The base model's licence, when it is known.
-        recommended: How many images the asset type usually has.
+    Attributes:
+        seconds: How long it took.
+        steps: Optimiser steps that it did.
+        recipe: Its settings.
+        weights_bytes: Length of its weights, or 0.
+        here: Whether it ran on this machine.
     """
-    per_epoch = data.images_per_epoch
-    looks = looks_per_image(recipe, per_epoch)
-    warnings = [
-        *_about_images(data, recommended),
-        *_about_length(recipe, looks),
-        *_about_rank(recipe, len(data.images)),
-        *_about_captions(data, trigger_word),
-        *_about_sizes(recipe, data),
-        *_about_license(license),
-    ]
+
+    seconds: float
+    steps: int
+    recipe: Recipe
+    weights_bytes: int
+    here: bool
+
+
+@dataclass(frozen=True)
+class Duration:
+    """About how long a run takes.
+
+    Attributes:
+        low: Minutes at least, or None when nothing tells.
+        high: Minutes at most, or None.
+        basis: What it was read from, or why it is not known.
+    """
+
+    low: float | None
+    high: float | None
+    basis: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON-ready form."""
+        return {"low": self.low, "high": self.high, "basis": self.basis}
+
+
+def estimate(subject: Subject) -> Estimate:
+    """Return what training will be."""
+    recipe, per_epoch = subject.recipe, subject.data.images_per_epoch
     return Estimate(
-        images=len(data.images),
+        images=len(subject.data.images),
         images_per_epoch=per_epoch,
         steps=total_steps(recipe, per_epoch),
-        looks=looks,
-        warnings=tuple(warnings),
+        looks=looks_per_image(recipe, per_epoch),
+        cautions=cautions_about(subject),
     )
 
 
-def _about_images(data: TrainingData, recommended: tuple[int, int] | None) -> Sequence[str]:
-    count = len(data.images)
-    if recommended and count < recommended[0]:
-        return [f"{count} images; {recommended[0]} to {recommended[1]} are usual for this type"]
-    if not recommended and count < FEW_IMAGES:
-        return [f"{count} images are few: the LoRA will draw them again instead of their style"]
-    return []
+def duration_of(recipe: Recipe, steps: int, past: Sequence[PastRun]) -> Duration:
+    """Return about how long a run takes, from what runs before it took for each pixel.
+
+    Args:
+        recipe: Its settings.
+        steps: Its optimiser steps.
+        past: Runs of the same trainer on the same base model, oldest first.
+    """
+    timed = [one for one in past if one.seconds > 0 and one.steps > 0]
+    here = [one for one in timed if one.here]
+    used = (here or timed)[-_LAST_RUNS:]
+    if not used:
+        return Duration(None, None, "no run of this trainer on this base model tells yet")
+    seconds = [one.seconds / one.steps / _work(one.recipe) * _work(recipe) * steps for one in used]
+    low, high = min(seconds) * (1 - _SLACK), max(seconds) * (1 + _SLACK)
+    where = "on this machine" if here else "on other machines"
+    runs = f"{len(used)} earlier run{'' if len(used) == 1 else 's'}"
+    return Duration(round(low / 60, 1), round(high / 60, 1), f"{runs} {where}")
 
 
-def _about_length(recipe: Recipe, looks: float) -> Sequence[str]:
-    found = []
-    if looks > MANY_LOOKS:
-        found.append(f"each image is looked at {looks:.0f} times, which invites memorising")
-    if looks < FEW_LOOKS:
-        found.append(f"each image is looked at {looks:.0f} times, which may be too few to learn")
-    if recipe.steps is not None and recipe.epochs is not None:
-        found.append(f"steps {recipe.steps} counts, epochs {recipe.epochs} is left aside")
-    if recipe.warmup_steps and recipe.lr_scheduler == "constant":
-        found.append("warmupSteps does nothing with lrScheduler constant")
-    return found
+def weights_size(recipe: Recipe, past: Sequence[PastRun]) -> int | None:
+    """Return about how many bytes the weights will have, or None when nothing tells."""
+    sizes = [
+        one.weights_bytes / one.recipe.rank
+        for one in past
+        if one.weights_bytes
+        and one.recipe.train_text_encoder == recipe.train_text_encoder
+        and one.recipe.target_convolutions == recipe.target_convolutions
+    ]
+    return round(median(sizes[-_LAST_RUNS:]) * recipe.rank) if sizes else None
 
 
-def _about_rank(recipe: Recipe, images: int) -> Sequence[str]:
-    found = []
-    if recipe.rank >= 64 and recipe.rank > images * IMAGES_PER_RANK:
-        found.append(f"rank {recipe.rank} for {images} images can store them one by one")
-    alpha = recipe.alpha
-    if alpha is not None and not recipe.rank / 8 <= alpha <= recipe.rank * 2:
-        found.append(f"alpha {alpha:g} with rank {recipe.rank} scales by {alpha / recipe.rank:g}")
-    return found
-
-
-def _about_captions(data: TrainingData, trigger_word: str) -> Sequence[str]:
-    if not trigger_word:
-        return ["the LoRA has no trigger word: its style will show in every prompt"]
-    spoken = re.compile(rf"(?<!\w){re.escape(trigger_word)}(?!\w)")
-    without = sum(1 for image in data.images if not spoken.search(image.caption))
-    if without:
-        return [f"{without} of {len(data.images)} captions lack the trigger word {trigger_word}"]
-    return []
-
-
-def _about_sizes(recipe: Recipe, data: TrainingData) -> Sequence[str]:
-    area = recipe.resolution**2
-    small = sum(1 for image in data.images if image.width * image.height < 0.9 * area)
-    if small:
-        return [f"{small} images are smaller than {recipe.resolution} px and are enlarged"]
-    return []
-
-
-def _about_license(license: CheckpointLicense | None) -> Sequence[str]:  # noqa: A002
-    if license is None:
-        return ["the base model's licence is not recorded"]
-    if license.commercial_loras == "no":
-        return [f"LoRAs of this base model may not be used commercially ({license.id})"]
-    if license.commercial_loras == "unknown":
-        return [f"whether its LoRAs may be used commercially is not recorded ({license.id})"]
-    return []
+def _work(recipe: Recipe) -> int:
+    """Return what one optimiser step computes, in pixels."""
+    return recipe.resolution**2 * recipe.batch_size * recipe.gradient_accumulation

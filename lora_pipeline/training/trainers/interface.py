@@ -119,4 +119,16 @@ class Resuming(Protocol):
         """
 
 
+@runtime_checkable
+class LimitsCaptions(Protocol):
+    """A trainer that may hand its text encoders fewer or more tokens than is usual."""
+
+    def caption_reach(self, request: TrainingRequest, plan: Plan) -> int | None:
+        """Return how many tokens of a caption the leading encoder reads; None is the usual number.
+
+        Marks of start and end are not counted. Read from the plan itself, so that an option
+        of the user's own file counts.
+        """
+
+
 Registry = Mapping[str, Trainer]

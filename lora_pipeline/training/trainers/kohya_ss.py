@@ -19,7 +19,7 @@ from lora_pipeline.training.failure import explain_failure
 from lora_pipeline.training.plan import Plan, PlannedFile, TrainingRequest
 from lora_pipeline.training.records import RunError
 from lora_pipeline.training.steps import total_steps
-from lora_pipeline.training.trainers import kohya_config
+from lora_pipeline.training.trainers import kohya_captions, kohya_config
 from lora_pipeline.training.trainers.checkout import Home
 from lora_pipeline.training.trainers.interface import (
     Collected,
@@ -113,6 +113,12 @@ class KohyaTrainer:
             total_steps=total_steps(request.recipe, request.data.images_per_epoch),
             warnings=tuple(warnings),
         )  # fmt: skip
+
+    def caption_reach(self, request: TrainingRequest, plan: Plan) -> int | None:
+        """Return how many tokens of a caption sd-scripts reads."""
+        schnell = "schnell" in request.checkpoint.path.name.lower()
+        architecture = request.checkpoint.architecture
+        return kohya_captions.caption_reach(plan, architecture, distilled=schnell)
 
     def read_line(self, line: OutputLine) -> TrainingProgress | None:
         """Return the progress that a ``steps:`` bar tells."""

@@ -113,6 +113,11 @@ class MfluxTrainer:
             warnings=tuple(warnings),
         )
 
+    def caption_reach(self, request: TrainingRequest, plan: Plan) -> int | None:
+        """Return how many tokens of a caption the model's encoder reads."""
+        stated = json.loads(plan.files[0].content)["model"]
+        return choose_model(request.checkpoint, stated).model.caption_tokens
+
     def read_line(self, line: OutputLine) -> TrainingProgress | None:
         """Return the progress that a bar without label tells; mflux prints no loss."""
         bar = _BAR.match(line.text)

@@ -38,6 +38,7 @@ class MfluxModel:
         steps: Inference steps of a preview, which is also the grid of timesteps.
         guidance: Guidance of a preview.
         assistant: A LoRA that mflux loads from the hub by itself while training, or empty.
+        caption_tokens: How much of a caption its text encoder reads.
     """
 
     alias: str
@@ -46,6 +47,7 @@ class MfluxModel:
     steps: int
     guidance: float
     assistant: str = ""
+    caption_tokens: int = 512
 
     def targets(self, rank: int, alpha: float | None) -> list[dict[str, Any]]:
         """Return ``lora_layers.targets`` over every block."""
@@ -113,10 +115,10 @@ MODELS: Mapping[str, MfluxModel] = {
         MfluxModel("flux2-klein-base-9b", "flux2", _flux2(8, 24), 40, 1.0),
         MfluxModel("flux2-klein-4b", "flux2", _flux2(5, 20), 4, 1.0),
         MfluxModel("flux2-klein-9b", "flux2", _flux2(8, 24), 4, 1.0),
-        MfluxModel("ernie-image", "ernie_image", _ERNIE, 50, 4.0),
-        MfluxModel("ernie-image-turbo", "ernie_image", _ERNIE, 8, 1.0),
-        MfluxModel("krea-2", "krea2", _KREA2, 8, 0.0),
-        MfluxModel("krea-2-raw", "krea2", _KREA2, 20, 0.0),
+        MfluxModel("ernie-image", "ernie_image", _ERNIE, 50, 4.0, caption_tokens=2048),
+        MfluxModel("ernie-image-turbo", "ernie_image", _ERNIE, 8, 1.0, caption_tokens=2048),
+        MfluxModel("krea-2", "krea2", _KREA2, 8, 0.0, caption_tokens=1024),
+        MfluxModel("krea-2-raw", "krea2", _KREA2, 20, 0.0, caption_tokens=1024),
     )
 }
 
