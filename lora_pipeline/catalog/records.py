@@ -40,6 +40,16 @@ class ProjectRights(Part, frozen=True, kw_only=True):
     retrain_within_days: int = 30
 
 
+class ProjectSpending(Part, frozen=True, kw_only=True):
+    """What hosted training may cost in this project; the lower of this and the settings holds.
+
+    In the currency of the setting ``spending.currency``. None means as the settings say.
+    """
+
+    max_per_run: float | None = None
+    max_per_project: float | None = None
+
+
 class Project(Record, frozen=True, kw_only=True):
     """One game or brand."""
 
@@ -52,6 +62,7 @@ class Project(Record, frozen=True, kw_only=True):
     defaults: ProjectDefaults
     policies: dict[str, Any] = {}
     rights: ProjectRights = ProjectRights()
+    spending: ProjectSpending = ProjectSpending()
     gate: dict[str, str] = {}
     notes: str = ""
 

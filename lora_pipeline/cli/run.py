@@ -90,51 +90,64 @@ def log(session: Session, run_id: str, *, lines: int, scope: ScopeName) -> None:
 
 @run.command()
 @click.argument("run_id", metavar="RUN")
+@click.option(
+    "--no-job", is_flag=True,
+    help="You looked at the service, and it has no job of this run.",
+)  # fmt: skip
 @scope_option
 @writing_options
 @click.pass_obj
-def cancel(session: Session, run_id: str, *, scope: ScopeName) -> None:
+def cancel(session: Session, run_id: str, *, no_job: bool, scope: ScopeName) -> None:
     r"""Stop a run, or give up one that was killed.
 
     A run that is under way on this machine is asked to stop and records itself as cancelled.
-    Writes the run's record when its process is gone.
+    One whose job runs elsewhere is given up only after its job was stopped. Writes the run's
+    record when its process is gone.
 
     \b
     lora run cancel 01KAYX3M8Q4Z6V0N5T2R7C9HJD
     """
     from lora_pipeline.operations.run import cancel_run
 
-    session.run(cancel_run, _said, run_id, project=session.project, scope=scope)
+    session.run(cancel_run, _said, run_id, no_job=no_job, project=session.project, scope=scope)
 
 
 @run.command()
 @click.argument("run_id", metavar="RUN")
+@click.option(
+    "--job", default="", metavar="ID",
+    help="Its job at the service, which you found there.",
+)  # fmt: skip
 @scope_option
 @writing_options
 @click.pass_obj
-def resume(session: Session, run_id: str, *, scope: ScopeName) -> None:
+def resume(session: Session, run_id: str, *, job: str, scope: ScopeName) -> None:
     r"""Complete a run that was killed.
 
-    A run whose weights were verified before it was killed gets its release; any other is
-    recorded as failed and trained anew with the same recipe.
+    A run whose weights were verified before it was killed gets its release; one whose job runs
+    elsewhere is followed again and never sent twice; any other is recorded as failed and
+    trained anew with the same recipe.
 
     \b
     lora run resume 01KAYX3M8Q4Z6V0N5T2R7C9HJD
     """
     from lora_pipeline.operations.run import resume_run
 
-    session.run(resume_run, _resumed, run_id, project=session.project, scope=scope)
+    session.run(resume_run, _resumed, run_id, job=job, project=session.project, scope=scope)
 
 
 def _listed(result: Result) -> Report:
     rows = result.data["runs"]
     if not rows:
         return Report("no runs")
+    costs = result.data["costs"]
+    head = ("run", "lora", "release", "state", "steps", "loss", "took", "by", "started")
     table = Table(
-        ("run", "lora", "release", "state", "steps", "loss", "took", "by", "started"),
-        [_line(row) for row in rows],
+        (*head, "cost") if costs else head,
+        [(*_line(row), _cost(row["cost"])) if costs else _line(row) for row in rows],
     )
-    return Report(counted(len(rows), "run"), tables=[table])
+    totals = [("cost", _total(one)) for one in costs]
+    return Report(counted(len(rows), "run"), totals, tables=[table])
 
 
 def _line(row: dict[str, Any]) -> tuple[str, ...]:
@@ -162,6 +175,10 @@ def _shown(result: Result) -> Report:
         ("steps", f"{data['stepsDone']} of {data['stepsPlanned']}{_with_loss(data)}"),
         ("time", f"{record.get('startedAt', '')}  {_took(data['seconds'])}".rstrip()),
     ]
+    if data["cost"]:
+        rows.append(("cost", _cost_told(record["cost"])))
+    if record.get("externalJobId"):
+        rows.append(("job", record["externalJobId"]))
     if data["requestedBy"]:
         rows.append(("by", data["requestedBy"]))
     error = record.get("error")
@@ -206,6 +223,27 @@ def _recipe(recipe: dict[str, Any]) -> str:
 def _output(one: dict[str, Any]) -> str:
     step = f"  step {one['step']}" if one.get("step") is not None else "  final"
     return f"sha256:{one['sha256'][:12]}{step}  {one['name']}"
+
+
+def _cost(cost: dict[str, Any] | None) -> str:
+    if cost is None:
+        return ""
+    return f"{'' if cost['known'] else '≈ '}{cost['amount']:.2f} {cost['currency']}"
+
+
+def _total(one: dict[str, Any]) -> str:
+    words = f"{one['paid']:.2f} {one['currency']} paid"
+    if one["open"]:
+        words += f", {one['open']:.2f} {one['currency']} estimated of runs not settled yet"
+    return words
+
+
+def _cost_told(cost: dict[str, Any]) -> str:
+    unit = cost.get("currency", "USD")
+    lines = [f"{cost.get('estimate', 0):.2f} {unit} estimated  {cost.get('estimateBasis', '')}"]
+    if "actual" in cost:
+        lines.insert(0, f"{cost['actual']:.2f} {unit} paid  {cost.get('actualBasis', '')}")
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _trainer(name: str, version: str) -> str:

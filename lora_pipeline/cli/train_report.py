@@ -11,6 +11,7 @@ from lora_pipeline.foundation.result import Result
 _TOLD = ("steps", "epochs", "rank", "alpha", "learningRate", "resolution", "batchSize")
 _WORDS = {"learningRate": "lr", "batchSize": "batch"}
 _MAX_LINES = 40
+_NAMES = 6
 
 
 def planned(result: Result) -> Report:
@@ -37,11 +38,7 @@ def planned(result: Result) -> Report:
             ("output", f"{data['runFolder']}/{plan['expectedOutput']}"),
         ]
     if plan.get("service"):
-        count = len(plan["uploads"])
-        rows += [
-            ("goes to", plan["service"]),
-            ("leaves", f"{counted(count, 'file')}: images, captions and the job below"),
-        ]
+        rows += _sending_rows(data)
     if plan["secrets"]:
         rows.append(("secrets", f"{', '.join(plan['secrets'])} (values of this machine)"))
     if plan["trainerVersion"] not in ("", "unknown"):
@@ -54,7 +51,8 @@ def trained(result: Result) -> Report:
     """Say what training brought."""
     data = result.data
     if result.refusal:
-        return Report(f"refused · {result.refusal.message}")
+        rows = _sending_rows(data) if "uploads" in data else []
+        return Report(f"refused · {result.refusal.message}", rows)
     if "plan" in data:
         return planned(result)
     if "runId" not in data:
@@ -97,6 +95,32 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _sending_rows(data: Any) -> list[tuple[str, str]]:
+    uploads, expected, spending = data["uploads"], data["estimate"], data["spending"]
+    sizes = [one["bytes"] for one in uploads if one["bytes"] is not None]
+    size = f", {size_text(sum(sizes))}" if len(sizes) == len(uploads) else ""
+    names = [one["name"] for one in uploads]
+    if len(names) > _NAMES:
+        names = [*names[:_NAMES], f"… {len(names) - _NAMES} more (--json lists every one)"]
+    rows = [
+        ("goes to", data["service"]),
+        ("leaves", f"{counted(len(uploads), 'file')}{size}: images, captions and the job itself"),
+        ("", "\n".join(names)),
+    ]
+    unit = expected["currency"]
+    if expected["cost"] is None:
+        rows.append(("cost", "nobody can say"))
+    elif expected["cost"]:
+        about = f", about {duration(expected['minutes'] * 60)}" if expected["minutes"] else ""
+        so_far = spending["paid"] + spending["open"]
+        whole = f"{spending['maxPerProject']:.2f} the project, {so_far:.2f} of it used"
+        rows += [
+            ("cost", f"about {expected['cost']:.2f} {unit}{about}\n{expected['basis']}"),
+            ("caps", f"{spending['maxPerRun']:.2f} {unit} a run, {whole}"),
+        ]
+    return rows
 
 
 def _recipe_rows(data: Any) -> list[tuple[str, str]]:

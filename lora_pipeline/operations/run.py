@@ -12,14 +12,16 @@ from msgspec.structs import replace
 from lora_pipeline.foundation.errors import FileMissingError, StateError
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.train import train
-from lora_pipeline.operations.train_hosted import may_have_job, stop_job, take_up
+from lora_pipeline.operations.train_hosted import adopt_job, stop_job, take_up
 from lora_pipeline.operations.train_run import (
     UNDER_WAY,
     finish_killed,
     mark_interrupted,
     read_wishes,
 )
+from lora_pipeline.operations.train_sending import may_have_job
 from lora_pipeline.releases.lookup import ScopeName, scope_of
+from lora_pipeline.training.hosted.spending import counts_for
 from lora_pipeline.training.records import Run
 from lora_pipeline.training.run_folder import is_alive, is_here, process_of, run_folder
 from lora_pipeline.training.run_log import LOG_FILE
@@ -65,7 +67,7 @@ def list_runs(
     )
     stuck = [row for row in rows if row["state"] == "interrupted"]
     return Result(
-        data={"runs": rows},
+        data={"runs": rows, "costs": _costs(rows)},
         reasoning=f"{len(rows)} runs",
         suggestions=[f"lora run resume {row['runId']}" for row in stuck[:3]]
         or ([] if rows else ["lora train --lora ID --dataset ID --plan"]),
@@ -146,6 +148,7 @@ def cancel_run(
     workspace: Workspace,
     run: str,
     *,
+    no_job: bool = False,
     project: str | None = None,
     scope: ScopeName = "project",
 ) -> Result:
@@ -154,12 +157,13 @@ def cancel_run(
     Args:
         workspace: Where it is.
         run: Its id, or the beginning of it.
+        no_job: Somebody looked and there is no job of it at its service, which is not asked.
         project: The project; else the one in use.
         scope: ``baseline`` to look among the runs of shared LoRAs only.
 
     Raises:
         RecordNotFoundError: When there is no such run.
-        StateError: When it ended already, or runs on another machine.
+        StateError: When it ended already, or runs on another machine, or its job is known.
     """
     loaded = find_run(workspace, run, project=project, scope=scope)
     record = loaded.record
@@ -167,11 +171,18 @@ def cancel_run(
         raise StateError(f"run {record.id} is {record.state} already", hint="lora run list")
     if is_alive(workspace, record.id):
         return _stopped(workspace, record)
-    if not workspace.dry_run:
+    if no_job and record.external_job_id:
+        raise StateError(
+            f"run {record.id} has a job, {record.external_job_id}",
+            hint=f"lora run cancel {record.id}",
+        )
+    if not (workspace.dry_run or no_job):
         # First: a run that is recorded as cancelled is never looked after again.
-        stop_job(workspace, record)
+        record = stop_job(workspace, record)
     changes = Changes(workspace)
-    changes.update(loaded, replace(record, state="cancelled", updated_at=workspace.now()))
+    changes.update(
+        loaded, replace(record, state="cancelled", error=None, updated_at=workspace.now())
+    )
     return Result(
         data={"runId": record.id, "state": "cancelled"},
         reasoning=f"Gave up run {record.id} of {record.lora_id}, which nobody worked on",
@@ -186,6 +197,7 @@ def resume_run(
     workspace: Workspace,
     run: str,
     *,
+    job: str = "",
     project: str | None = None,
     scope: ScopeName = "project",
 ) -> Result:
@@ -198,12 +210,13 @@ def resume_run(
     Args:
         workspace: Where it is.
         run: Its id, or the beginning of it.
+        job: Id of its job at its service, when somebody found it there and nothing else could.
         project: The project; else the one in use.
         scope: ``baseline`` to look among the runs of shared LoRAs only.
 
     Raises:
         RecordNotFoundError: When there is no such run.
-        StateError: When it is under way, or was not interrupted.
+        StateError: When it is under way, or was not interrupted, or has another job.
         TrainerError: When training fails again.
     """
     loaded = find_run(workspace, run, project=project, scope=scope)
@@ -213,6 +226,8 @@ def resume_run(
     wishes = read_wishes(workspace, record.id) or {}
     if not workspace.dry_run:
         notes = str(wishes.get("notes", ""))
+        if job:
+            loaded = adopt_job(workspace, loaded, job)
         finished = finish_killed(workspace, loaded, notes) or take_up(workspace, loaded, notes)
         if finished is not None:
             return Result(
@@ -223,10 +238,7 @@ def resume_run(
                 suggestions=(f"lora eval grid {record.lora_id} {finished.release_id}",),
                 written=finished.written,
             )  # fmt: skip
-    again = record.state in UNDER_WAY or (
-        record.state == "failed" and record.error is not None and record.error.code == "interrupted"
-    )
-    if not again:
+    if not (record.state in UNDER_WAY or _may_go_again(record)):
         raise StateError(
             f"run {record.id} is {record.state}, it was not interrupted",
             hint=f"lora train --lora {record.lora_id} --dataset {record.dataset_id}",
@@ -253,6 +265,11 @@ def find_run(
     if len(found) == 1:
         return workspace.records.read(Run, *found[0])
     return workspace.records.find(Run, places, wanted)
+
+
+def _may_go_again(run: Run) -> bool:
+    interrupted = run.error is not None and run.error.code == "interrupted"
+    return run.state == "failed" and (interrupted or may_have_job(run))
 
 
 def _trained_again(workspace: Workspace, loaded: Loaded[Run], wishes: dict[str, Any]) -> Result:
@@ -312,11 +329,32 @@ def _row(workspace: Workspace, loaded: Loaded[Run]) -> dict[str, Any]:
         "stepsPlanned": run.steps_planned,
         "seconds": run.duration_seconds,
         "finalLoss": run.final_loss,
+        "cost": _cost(run),
         "error": run.error.code if run.error else None,
         "folder": workspace.relative(run_folder(workspace, run.id))
         if is_here(workspace, run.id)
         else None,
     }
+
+
+def _cost(run: Run) -> dict[str, Any] | None:
+    """Return what a run counts for, or None where nothing had a price."""
+    amount, known = counts_for(run)
+    if not (run.cost.estimate or run.cost.actual or amount):
+        return None
+    return {"amount": amount, "known": known, "currency": run.cost.currency}
+
+
+def _costs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what the runs that are listed come to, by currency."""
+    found: dict[str, dict[str, Any]] = {}
+    for cost in (row["cost"] for row in rows if row["cost"]):
+        total = found.setdefault(
+            cost["currency"], {"currency": cost["currency"], "paid": 0.0, "open": 0.0}
+        )
+        kind = "paid" if cost["known"] else "open"
+        total[kind] = round(total[kind] + cost["amount"], 4)
+    return [found[currency] for currency in sorted(found)]
 
 
 def state_now(workspace: Workspace, run: Run) -> str:

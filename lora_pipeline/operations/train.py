@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from lora_pipeline.catalog.records import Checkpoint
 from lora_pipeline.datasets.staging import plan_staging, stage_manifest
 from lora_pipeline.foundation.errors import ArgumentInvalidError, TrainerUnavailableError
 from lora_pipeline.foundation.ids import new_ulid
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.release_register import register_release
 from lora_pipeline.operations.train_hosted import (
-    base_elsewhere,
     complete_earlier_jobs,
     require_service,
-    upload_refusal,
     work_elsewhere,
 )
 from lora_pipeline.operations.train_outcome import (
     NO_RUN,
+    base_to_plan,
     brought,
     command_of,
     planned,
@@ -38,11 +36,17 @@ from lora_pipeline.operations.train_run import (
     execute,
     new_run,
 )
+from lora_pipeline.operations.train_sending import (
+    cap_refusal,
+    estimate_of,
+    sending_facts,
+    sending_refusal,
+)
 from lora_pipeline.releases.facts import TrainedManifest, Unproven
 from lora_pipeline.releases.lookup import ScopeName
 from lora_pipeline.releases.rights_facts import rights_facts
 from lora_pipeline.training.hosted.interface import HostedTrainer
-from lora_pipeline.training.plan import CheckpointOnDisk
+from lora_pipeline.training.records import Cost
 from lora_pipeline.workspace.root import Workspace
 
 MANUAL = "manual"
@@ -108,13 +112,7 @@ def plan_training(
         lora, dataset, trainer, preset, config_file, config or {}, flags,
         tuple(trainer_arguments), trainer_config, release, project, scope,
     )  # fmt: skip
-    training = gather(workspace, wishes)
-    staging = plan_staging(workspace, training.manifest)
-    base = base_model(workspace, training.checkpoint, prove=False)
-    version = training.trainer.version(workspace.settings)
-    plan = make_plan(workspace, training, base, staging, NO_RUN, version)
-    digest = plan_digest(workspace, training, base, staging, version)
-    return planned(workspace, training, staging, plan, digest)
+    return planned(workspace, gather(workspace, wishes))
 
 
 def train(
@@ -227,19 +225,21 @@ def _trained(workspace: Workspace, training: Training, notes: str) -> Result:
     workspace.require_actor()
     version = trainer.version(settings)
     elsewhere = isinstance(trainer, HostedTrainer)
-    find = base_elsewhere if elsewhere else _base_here
     # Made for its refusals, which are to come before every byte of the model is read.
     plan = make_plan(
-        workspace, training, find(workspace, training.checkpoint),
+        workspace, training, base_to_plan(workspace, training),
         plan_staging(workspace, training.manifest), NO_RUN, version,
     )  # fmt: skip
-    refusal = upload_refusal(workspace, training, plan)
-    if refusal is not None:
-        return _not_done(training, refusal)
+    estimate = estimate_of(workspace, training, plan)
+    if estimate is not None:
+        refusal = sending_refusal(workspace, training, plan, estimate)
+        if refusal is not None:
+            facts = sending_facts(workspace, training.lora.scope, plan, estimate)
+            return _not_done(training, refusal, facts)
     problem = trainer.health(settings)
     if problem is not None:
         raise TrainerUnavailableError(f"{trainer.name}: {problem.message}", hint=problem.hint)
-    base = find(workspace, training.checkpoint)
+    base = base_to_plan(workspace, training)
     if not elsewhere:
         base = base_model(workspace, training.checkpoint, prove=True)
     staging = stage_manifest(workspace, training.manifest)
@@ -250,9 +250,13 @@ def _trained(workspace: Workspace, training: Training, notes: str) -> Result:
     finished, written = settle(workspace, same, notes)
     if finished is not None:
         return brought(workspace, training, finished, written, resumed=True)
+    refusal = cap_refusal(workspace, scope, estimate) if estimate else None
+    if refusal is not None and estimate is not None:
+        return _not_done(training, refusal, sending_facts(workspace, scope, plan, estimate))
     run_id = new_ulid()
     plan = make_plan(workspace, training, base, staging, run_id, version)
-    run = new_run(workspace, training, base, plan, run_id, digest)
+    cost = Cost() if estimate is None else estimate.as_cost()
+    run = new_run(workspace, training, base, plan, run_id, digest, cost)
     work = None
     if isinstance(trainer, HostedTrainer):
         require_service(workspace, trainer)
@@ -261,16 +265,13 @@ def _trained(workspace: Workspace, training: Training, notes: str) -> Result:
     return brought(workspace, training, finished, written, resumed=False)
 
 
-def _base_here(workspace: Workspace, checkpoint: Checkpoint) -> CheckpointOnDisk:
-    return base_model(workspace, checkpoint, prove=False)
-
-
-def _not_done(training: Training, refusal: Refusal) -> Result:
+def _not_done(training: Training, refusal: Refusal, facts: dict[str, Any]) -> Result:
+    agree = (f"{command_of(training.wishes)} --yes-upload",)
     return Result(
-        data={"loraId": training.lora.record_id, "datasetId": training.manifest.id},
+        data={"loraId": training.lora.record_id, "datasetId": training.manifest.id} | facts,
         reasoning=refusal.message,
         refusal=refusal,
-        suggestions=(f"{command_of(training.wishes)} --yes-upload",),
+        suggestions=agree if refusal.code == "upload_not_agreed" else ("lora run list",),
     )
 
 

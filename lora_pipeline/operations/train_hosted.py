@@ -18,8 +18,7 @@ from lora_pipeline.foundation.errors import (
     SettingsError,
     StateError,
 )
-from lora_pipeline.foundation.result import Refusal
-from lora_pipeline.operations.train_request import Training, base_model
+from lora_pipeline.operations.train_request import base_model
 from lora_pipeline.operations.train_run import (
     UNDER_WAY,
     Finished,
@@ -27,39 +26,32 @@ from lora_pipeline.operations.train_run import (
     conclude,
     finish_killed,
     update_run,
+    with_cost,
 )
-from lora_pipeline.training.hosted.follow import HostedJob, Pace, find_job, follow
-from lora_pipeline.training.hosted.interface import HostedTrainer, expected_output
-from lora_pipeline.training.outcome import Outcome
+from lora_pipeline.operations.train_sending import cap_refusal, may_have_job
+from lora_pipeline.training.hosted.follow import (
+    BEGUN,
+    HostedJob,
+    Pace,
+    as_paid,
+    find_job,
+    follow,
+    note_begun,
+)
+from lora_pipeline.training.hosted.interface import (
+    HostedTrainer,
+    JobEstimate,
+    expected_output,
+)
+from lora_pipeline.training.outcome import Outcome, refused_outcome
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
-from lora_pipeline.training.records import Attempt, Run, RunError
+from lora_pipeline.training.records import Attempt, Run
 from lora_pipeline.training.run_folder import is_alive, run_folder, working_in
 from lora_pipeline.training.supervision import asked_to_stop
 from lora_pipeline.training.trainers.registry import TRAINERS
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
-
-_WHERE = "service.json"
-# Failures of ours or of the way there: the job itself may be running, or done.
-_JOB_MAY_LIVE = frozenset(
-    {"interrupted", "service_unreachable", "service_refused", "storage_failed"}
-)
-
-
-def upload_refusal(workspace: Workspace, training: Training, plan: Plan) -> Refusal | None:
-    """Return why nothing is sent yet: nobody said yes to what would leave this machine."""
-    if not plan.service or training.wishes.yes_upload:
-        return None
-    images = sum(1 for one in plan.uploads if one.source.suffix != ".txt")
-    captions = len(plan.uploads) - images
-    folder = workspace.relative(plan.uploads[0].source.parent) if plan.uploads else ""
-    return Refusal(
-        "upload_not_agreed",
-        f"{images} images and {captions} captions of {folder} and the job itself "
-        f"would be sent to {plan.service}",
-        "the same command with --yes-upload sends them; --plan --json lists every file",
-    )
 
 
 def base_elsewhere(workspace: Workspace, checkpoint: Checkpoint) -> CheckpointOnDisk:
@@ -93,7 +85,11 @@ def work_elsewhere(
 
     def work() -> Outcome:
         folder = run_folder(workspace, run.id)
-        files.write_atomic(folder / _WHERE, json.dumps({"service": plan.service}).encode())
+        note_begun(folder, plan.service)
+        refused = cap_refusal(workspace, scope, _estimated(run), besides=run.id)
+        if refused is not None:
+            # Somebody else began meanwhile: whoever is recorded counts, so both may be refused.
+            return refused_outcome(refused)
         for planned in plan.files:
             files.write_atomic(files.safe_join(folder, planned.path), planned.content.encode())
         name = trainer.job_name(run.id)
@@ -126,16 +122,6 @@ def complete_earlier_jobs(
         if finished is not None:
             return finished, []
     return complete_earlier(workspace, runs, notes)
-
-
-def may_have_job(run: Run) -> bool:
-    """Return whether a run that nobody works on may have a job at a service."""
-    if not isinstance(TRAINERS.get(run.trainer), HostedTrainer):
-        return False
-    if run.state in UNDER_WAY:
-        return True
-    failed = run.state == "failed" and run.error is not None
-    return failed and bool(run.external_job_id) and _code(run.error) in _JOB_MAY_LIVE
 
 
 def take_up(workspace: Workspace, loaded: Loaded[Run], notes: str) -> Finished | None:
@@ -175,8 +161,22 @@ def take_up(workspace: Workspace, loaded: Loaded[Run], notes: str) -> Finished |
         return conclude(workspace, scope, run.id, outcome, notes)
 
 
-def stop_job(workspace: Workspace, run: Run) -> str | None:
-    """Stop the job of a run that nobody works on; returns its id, or None when there is none.
+def adopt_job(workspace: Workspace, loaded: Loaded[Run], job_id: str) -> Loaded[Run]:
+    """Record the id of a job that somebody found at its service, for a run that knows none.
+
+    Raises:
+        StateError: When the run has another job, or is none that may have one.
+    """
+    run = loaded.record
+    if run.external_job_id not in ("", job_id) or not may_have_job(run):
+        known = f"has job {run.external_job_id}" if run.external_job_id else f"is {run.state}"
+        raise StateError(f"run {run.id} {known}", hint=f"lora run show {run.id}")
+    update_run(workspace, loaded.scope, replace(run, external_job_id=job_id))
+    return workspace.records.read(Run, loaded.scope, run.id)
+
+
+def stop_job(workspace: Workspace, run: Run) -> Run:
+    """Stop the job of a run that nobody works on; returns the run with what is known of the job.
 
     Raises:
         ServiceError: When nobody can say what became of the job.
@@ -184,13 +184,15 @@ def stop_job(workspace: Workspace, run: Run) -> str | None:
     """
     trainer = TRAINERS.get(run.trainer)
     if not isinstance(trainer, HostedTrainer):
-        return None
+        return run
     _require_same_service(workspace, trainer, run)
     with trainer.service(workspace.settings) as service:
         job_id = find_job(service, _job_of(workspace, trainer, run))
-        if job_id is not None:
-            service.stop(job_id)
-    return job_id
+        if job_id is None:
+            return run
+        service.stop(job_id)
+        cost = as_paid(service.spent(job_id))
+    return with_cost(replace(run, external_job_id=job_id), cost)
 
 
 def _followed(
@@ -223,6 +225,10 @@ def _followed(
         )  # fmt: skip
 
 
+def _estimated(run: Run) -> JobEstimate:
+    return JobEstimate(run.cost.estimate, run.cost.minutes, run.cost.currency)
+
+
 def _job_of(workspace: Workspace, trainer: HostedTrainer, run: Run) -> HostedJob:
     return HostedJob(
         name=trainer.job_name(run.id),
@@ -234,7 +240,7 @@ def _job_of(workspace: Workspace, trainer: HostedTrainer, run: Run) -> HostedJob
 
 
 def _require_same_service(workspace: Workspace, trainer: HostedTrainer, run: Run) -> None:
-    sent_to = _sent_to(run_folder(workspace, run.id) / _WHERE)
+    sent_to = _sent_to(run_folder(workspace, run.id) / BEGUN)
     address = trainer.address(workspace.settings)
     if sent_to and sent_to != address:
         raise StateError(
@@ -249,7 +255,3 @@ def _sent_to(path: Path) -> str:
     except (OSError, ValueError):
         return ""
     return str(document.get("service", "")) if isinstance(document, dict) else ""
-
-
-def _code(error: RunError | None) -> str:
-    return error.code if error is not None else ""

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import shlex
 
-from lora_pipeline.datasets.staging import Staging, plan_staging
+from lora_pipeline.datasets.staging import plan_staging
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.release_register import weights_facts
+from lora_pipeline.operations.train_hosted import base_elsewhere
+from lora_pipeline.operations.train_outlook import look_ahead, outlook_of
 from lora_pipeline.operations.train_request import (
     Training,
     Wishes,
     base_model,
-    look_ahead,
     make_plan,
     plan_digest,
 )
 from lora_pipeline.operations.train_run import Finished
-from lora_pipeline.training.plan import Plan
+from lora_pipeline.operations.train_sending import cap_refusal, estimate_of, sending_facts
+from lora_pipeline.training.hosted.interface import HostedTrainer
+from lora_pipeline.training.plan import CheckpointOnDisk
 from lora_pipeline.training.recipe import flag_of
 from lora_pipeline.training.run_folder import run_folder
 from lora_pipeline.workspace.root import Workspace
@@ -95,13 +98,25 @@ def brought(
     )  # fmt: skip
 
 
-def planned(
-    workspace: Workspace, training: Training, staging: Staging, plan: Plan, digest: str
-) -> Result:
+def base_to_plan(workspace: Workspace, training: Training) -> CheckpointOnDisk:
+    """Return the base model for a plan; one that is trained elsewhere need not be here."""
+    if isinstance(training.trainer, HostedTrainer):
+        return base_elsewhere(workspace, training.checkpoint)
+    return base_model(workspace, training.checkpoint, prove=False)
+
+
+def planned(workspace: Workspace, training: Training) -> Result:
     """Return the result of planning."""
-    estimate = look_ahead(workspace, training, staging)
+    staging = plan_staging(workspace, training.manifest)
+    base = base_to_plan(workspace, training)
+    version = training.trainer.version(workspace.settings)
+    plan = make_plan(workspace, training, base, staging, NO_RUN, version)
+    digest = plan_digest(workspace, training, base, staging, version)
+    expected = estimate_of(workspace, training, plan)
+    capped = expected and cap_refusal(workspace, training.lora.scope, expected)
+    elsewhere = sending_facts(workspace, training.lora.scope, plan, expected) if expected else {}
+    outlook = outlook_of(workspace, training, staging, plan, base)
     problem = training.trainer.health(workspace.settings)
-    missing = [f"{plan.trainer} cannot run here: {problem.message}"] if problem else []
     lora = training.lora.record_id
     return Result(
         data={
@@ -113,18 +128,25 @@ def planned(
             "preset": training.preset or None,
             "presetChosen": training.preset_chosen,
             "recipe": training.recipe.explain(),
-            "images": estimate.images,
-            "imagesPerEpoch": estimate.images_per_epoch,
+            "images": outlook.estimate.images,
+            "imagesPerEpoch": outlook.estimate.images_per_epoch,
             "steps": plan.total_steps,
-            "looksPerImage": round(estimate.looks, 1),
+            "looksPerImage": round(outlook.estimate.looks, 1),
+            "minutes": outlook.minutes.to_dict(),
+            "sizes": outlook.sizes,
             "staging": workspace.relative(staging.folder),
             "alpha": training.manifest.normalization.alpha,
             "runFolder": workspace.relative(run_folder(workspace, NO_RUN)),
             "plan": plan.to_dict(),
             "planDigest": digest,
+            "cautions": [one.to_dict() for one in outlook.cautions],
+            **elsewhere,
         },
         reasoning=f"{plan.trainer} would train {training.release_id} of {lora}",
-        warnings=list(dict.fromkeys([*missing, *estimate.warnings, *plan.warnings])),
+        warnings=[
+            *([f"it would be refused: {capped.message}"] if capped else []),
+            *dict.fromkeys(one.message for one in outlook.cautions),
+        ],
         suggestions=(problem.hint if problem else command_of(training.wishes),),
         dry_run=workspace.dry_run,
     )
@@ -132,12 +154,7 @@ def planned(
 
 def tried(workspace: Workspace, training: Training) -> Result:
     """Return the result of a dry run: the plan, and the records that would be written."""
-    staging = plan_staging(workspace, training.manifest)
-    base = base_model(workspace, training.checkpoint, prove=False)
-    version = training.trainer.version(workspace.settings)
-    plan = make_plan(workspace, training, base, staging, NO_RUN, version)
-    digest = plan_digest(workspace, training, base, staging, version)
-    told = planned(workspace, training, staging, plan, digest)
+    told = planned(workspace, training)
     records, scope = workspace.records, training.lora.scope
     would = [records.path("run", scope, NO_RUN), training.lora.path]
     return Result(

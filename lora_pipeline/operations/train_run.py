@@ -26,7 +26,7 @@ from lora_pipeline.operations.train_request import Training
 from lora_pipeline.releases.records import Lora, Release
 from lora_pipeline.training.outcome import Outcome, output_of
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
-from lora_pipeline.training.records import Attempt, OutputFile, Run, RunError
+from lora_pipeline.training.records import Attempt, Cost, OutputFile, Run, RunError
 from lora_pipeline.training.run_folder import is_alive, is_here, run_folder, working_in
 from lora_pipeline.training.supervision import asked_to_stop, supervise
 from lora_pipeline.training.trainers.interface import Resuming
@@ -72,6 +72,7 @@ def new_run(
     plan: Plan,
     run_id: str,
     digest: str,
+    cost: Cost = Cost(),  # noqa: B008 - frozen
 ) -> Run:
     """Return the record of a run that is about to start."""
     now = workspace.now()
@@ -94,6 +95,7 @@ def new_run(
         recipe=training.recipe.recipe,
         steps_planned=plan.total_steps,
         attempts=(Attempt(number=1, started_at=now),),
+        cost=cost,
         warnings=plan.warnings,
     )
 
@@ -352,6 +354,7 @@ def _release(
 def _ended(workspace: Workspace, run: Run, outcome: Outcome) -> Run:
     now = workspace.now()
     code = outcome.error.code if outcome.error else "cancelled" if outcome.interrupted else ""
+    run = with_cost(run, outcome.cost)
     return replace(
         run,
         updated_at=now,
@@ -363,6 +366,16 @@ def _ended(workspace: Workspace, run: Run, outcome: Outcome) -> Run:
         outputs=outcome.checkpoints,
         warnings=(*run.warnings, *outcome.warnings),
     )
+
+
+def with_cost(run: Run, paid: Cost | None) -> Run:
+    """Return a run with what its job has cost, as its service tells; None leaves it unknown."""
+    if paid is None or paid.actual is None:
+        return run
+    known = replace(
+        run.cost, actual=paid.actual, currency=paid.currency, actual_basis=paid.actual_basis
+    )
+    return replace(run, cost=known)
 
 
 def _closed(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_pipeline.foundation.errors import PipelineError
+from lora_pipeline.foundation.result import Refusal
 from lora_pipeline.training.plan import CheckpointOnDisk
-from lora_pipeline.training.records import OutputFile, RunError
+from lora_pipeline.training.records import Cost, OutputFile, RunError
 from lora_pipeline.training.trainers.interface import Collected, CollectedFile
 from lora_pipeline.training.weights import WeightsReport, inspect_weights, require_usable
 
@@ -30,6 +31,7 @@ class Outcome:
         final_loss: The last loss that it reported.
         seconds: How long it ran.
         warnings: What was worth knowing.
+        cost: What it cost as its service tells, or None; only what is actual counts.
     """
 
     status: int | None
@@ -41,6 +43,7 @@ class Outcome:
     final_loss: float | None
     seconds: float
     warnings: tuple[str, ...]
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,12 @@ class Found:
     final: WeightsReport | None
     checkpoints: tuple[OutputFile, ...]
     error: RunError | None
+
+
+def refused_outcome(refusal: Refusal) -> Outcome:
+    """Return the outcome of a run that was refused after it was recorded: nothing was begun."""
+    error = RunError(code=refusal.code, message=refusal.message, hint=refusal.hint or "")
+    return Outcome(None, False, error, None, (), 0, None, 0.0, ())  # noqa: FBT003
 
 
 def verify_outputs(

@@ -77,11 +77,18 @@ class RunError(Part, frozen=True, kw_only=True):
 
 
 class Cost(Part, frozen=True, kw_only=True):
-    """Money in a currency; 0 for runs on our own machines."""
+    """Money in a currency; an estimate of 0 for runs on our own machines.
+
+    ``actual`` None is not known (yet). Both are said to be what they are: ``estimate_basis``
+    and ``actual_basis`` tell how the numbers were made, and of when the prices are.
+    """
 
     estimate: float = 0.0
-    actual: float = 0.0
+    actual: float | None = None
     currency: str = "USD"
+    minutes: float | None = None
+    estimate_basis: str = ""
+    actual_basis: str = ""
 
 
 class Run(Record, frozen=True, kw_only=True):

@@ -1,18 +1,20 @@
 """One job at a service, from its sending to verified weights; the only place that does it.
 
-The order is what makes a run safe: is there a job of this run already? → send → the job's id
-into the run's record → start → follow → fetch → verify. Killed anywhere, the same steps again
-find the job instead of making another.
+The order is what makes a run safe: is there a job of this run already? → upload → a durable note
+that a job may exist from now on → create it → its id into the run's record → start → follow → fetch
+→ verify. Killed anywhere, the same steps again find the job instead of making another.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lora_pipeline.foundation import files
 from lora_pipeline.foundation.errors import (
     PipelineError,
     ProgramTimedOutError,
@@ -26,16 +28,19 @@ from lora_pipeline.training.hosted.interface import (
     HostedTrainer,
     JobView,
     RemoteFile,
+    Spent,
 )
 from lora_pipeline.training.outcome import Found, Outcome, verify_outputs
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
-from lora_pipeline.training.records import RunError
+from lora_pipeline.training.records import Cost, RunError
 from lora_pipeline.training.run_log import RunLog
 from lora_pipeline.training.trainers.interface import Collected, CollectedFile
 
 TOPIC = "train"
 _SLOWER = 1.5
 _SLOWEST = 6.0
+BEGUN = "service.json"
+_SENDING = "sending.json"
 
 
 @dataclass(frozen=True)
@@ -81,13 +86,29 @@ class _Watch:
     job_id: str = ""
     steps: int = 0
     loss: float | None = None
-    asked: bool = False
+    spent: Spent | None = None
     warnings: list[str] = field(default_factory=list)
 
 
+def note_begun(folder: Path, service: str) -> None:
+    """Note in a run's folder where its job goes, before anything is sent there."""
+    files.write_atomic(folder / BEGUN, json.dumps({"service": service}).encode())
+
+
+def surely_unsent(folder: Path) -> bool:
+    """Return whether a run began on this machine and never came to create its job."""
+    return (folder / BEGUN).is_file() and not (folder / _SENDING).exists()
+
+
 def find_job(service: HostedService, job: HostedJob) -> str | None:
-    """Return the id of a run's job, the recorded one or the one of its name, or None."""
-    return job.job_id or service.find(job.name)
+    """Return the id of a run's job, the recorded one or the one of its name, or None.
+
+    Raises:
+        ServiceError: When nobody can say whether there is one.
+    """
+    if job.job_id:
+        return job.job_id
+    return None if surely_unsent(job.folder) else service.find(job.name)
 
 
 def follow(
@@ -133,6 +154,8 @@ def follow(
             error = RunError(code=failure.code, message=failure.message, hint=failure.hint or "")
         except PipelineError as failure:
             error = _told(failure, watch)
+        if error is None or error.code != ServiceUnreachableError.code:
+            _ask_what_it_cost(service, watch)
         outcome = Outcome(
             status=None,
             interrupted=interrupted,
@@ -143,10 +166,27 @@ def follow(
             final_loss=watch.loss,
             seconds=pace.clock() - started,
             warnings=tuple(watch.warnings),
+            cost=as_paid(watch.spent),
         )
         words = f"failed: {error.message}" if error else "weights verified"
         log.add_event(Event("finished", TOPIC, "cancelled" if interrupted else words))
     return outcome
+
+
+def as_paid(spent: Spent | None) -> Cost | None:
+    """Return what a job has cost as a run's record keeps it."""
+    if spent is None:
+        return None
+    return Cost(actual=spent.amount, currency=spent.currency, actual_basis=spent.basis)
+
+
+def _ask_what_it_cost(service: HostedService, watch: _Watch) -> None:
+    if not watch.job_id:
+        return
+    try:
+        watch.spent = service.spent(watch.job_id)
+    except PipelineError as failure:
+        watch.warnings.append(f"what the job cost is not known: {failure.message}")
 
 
 def _have_job(
@@ -156,7 +196,6 @@ def _have_job(
     recorded: Callable[[str], None],
     events: EventSink,
 ) -> None:
-    watch.asked = True
     known = find_job(service, job)
     if known is None:
         if job.plan is None:
@@ -172,11 +211,14 @@ def _have_job(
 
 
 def _sent(job: HostedJob, plan: Plan, service: HostedService) -> str:
+    def creating() -> None:
+        files.write_atomic(job.folder / _SENDING, json.dumps({"name": job.name}).encode())
+
     try:
-        return service.send(plan, job.name)
+        return service.send(plan, job.name, creating)
     except ServiceUnreachableError:
         # The answer was lost, and perhaps the job was not: whoever sends again looks first.
-        known = service.find(job.name)
+        known = find_job(service, job)
         if known is None:
             raise
         return known
@@ -296,12 +338,11 @@ def _target(final: Path, remote: RemoteFile) -> Path:
 
 
 def _stop(job: HostedJob, service: HostedService, watch: _Watch) -> None:
-    if not watch.asked:
-        return
     try:
         # The request that made it may have been cut off before its answer came.
-        job_id = watch.job_id or service.find(job.name)
+        job_id = watch.job_id or find_job(service, job)
         if job_id:
+            watch.job_id = job_id
             service.stop(job_id)
     except PipelineError as failure:
         watch.warnings.append(

@@ -9,14 +9,15 @@ comes back is verified on disk.
 
 To add one: derive from ``HostedTrainer``, write a ``HostedService``, add it to the registry and
 to ``tests/contract/test_trainers.py``, and give it a local server that misbehaves, as
-``tests/support/fake_ai_toolkit_server.py`` does for the first. Where training costs money, estimate
-and cap belong into ``prepare`` and ``check``; neither is asked of the first.
+``tests/support/fake_ai_toolkit_server.py`` does for the first. Where training costs money, say in
+``estimate`` what it is expected to cost and in ``spent`` what it did: caps are compared
+(``spending.py``) before anything leaves, and the run's record keeps both.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,7 @@ from typing import Literal, Protocol, Self
 from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.training.failure import explain_failure
 from lora_pipeline.training.plan import Plan, TrainingRequest
-from lora_pipeline.training.records import RunError
+from lora_pipeline.training.records import Cost, Recipe, RunError
 from lora_pipeline.training.trainers.interface import (
     Collected,
     CollectedFile,
@@ -72,6 +73,50 @@ class RemoteFile:
     sha256: str = ""
 
 
+@dataclass(frozen=True)
+class JobEstimate:
+    """What a job is expected to take; no part of the plan, because prices change and jobs don't.
+
+    Attributes:
+        cost: Money, or None when nobody can say; then it is refused wherever there is a cap.
+        minutes: Time, or None when nobody can say.
+        currency: ISO 4217.
+        basis: How the numbers were made, and of when the price is.
+    """
+
+    cost: float | None
+    minutes: float | None
+    currency: str = "USD"
+    basis: str = ""
+
+    def as_cost(self) -> Cost:
+        """Return it as a run's record keeps it."""
+        return Cost(
+            estimate=self.cost or 0.0,
+            currency=self.currency,
+            minutes=self.minutes,
+            estimate_basis=self.basis,
+        )
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a job has cost.
+
+    Attributes:
+        amount: Money.
+        currency: ISO 4217.
+        basis: How it is known: told by the service, or its billed time and a price.
+    """
+
+    amount: float
+    currency: str = "USD"
+    basis: str = ""
+
+
+FREE = JobEstimate(0.0, None)
+
+
 class HostedService(Protocol):
     """One connection to a service, used for one run and closed afterwards.
 
@@ -94,14 +139,18 @@ class HostedService(Protocol):
         """Check that the service is there and takes our token; changes nothing there."""
 
     def find(self, name: str) -> str | None:
-        """Return the id of the job of a name, or None when there is none.
+        """Return the id of the job of a name, or None when there surely is none.
 
-        Asked before a job is sent and after a sending whose outcome is not known: it is what
-        keeps one run from becoming two jobs.
+        Asked after a sending whose outcome is not known: it is what keeps one run from becoming
+        two jobs. A service that cannot tell raises ``ServiceRefusedError`` with a hint that says
+        where a person can look; None would make a second job.
         """
 
-    def send(self, plan: Plan, name: str) -> str:
+    def send(self, plan: Plan, name: str, creating: Callable[[], None]) -> str:
         """Send what the plan uploads, create the job and return its id.
+
+        ``creating`` is called once, directly before the request that creates the job: it notes
+        durably that there may be one from now on. Until then nothing may cost money.
 
         It may be called again for the same name after it failed half-way. A service that can
         create a job without starting it does not start it here.
@@ -121,6 +170,9 @@ class HostedService(Protocol):
 
     def fetch(self, file: RemoteFile, target: Path) -> None:
         """Write a file to ``target``, whole or not at all, its length and digest compared."""
+
+    def spent(self, job_id: str) -> Spent | None:
+        """Return what an ended job has cost, or None while nobody knows."""
 
 
 class HostedTrainer(ABC):
@@ -159,6 +211,23 @@ class HostedTrainer(ABC):
     @abstractmethod
     def address(self, settings: Settings) -> str:
         """Return where jobs go, for people and for comparison with where a job went."""
+
+    def estimate(
+        self,
+        plan: Plan,  # noqa: ARG002
+        recipe: Recipe,  # noqa: ARG002
+        settings: Settings,  # noqa: ARG002
+    ) -> JobEstimate:
+        """Return what a plan is expected to cost; pure, and without asking the service."""
+        return FREE
+
+    def discover(self, settings: Settings) -> Mapping[str, str]:  # noqa: ARG002
+        """Ask the service for settings that are not set yet, for ``lora setup`` to record.
+
+        Raises:
+            ServiceError: When it cannot be asked.
+        """
+        return {}
 
     def job_name(self, run_id: str) -> str:
         """Return the name of a run's job: the same whenever it is asked for."""

@@ -87,7 +87,7 @@ class AiToolkitService:
                 return str(row["id"])
         return None
 
-    def send(self, plan: Plan, name: str) -> str:
+    def send(self, plan: Plan, name: str, creating: Callable[[], None]) -> str:
         """Send images and captions, check that they arrived, and create the job, stopped."""
         places = self._folders()
         for data_set, uploads in _by_data_set(plan.uploads).items():
@@ -95,6 +95,7 @@ class AiToolkitService:
         (text,) = [file.content for file in plan.files if file.path == JOB_FILE]
         job = _placed(json.loads(text), places)
         body = {"name": name, "gpu_ids": self._gpu, "job_config": job, "job_type": "train"}
+        creating()
         try:
             row = _mapping(self._client.act("POST", "/api/jobs", body), "/api/jobs")
         except ServiceRefusedError:
@@ -168,7 +169,10 @@ class AiToolkitService:
     def fetch(self, file: RemoteFile, target: Path) -> None:
         """Write a file of the server; it tells no digest, so its length is compared."""
         path = f"/api/files/{quote(file.where, safe='')}"
-        self._client.download(path, target, bytes_expected=file.bytes)
+        self._client.download(path, target, bytes_expected=file.bytes, sha256=file.sha256)
+
+    def spent(self, job_id: str) -> None:
+        """Return None: the server is somebody's own and costs nothing for each job."""
 
     def _folders(self) -> dict[str, str]:
         settings = _mapping(self._client.read("/api/settings"), "/api/settings")
