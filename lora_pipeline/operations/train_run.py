@@ -29,7 +29,7 @@ from lora_pipeline.training.plan import CheckpointOnDisk, Plan
 from lora_pipeline.training.records import Attempt, Cost, OutputFile, Run, RunError
 from lora_pipeline.training.run_folder import is_alive, is_here, run_folder, working_in
 from lora_pipeline.training.supervision import asked_to_stop, supervise
-from lora_pipeline.training.trainers.interface import Resuming
+from lora_pipeline.training.trainers.interface import Continuation, Resuming
 from lora_pipeline.training.weights import WeightsReport, inspect_weights
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import Scope
@@ -131,7 +131,9 @@ def execute(
     scope, folder = training.lora.scope, run_folder(workspace, run.id)
     with asked_to_stop(), working_in(folder, run.started_at):
         _remember_wishes(folder, training, notes)
-        run = _going_on(workspace, training, plan, run, earlier)
+        going_on = _going_on(workspace, training, plan, run, earlier)
+        if going_on is not None:
+            run = replace(run, warnings=(*run.warnings, going_on.words))
         changes = Changes(workspace)
         changes.create(run, scope, run.id)
         changes.apply()
@@ -146,25 +148,32 @@ def execute(
                 folder,
                 events=workspace.events,
                 idle_timeout_s=idle or None,
+                going_on=going_on.how if going_on else None,
             )
         )
         return conclude(workspace, scope, run.id, outcome, notes)
 
 
+@dataclass(frozen=True)
+class _GoingOn:
+    how: Continuation
+    words: str
+
+
 def _going_on(
     workspace: Workspace, training: Training, plan: Plan, run: Run, earlier: Sequence[Loaded[Run]]
-) -> Run:
+) -> _GoingOn | None:
     """Take over what an interrupted run of the same plan saved, when the trainer can go on."""
     trainer = training.trainer
     broken = [one.record for one in earlier if _was_broken_off(one.record)]
     if not isinstance(trainer, Resuming) or not broken:
-        return run
+        return None
     last = broken[-1].id
-    step = trainer.carry_over(plan, run_folder(workspace, last), run_folder(workspace, run.id))
-    if not step:
-        return run
-    words = f"it went on from step {step} of run {last}, which was broken off"
-    return replace(run, warnings=(*run.warnings, words))
+    how = trainer.carry_over(plan, run_folder(workspace, last), run_folder(workspace, run.id))
+    if how is None:
+        return None
+    words = f"it went on from step {how.step} of run {last}, which was broken off"
+    return _GoingOn(how, words)
 
 
 def _was_broken_off(run: Run) -> bool:

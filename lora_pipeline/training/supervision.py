@@ -22,7 +22,7 @@ from lora_pipeline.training.outcome import Found, Outcome, steps_warning, verify
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
 from lora_pipeline.training.records import RunError
 from lora_pipeline.training.run_log import RunLog
-from lora_pipeline.training.trainers.interface import Trainer, TrainingProgress
+from lora_pipeline.training.trainers.interface import Continuation, Trainer, TrainingProgress
 
 TOPIC = "train"
 
@@ -43,6 +43,7 @@ def supervise(
     *,
     events: EventSink,
     idle_timeout_s: float | None = None,
+    going_on: Continuation | None = None,
 ) -> Outcome:
     """Run a plan to its end and return what it came to; a failure is an outcome, no error.
 
@@ -53,7 +54,10 @@ def supervise(
         folder: Private folder of the run; the caller holds it.
         events: Takes progress.
         idle_timeout_s: Longest silence of the program; None is for ever.
+        going_on: How the plan is run when it goes on from an earlier run's saves.
     """
+    going_on = going_on or Continuation(0, plan)
+    plan = going_on.plan
     for planned in plan.files:
         path = files.safe_join(folder, planned.path)
         files.write_atomic(path, planned.content.encode())
@@ -65,7 +69,7 @@ def supervise(
         status, error, interrupted = None, None, False
         try:
             environment = child_environment(dict(plan.environment) | secrets)
-            status = _run(plan, trainer, environment, watch, log, events, idle_timeout_s)
+            status = _run(going_on, trainer, environment, watch, log, events, idle_timeout_s)
         except KeyboardInterrupt:
             interrupted = True
         except PipelineError as failure:
@@ -117,7 +121,7 @@ def asked_to_stop() -> Iterator[None]:
 
 
 def _run(
-    plan: Plan,
+    going_on: Continuation,
     trainer: Trainer,
     environment: dict[str, str],
     watch: _Watch,
@@ -125,11 +129,13 @@ def _run(
     events: EventSink,
     idle_timeout_s: float | None,
 ) -> int:
+    plan = going_on.plan
     events(Event("started", TOPIC, f"{plan.trainer} {plan.trainer_version}".strip()))
     with Supervised(plan.argv, cwd=plan.cwd, environment=environment) as process:
         for line in process.lines(idle_timeout_s=idle_timeout_s):
             clean = log.add_line(line)
             progress = trainer.read_line(clean)
+            progress = None if progress is None else going_on.counted(progress)
             if progress is None or progress.total not in {None, plan.total_steps}:
                 # Bars of another length are of something else: previews, caches, downloads.
                 events(_log_event(clean))

@@ -27,6 +27,7 @@ from lora_pipeline.training.trainers.ai_toolkit_user_file import merge_user_file
 from lora_pipeline.training.trainers.interface import (
     Collected,
     CollectedFile,
+    Continuation,
     Problem,
     TrainingProgress,
 )
@@ -143,7 +144,7 @@ class AiToolkitTrainer:
                 kept.append(CollectedFile(path, int(saved.group(1))))
         return Collected(CollectedFile(final) if final.is_file() else None, tuple(kept))
 
-    def carry_over(self, plan: Plan, earlier: Path, run_folder: Path) -> int:
+    def carry_over(self, plan: Plan, earlier: Path, run_folder: Path) -> Continuation | None:
         """Copy the saves of an interrupted run; ai-toolkit goes on from the newest in its folder.
 
         Only saves as old as the optimiser's state count: one that came after it would go on
@@ -157,11 +158,11 @@ class AiToolkitTrainer:
             if state.is_file() and one.path.stat().st_mtime_ns <= state.stat().st_mtime_ns
         ]
         if not saves or not _sound(saves[-1].path):
-            return 0
+            return None
         for one in saves:  # in order: the newest by the clock must be the last step
             files.copy_atomic(one.path, target / one.path.name)
         files.copy_atomic(state, target / _STATE)
-        return saves[-1].step or 0
+        return Continuation(saves[-1].step or 0, plan)
 
     def explain(self, lines: Sequence[OutputLine], status: int) -> RunError:
         """Return why a run failed; stopped by Ctrl-C it ends with 0 and says so."""

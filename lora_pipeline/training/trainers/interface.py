@@ -64,6 +64,29 @@ class Collected:
     loss: float | None = None
 
 
+@dataclass(frozen=True)
+class Continuation:
+    """How a run goes on from what an interrupted one saved.
+
+    Attributes:
+        step: The step that it goes on from.
+        plan: What is run: the same work, told to go on.
+        bar: What the program says are all its steps, where it counts what is left from zero;
+            None where it counts on.
+    """
+
+    step: int
+    plan: Plan
+    bar: int | None = None
+
+    def counted(self, progress: TrainingProgress) -> TrainingProgress:
+        """Return progress in steps of the whole training."""
+        if self.bar is None or progress.total != self.bar:
+            return progress
+        done = self.step + progress.step
+        return TrainingProgress(done, self.plan.total_steps, progress.loss)
+
+
 class Trainer(Protocol):
     """An adapter to one training program.
 
@@ -111,11 +134,11 @@ class Trainer(Protocol):
 class Resuming(Protocol):
     """A trainer whose program goes on from what an interrupted run has saved."""
 
-    def carry_over(self, plan: Plan, earlier: Path, run_folder: Path) -> int:
+    def carry_over(self, plan: Plan, earlier: Path, run_folder: Path) -> Continuation | None:
         """Copy what a run of the same plan saved into the folder of a new one.
 
         Returns:
-            The step that the program goes on from; 0 when nothing usable was saved.
+            How the new one goes on; None when nothing usable was saved.
         """
 
 

@@ -21,7 +21,7 @@ from lora_pipeline.training.plan import Plan, TrainingRequest
 from lora_pipeline.training.trainers.ai_toolkit import AI_TOOLKIT
 from lora_pipeline.training.trainers.ai_toolkit_models import MODELS, choose_model
 from lora_pipeline.training.trainers.ai_toolkit_server import AI_TOOLKIT_SERVER
-from lora_pipeline.training.trainers.interface import TrainingProgress
+from lora_pipeline.training.trainers.interface import Continuation, TrainingProgress
 from lora_pipeline.workspace.settings import Settings, read_settings
 from tests.support.trainer_requests import make_request, paper_request, settings_with
 from tests.support.training_builders import write_lora
@@ -396,7 +396,8 @@ def test_it_goes_on_from_the_last_save_of_an_interrupted_run(
     plan = AI_TOOLKIT.prepare(request, nothing, "0.12.26")
     earlier = saved_run(request, plan, state_is_newer=True)
 
-    assert AI_TOOLKIT.carry_over(plan, earlier, request.run_folder) == 2
+    going_on = AI_TOOLKIT.carry_over(plan, earlier, request.run_folder)
+    assert going_on == Continuation(2, plan)
 
     folder = (request.run_folder / plan.expected_output).parent
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -419,7 +420,7 @@ def test_without_a_sound_save_it_begins_anew(
         save.write_bytes(save.read_bytes()[:-7])
         os.utime(save, (1000, 1000))
 
-    assert AI_TOOLKIT.carry_over(plan, earlier, request.run_folder) == 0
+    assert AI_TOOLKIT.carry_over(plan, earlier, request.run_folder) is None
 
     assert list(request.run_folder.iterdir()) == []
 
