@@ -118,6 +118,19 @@ class ServiceClient:
         """
         return self._json(method, path, repeat=False, json=body)
 
+    def tell(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> None:
+        """Ask for a change whose answer says nothing.
+
+        Raises:
+            ServiceUnreachableError, ServiceRefusedError: As for ``act``.
+        """
+
+        def once() -> None:
+            with self._client.stream(method, self.base + path, json=body) as answer:
+                self._require_success(answer, read=True)
+
+        self._repeated(once, path, repeat=False)
+
     def upload(
         self, path: str, fields: Mapping[str, str], uploads: Sequence[tuple[str, Path]]
     ) -> Any:
