@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from lora_pipeline.foundation.buffer_read import read_into
 from lora_pipeline.foundation.errors import DigestMismatchError, FileMissingError
 
 _BLOCK = 1024 * 1024
@@ -46,7 +47,7 @@ def digest_file(path: Path) -> FileDigest:
             # A small file needs no large buffer; clearing that would take longer than reading.
             buffer = bytearray(min(_BLOCK, os.fstat(descriptor).st_size + 1))
             view = memoryview(buffer)
-            while count := _read_into(descriptor, buffer):
+            while count := read_into(descriptor, buffer):
                 sha256.update(view[:count])
                 xxh3.update(view[:count])
                 size += count
@@ -87,11 +88,3 @@ def require_sha256(path: Path, expected: str) -> None:
             f"{path} is not the file that was recorded: sha256 {found[:12]}…, "
             f"recorded {expected[:12]}…"
         )
-
-
-def _read_into(descriptor: int, buffer: bytearray) -> int:
-    if hasattr(os, "readv"):
-        return os.readv(descriptor, [buffer])
-    data = os.read(descriptor, len(buffer))  # Windows has no readv
-    buffer[: len(data)] = data
-    return len(data)

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import xxhash
 
+from lora_pipeline.foundation.buffer_read import read_into
+
 _BLOCK = 1024 * 1024
 _HEAD = 1024  # bytes; a Git LFS pointer is shorter
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -101,7 +103,7 @@ class FileReader:
         """Fill the buffer from a file; less than all of it means that the file ends there."""
         filled = 0
         while filled < _BLOCK:
-            count = _read_into(descriptor, self._view[filled:])
+            count = read_into(descriptor, self._view[filled:])
             if not count:
                 break
             filled += count
@@ -159,11 +161,3 @@ class _Chunks:
 
 # A pipe that stands where an image should would hold an ordinary open for ever.
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
-
-
-def _read_into(descriptor: int, view: memoryview) -> int:
-    if hasattr(os, "readv"):
-        return os.readv(descriptor, [view])
-    data = os.read(descriptor, len(view))  # Windows has no readv
-    view[: len(data)] = data
-    return len(data)
