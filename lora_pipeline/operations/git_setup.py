@@ -12,10 +12,10 @@ from lora_pipeline.workspace.git_drivers import (
     attributes_found,
     install_settings,
     remove_settings,
-    require_repository,
     settings_found,
     with_attributes,
 )
+from lora_pipeline.workspace.git_history import require_repository
 from lora_pipeline.workspace.health import Check
 from lora_pipeline.workspace.root import Workspace
 

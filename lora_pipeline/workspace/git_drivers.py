@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lora_pipeline.foundation.errors import RepositoryError
-from lora_pipeline.workspace import git
 from lora_pipeline.workspace.git_call import call, checked
 from lora_pipeline.workspace.root import Workspace
 
@@ -137,18 +135,6 @@ def remove_settings(folder: Path, where: Where = "repository") -> list[str]:
         if any(name.startswith(f"{section}.") for name in found):
             checked(folder, "config", *_OPTIONS[where], "--remove-section", section)
     return found
-
-
-def require_repository(folder: Path) -> Path:
-    """Return the top of the work tree that holds ``folder``.
-
-    Raises:
-        RepositoryError: When it is in none.
-    """
-    root = git.repository_root(folder)
-    if root is None:
-        raise RepositoryError(f"{folder} is not in a Git repository", hint="git init")
-    return root
 
 
 def _program() -> str:
