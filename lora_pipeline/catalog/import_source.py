@@ -52,10 +52,6 @@ class ImportSource:
             return self._since_export(image, said, captions)
         return said.over(read_side_cars(image.path, encoding=self.encoding))
 
-    def describes(self, image: FoundImage) -> bool:
-        """Return whether a metadata file says something about an image."""
-        return image.name in self.metadata.images
-
     def _since_export(self, image: FoundImage, said: FileFacts, captions: CaptionKind) -> FileFacts:
         assert self.marker is not None  # noqa: S101 - asked for before
         side_car = PurePosixPath(image.name).with_suffix(".txt").as_posix()

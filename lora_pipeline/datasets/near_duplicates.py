@@ -15,9 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-RULE = "look/v1"
-"""Name of this measure, as manifests record it; another one when what it finds changes."""
-
 _CELLS, _COARSE = 16, 8
 _ALIKE, _ALIKE_COARSE = 0.975, 0.95  # correlation of pictures that lie on one another
 _CROP_ALIKE, _CROP_SEEN = 0.985, 0.90  # of a part with a whole: after fitting, and before
@@ -28,7 +25,6 @@ _SLACK = 0.002  # what rounding may take from a correlation that is computed in 
 _PRODUCTS = 4_000_000  # products of one block: 16 MiB
 
 Looks = npt.NDArray[np.uint8]
-Cells = npt.NDArray[np.int64]
 Pairs = list[tuple[int, int]]
 
 

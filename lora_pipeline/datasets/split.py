@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 _SCALE = 1 << 64
 TOGETHER = "look/v1"
-"""The measure by which near-duplicates are told for the split, as manifests record it."""
+"""The measure by which near-duplicates are told for the split, as manifests record it.
+
+Another name when what it finds changes (near_duplicates.py).
+"""
 
 
 def split_of(sha256: str, rule: SplitRule) -> Split:

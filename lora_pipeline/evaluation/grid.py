@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -58,11 +58,6 @@ def spoken(text: str, trigger_word: str) -> str:
     """
     parts = [part.strip() for part in text.replace(TRIGGER, trigger_word).split(",")]
     return ", ".join(" ".join(part.split()) for part in parts if part)
-
-
-def base_of(cells: Sequence[Cell]) -> dict[tuple[str, int], Cell]:
-    """Return the base cell of each prompt and seed."""
-    return {(cell.prompt_id, cell.seed): cell for cell in cells if cell.strength == BASE}
 
 
 def missing_cells(evaluation: Evaluation) -> list[Cell]:

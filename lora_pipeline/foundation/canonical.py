@@ -8,7 +8,6 @@ from typing import Any
 from lora_pipeline.foundation.errors import JsonInvalidError
 
 MAX_EXACT = 2**53 - 1  # the largest whole number that every reader of JSON keeps
-DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 
 
 def canonical_bytes(value: Any) -> bytes:

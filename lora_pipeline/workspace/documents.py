@@ -6,11 +6,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lora_pipeline.foundation import strict_json
 from lora_pipeline.foundation.canonical import digest_of_bytes
-from lora_pipeline.foundation.errors import RecordInvalidError
 from lora_pipeline.workspace.layout import RecordPlace, is_outside_records, place_of
 from lora_pipeline.workspace.root import Workspace
 
@@ -40,18 +38,6 @@ class Document:
         A letter may be written as ``\\u0061``: where that occurs nothing is ruled out.
         """
         return word.encode() in self.data or b"\\u" in self.data
-
-    def parsed(self) -> dict[str, Any]:
-        """Return its content.
-
-        Raises:
-            JsonInvalidError, MergeConflictError: When it is not strict JSON.
-            RecordInvalidError: When it is no object.
-        """
-        document = strict_json.loads(self.data, self.path.name)
-        if not isinstance(document, dict):
-            raise RecordInvalidError(f"{self.path.name} must hold one JSON object")
-        return document
 
 
 def documents(workspace: Workspace) -> Iterator[Document]:

@@ -126,16 +126,6 @@ class _Loop:
         self._optimizer.backward(loss)
         return value
 
-    def _tell_step(self, step: int, loss: float) -> None:
-        average = sum(self._losses) / len(self._losses)
-        tell(
-            "step",
-            step=step,
-            total=self._job.total_steps,
-            loss=_short(loss),
-            average=_short(average),
-        )
-
     def _save(self, name: str, step: int) -> Path:
         recipe = self._job.recipe
         path = Path(self._job.output_folder) / name

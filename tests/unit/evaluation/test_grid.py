@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lora_pipeline.evaluation.grid import (
-    base_of,
     missing_cells,
     plan_cells,
     problems_of_grid,
@@ -115,10 +114,6 @@ def test_every_setting_makes_another_cell(changes: dict[str, Any]) -> None:
     }
     ours, theirs = plan_cells(suite, **keywords), plan_cells(changed, **keywords)
     assert not {cell.id for cell in ours} & {cell.id for cell in theirs}
-
-
-def test_the_base_of_a_prompt_and_seed_is_found() -> None:
-    assert base_of(plan())["bare", 2].strength == 0.0
 
 
 def test_a_complete_grid_has_no_problem() -> None:

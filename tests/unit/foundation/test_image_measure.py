@@ -243,7 +243,7 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: 
 def test_measures_of_a_picture_of_the_demo_are_what_they_were(measured: Measuring) -> None:
     # When one of these changes, so must FORM in datasets/checks/measure_cache.py: what was
     # remembered would be compared with what is measured now. When the look changes, so must
-    # the name of the measure that manifests record (datasets/near_duplicates.py, RULE).
+    # the name of the measure that manifests record (datasets/split.py, TOGETHER).
     found = measured.file(REPOSITORY / "data/demo/art/sticker/sticker-teal-heart.png")
 
     assert found.edge_width == pytest.approx(1.146, abs=0.001)
