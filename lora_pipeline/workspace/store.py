@@ -8,7 +8,6 @@ share is fetched into it by ``lora store pull``, never on the way.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -59,19 +58,6 @@ class ObjectStore:
         if not _is_whole(target, sha256):
             with files.disk_refusals():
                 files.write_all([files.Write(target, source=source, sha256=sha256)])
-        return sha256
-
-    def put_bytes(self, data: bytes) -> str:
-        """Store bytes and return their SHA-256.
-
-        Raises:
-            StorageError: When the disk refuses.
-        """
-        sha256 = hashlib.sha256(data).hexdigest()
-        target = self.path(sha256)
-        if not _is_whole(target, sha256):
-            with files.disk_refusals():
-                files.write_atomic(target, data)
         return sha256
 
     def open_path(self, sha256: str) -> Path:

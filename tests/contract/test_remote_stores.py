@@ -16,6 +16,7 @@ from lora_pipeline.workspace.remote_store import RemoteStore
 from lora_pipeline.workspace.remote_transfer import fetch_object, remote_sha256, send_object
 from lora_pipeline.workspace.store import ObjectStore
 from tests.support.remote_builders import BUCKET, credentials, noise, served
+from tests.support.store_builders import put_bytes
 
 MIB = 1024 * 1024
 # What aiohttp says to the clients' authors.
@@ -63,7 +64,7 @@ def store(tmp_path: Path) -> ObjectStore:
 
 def test_what_was_made_is_found_and_read(remote: RemoteStore, store: ObjectStore) -> None:
     data = noise(100_000)
-    sha256 = store.put_bytes(data)
+    sha256 = put_bytes(store, data)
 
     assert remote.all() == {}
     assert remote.find(sha256) is None
@@ -82,7 +83,7 @@ def test_what_stands_there_is_never_replaced(
     remote: RemoteStore, store: ObjectStore, tmp_path: Path
 ) -> None:
     skip_without_conditions(remote)
-    sha256 = store.put_bytes(b"first")
+    sha256 = put_bytes(store, b"first")
     other = tmp_path / "other"
     other.write_bytes(b"second, longer than the first")
 
@@ -96,7 +97,7 @@ def test_what_is_sent_in_parts_is_never_replaced_either(
     remote: RemoteStore, store: ObjectStore, tmp_path: Path
 ) -> None:
     skip_without_conditions(remote)
-    sha256 = store.put_bytes(noise(70 * MIB, 2))
+    sha256 = put_bytes(store, noise(70 * MIB, 2))
     other = tmp_path / "other"
     other.write_bytes(noise(70 * MIB, 3))
 
@@ -109,7 +110,7 @@ def test_what_is_sent_in_parts_is_never_replaced_either(
 def test_an_object_of_any_size_goes_there_and_comes_back(
     remote: RemoteStore, store: ObjectStore, tmp_path: Path, size: int
 ) -> None:
-    sha256 = store.put_bytes(noise(size))
+    sha256 = put_bytes(store, noise(size))
     elsewhere = ObjectStore(tmp_path / "elsewhere")
 
     assert send_object(remote, store, sha256) in ("checksum", "readBack")
@@ -122,7 +123,7 @@ def test_an_object_of_any_size_goes_there_and_comes_back(
 
 
 def test_s3_and_gcs_prove_by_their_own_checksum(remote: RemoteStore, store: ObjectStore) -> None:
-    small, large = store.put_bytes(noise(1000)), store.put_bytes(noise(40 * MIB))
+    small, large = put_bytes(store, noise(1000)), put_bytes(store, noise(40 * MIB))
     how = "checksum" if remote.address.service in ("s3", "gs") else "readBack"
 
     assert send_object(remote, store, small) == how
@@ -133,7 +134,7 @@ def test_other_bytes_under_a_name_are_told_and_left(
     remote: RemoteStore, store: ObjectStore, tmp_path: Path
 ) -> None:
     skip_without_conditions(remote)
-    sha256 = store.put_bytes(b"what it should be")
+    sha256 = put_bytes(store, b"what it should be")
     other = tmp_path / "other"
     other.write_bytes(b"what it shouldn't")
     remote.create(sha256, other)
@@ -146,7 +147,7 @@ def test_other_bytes_under_a_name_are_told_and_left(
 def test_files_of_others_are_no_objects(
     remote: RemoteStore, store: ObjectStore, tmp_path: Path
 ) -> None:
-    sha256 = store.put_bytes(b"ours")
+    sha256 = put_bytes(store, b"ours")
     remote.create(sha256, store.path(sha256))
     if remote.address.service == "file":
         place = Path(remote.address.place) / sha256[:2]
@@ -157,7 +158,7 @@ def test_files_of_others_are_no_objects(
 
 
 def test_a_deleted_object_is_gone(remote: RemoteStore, store: ObjectStore) -> None:
-    sha256 = store.put_bytes(b"to go")
+    sha256 = put_bytes(store, b"to go")
     remote.create(sha256, store.path(sha256))
 
     remote.delete(sha256)
@@ -171,7 +172,7 @@ def test_an_object_has_a_time(remote: RemoteStore, store: ObjectStore) -> None:
     import time
 
     before = time.time()
-    sha256 = store.put_bytes(b"now")
+    sha256 = put_bytes(store, b"now")
     remote.create(sha256, store.path(sha256))
 
     found = remote.find(sha256)
@@ -183,7 +184,7 @@ def test_an_object_has_a_time(remote: RemoteStore, store: ObjectStore) -> None:
 
 
 def test_reading_past_the_end_is_an_error(remote: RemoteStore, store: ObjectStore) -> None:
-    sha256 = store.put_bytes(b"short")
+    sha256 = put_bytes(store, b"short")
     remote.create(sha256, store.path(sha256))
 
     with pytest.raises(RemoteStoreError):
@@ -193,7 +194,7 @@ def test_reading_past_the_end_is_an_error(remote: RemoteStore, store: ObjectStor
 def test_a_bucket_that_is_not_there_is_said_to_be(service: str, store: ObjectStore) -> None:
     kind, _, place = service.partition("://")
     absent = opened(f"{kind}://{place}-absent/loras")
-    sha256 = store.put_bytes(b"for nobody")
+    sha256 = put_bytes(store, b"for nobody")
 
     for ask in (
         absent.all,
@@ -208,7 +209,7 @@ def test_a_bucket_that_is_not_there_is_said_to_be(service: str, store: ObjectSto
 
 def test_the_digest_is_the_name(remote: RemoteStore, store: ObjectStore) -> None:
     data = b"layout"
-    sha256 = store.put_bytes(data)
+    sha256 = put_bytes(store, data)
     remote.create(sha256, store.path(sha256))
 
     assert sha256 == hashlib.sha256(data).hexdigest()

@@ -12,6 +12,7 @@ import pytest
 from lora_pipeline.training.run_folder import working_in
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import ObjectStore, open_store
+from tests.support.store_builders import put_bytes
 from tests.support.workspace_builders import commit_all, git, invoke, make_workspace, tree_digest
 
 
@@ -48,7 +49,7 @@ def staged(workspace: Workspace, *, age_days: int) -> Path:
 
 def put_old(store: ObjectStore, data: bytes) -> str:
     """Store an object that is older than any command that runs now."""
-    digest = store.put_bytes(data)
+    digest = put_bytes(store, data)
     os.utime(store.path(digest), (1_700_000_000,) * 2)
     return digest
 
@@ -74,7 +75,7 @@ def test_an_empty_store_is_no_error(workspace: Workspace) -> None:
 def test_what_is_there_and_what_records_need_is_told(
     workspace: Workspace, store: ObjectStore
 ) -> None:
-    here, gone = store.put_bytes(b"x" * 1000), "0" * 64
+    here, gone = put_bytes(store, b"x" * 1000), "0" * 64
     name_in_a_record(workspace, here, gone)
 
     data = invoke(["store", "status", "--json"], workspace.root).document["data"]
@@ -95,7 +96,7 @@ def test_what_is_there_and_what_records_need_is_told(
 
 def test_a_whole_store_verifies(workspace: Workspace, store: ObjectStore) -> None:
     for number in range(5):
-        store.put_bytes(bytes([number]) * 1000)
+        put_bytes(store, bytes([number]) * 1000)
 
     answer = invoke(["store", "verify", "--json"], workspace.root)
 
@@ -107,8 +108,8 @@ def test_a_whole_store_verifies(workspace: Workspace, store: ObjectStore) -> Non
 def test_a_damaged_object_is_found_and_is_a_no(
     damage: bytes, workspace: Workspace, store: ObjectStore
 ) -> None:
-    store.put_bytes(b"whole")
-    digest = store.put_bytes(b"x" * 1000)
+    put_bytes(store, b"whole")
+    digest = put_bytes(store, b"x" * 1000)
     store.path(digest).write_bytes(damage)
     before = tree_digest(workspace.root)
 
@@ -128,7 +129,7 @@ def test_a_damaged_object_is_found_and_is_a_no(
 def test_an_object_that_is_replaced_by_a_link_to_other_bytes_is_damaged(
     workspace: Workspace, store: ObjectStore, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    digest = store.put_bytes(b"x" * 1000)
+    digest = put_bytes(store, b"x" * 1000)
     other = tmp_path_factory.mktemp("other") / "file"
     other.write_bytes(b"y" * 1000)
     store.path(digest).unlink()
@@ -138,7 +139,7 @@ def test_an_object_that_is_replaced_by_a_link_to_other_bytes_is_damaged(
 
 
 def test_what_is_not_here_is_told_and_no_damage(workspace: Workspace, store: ObjectStore) -> None:
-    store.put_bytes(b"x")
+    put_bytes(store, b"x")
     name_in_a_record(workspace, "0" * 64)
 
     answer = invoke(["store", "verify", "--json"], workspace.root)
@@ -209,7 +210,7 @@ def test_a_dry_run_deletes_nothing_whatever_else_is_said(
 def test_what_is_young_stays_because_somebody_may_be_about_to_name_it(
     workspace: Workspace, store: ObjectStore
 ) -> None:
-    young = store.put_bytes(b"young")
+    young = put_bytes(store, b"young")
 
     kept = invoke(["store", "gc", "--yes", "--json"], workspace.root)
     assert kept.document["data"]["keptAsYoung"] == 1

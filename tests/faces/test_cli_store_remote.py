@@ -14,6 +14,7 @@ from lora_pipeline.foundation.errors import FileMissingError
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import ObjectStore, open_store
 from tests.support.remote_builders import empty, name_objects, noise
+from tests.support.store_builders import put_bytes
 from tests.support.workspace_builders import (
     commit_all,
     git,
@@ -59,7 +60,7 @@ def make_old(folder: Path, hours: int) -> None:
 def test_what_records_need_goes_there_and_comes_back(
     workspace: Workspace, store: ObjectStore, folder: Path
 ) -> None:
-    named, other = store.put_bytes(noise(1000)), store.put_bytes(b"named by nothing")
+    named, other = put_bytes(store, noise(1000)), put_bytes(store, b"named by nothing")
     name_objects(workspace, "icons", named)
 
     answer = invoke(["store", "push", "--json"], workspace.root)
@@ -82,7 +83,7 @@ def test_what_records_need_goes_there_and_comes_back(
 def test_a_dry_run_says_it_all_and_does_nothing(
     workspace: Workspace, store: ObjectStore, folder: Path
 ) -> None:
-    sha256 = store.put_bytes(b"weights")
+    sha256 = put_bytes(store, b"weights")
     name_objects(workspace, "icons", sha256)
 
     pushed = invoke(["store", "push", "--dry-run"], workspace.root)
@@ -101,7 +102,7 @@ def test_a_dry_run_says_it_all_and_does_nothing(
 def test_an_object_is_named_by_its_record_or_its_digest(
     workspace: Workspace, store: ObjectStore, folder: Path, word: str
 ) -> None:
-    sha256, other = store.put_bytes(b"one"), store.put_bytes(b"two")
+    sha256, other = put_bytes(store, b"one"), put_bytes(store, b"two")
     name_objects(workspace, "icons", sha256)
     name_objects(workspace, "frames", other)
     invoke(["store", "push"], workspace.root)
@@ -137,7 +138,7 @@ def test_a_word_that_means_nothing_is_said(
 def test_an_object_that_is_damaged_here_is_not_sent(
     workspace: Workspace, store: ObjectStore, folder: Path
 ) -> None:
-    sha256 = store.put_bytes(b"whole")
+    sha256 = put_bytes(store, b"whole")
     name_objects(workspace, "icons", sha256)
     store.path(sha256).write_bytes(b"hole!")
 
@@ -151,7 +152,7 @@ def test_an_object_that_is_damaged_here_is_not_sent(
 def test_damage_there_is_told_and_neither_replaced_nor_fetched(
     workspace: Workspace, store: ObjectStore, folder: Path, other: bytes
 ) -> None:
-    sha256 = store.put_bytes(b"whole")
+    sha256 = put_bytes(store, b"whole")
     name_objects(workspace, "icons", sha256)
     invoke(["store", "push"], workspace.root)
     there(folder, sha256).write_bytes(other)
@@ -180,7 +181,7 @@ def test_without_a_remote_store_the_hint_says_how_to_set_one(workspace: Workspac
 def test_a_share_that_is_not_mounted_is_no_empty_store(
     workspace: Workspace, store: ObjectStore, folder: Path
 ) -> None:
-    name_objects(workspace, "icons", store.put_bytes(b"x"))
+    name_objects(workspace, "icons", put_bytes(store, b"x"))
     folder.rmdir()
 
     answer = invoke(["store", "push", "--json"], workspace.root)
@@ -211,7 +212,7 @@ def test_the_extra_is_named_when_a_client_is_missing(
 
 
 def test_status_says_what_is_where(workspace: Workspace, store: ObjectStore, folder: Path) -> None:
-    here, remote = store.put_bytes(b"here"), store.put_bytes(b"there")
+    here, remote = put_bytes(store, b"here"), put_bytes(store, b"there")
     name_objects(workspace, "icons", here, remote, "e" * 64)
     invoke(["store", "push", remote], workspace.root)
     store.path(remote).unlink()
@@ -249,7 +250,7 @@ def test_weights_that_are_not_here_name_the_command(workspace: Workspace, folder
 
 
 def sent(workspace: Workspace, store: ObjectStore, data: bytes) -> str:
-    sha256 = store.put_bytes(data)
+    sha256 = put_bytes(store, data)
     assert invoke(["store", "push", sha256], workspace.root).exit_code == 0
     return sha256
 

@@ -19,6 +19,7 @@ from tests.support.remote_builders import (
     noise,
     served,
 )
+from tests.support.store_builders import put_bytes
 from tests.support.workspace_builders import Answer, invoke, make_workspace
 
 MIB = 1024 * 1024
@@ -54,7 +55,7 @@ def proxy(s3: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 @pytest.fixture
 def pushed(workspace: Workspace, store: ObjectStore, proxy: FaultyProxy) -> str:
     """An object of 20 MiB that is there and no longer here; the proxy's count starts anew."""
-    sha256 = store.put_bytes(noise(20 * MIB))
+    sha256 = put_bytes(store, noise(20 * MIB))
     name_objects(workspace, "icons", sha256)
     assert invoke(["store", "push"], workspace.root).exit_code == 0
     empty(store)
@@ -210,7 +211,7 @@ def test_a_page_instead_of_the_bytes_is_no_object(
 def test_an_upload_says_create_only_and_is_sent_again_after_a_cut(
     workspace: Workspace, store: ObjectStore, proxy: FaultyProxy
 ) -> None:
-    sha256 = store.put_bytes(noise(1000))
+    sha256 = put_bytes(store, noise(1000))
     name_objects(workspace, "icons", sha256)
     # The answer is lost: the object is there, and the second try finds it.
     proxy.rule = once(Fault(cut_after=0), "PUT", sha256)  # type: ignore[assignment]
@@ -236,7 +237,7 @@ def test_an_upload_that_is_refused_is_said(
     code: str,
     expected: str,
 ) -> None:
-    sha256 = store.put_bytes(noise(1000, seed=status))
+    sha256 = put_bytes(store, noise(1000, seed=status))
     name_objects(workspace, "icons", sha256)
     proxy.rule = always(Fault(status, s3_error(code)), "PUT")  # type: ignore[assignment]
 
@@ -249,7 +250,7 @@ def test_an_upload_that_is_refused_is_said(
 def test_a_part_that_fails_leaves_no_object_and_no_parts(
     workspace: Workspace, store: ObjectStore, proxy: FaultyProxy
 ) -> None:
-    sha256 = store.put_bytes(noise(33 * MIB))
+    sha256 = put_bytes(store, noise(33 * MIB))
     name_objects(workspace, "icons", sha256)
     proxy.rule = lambda asked: (
         Fault(403, s3_error("AccessDenied")) if "partNumber=2" in asked.path else None
@@ -266,7 +267,7 @@ def test_a_part_that_fails_leaves_no_object_and_no_parts(
 def test_an_upload_that_was_only_said_to_be_kept_is_told(
     workspace: Workspace, store: ObjectStore, proxy: FaultyProxy
 ) -> None:
-    sha256 = store.put_bytes(noise(1000, seed=7))
+    sha256 = put_bytes(store, noise(1000, seed=7))
     name_objects(workspace, "icons", sha256)
     proxy.rule = always(Fault(200), "PUT")  # type: ignore[assignment]  # said yes, kept nothing
 
@@ -276,7 +277,7 @@ def test_an_upload_that_was_only_said_to_be_kept_is_told(
 def test_a_service_that_is_not_there_is_said(
     workspace: Workspace, store: ObjectStore, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name_objects(workspace, "icons", store.put_bytes(b"x"))
+    name_objects(workspace, "icons", put_bytes(store, b"x"))
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
 
     refused(invoke(["store", "push", "--json"], workspace.root), "remote_failed", "reached")
@@ -285,7 +286,7 @@ def test_a_service_that_is_not_there_is_said(
 def test_without_credentials_the_hint_says_which(
     workspace: Workspace, store: ObjectStore, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name_objects(workspace, "icons", store.put_bytes(b"x"))
+    name_objects(workspace, "icons", put_bytes(store, b"x"))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
 
@@ -306,7 +307,7 @@ def test_azure_and_gcs_say_what_they_refuse(
     from lora_pipeline.workspace.remote_bucket import open_bucket
 
     local = ObjectStore(tmp_path / "store")
-    sha256, other = local.put_bytes(noise(1000)), local.put_bytes(noise(1000, 2))
+    sha256, other = put_bytes(local, noise(1000)), put_bytes(local, noise(1000, 2))
     with served(kind, tmp_path) as port, faulty_proxy(port) as proxy:
         for name, value in credentials(kind, proxy.port).items():
             monkeypatch.setenv(name, value)
@@ -341,7 +342,7 @@ def test_gcs_is_told_to_create_only_and_believed_when_it_is_there(
     from lora_pipeline.workspace.remote_bucket import open_bucket
 
     local = ObjectStore(tmp_path / "store")
-    small, large = local.put_bytes(noise(100)), local.put_bytes(noise(6 * MIB))
+    small, large = put_bytes(local, noise(100)), put_bytes(local, noise(6 * MIB))
     with served("gs", tmp_path) as port, faulty_proxy(port) as proxy:
         for name, value in credentials("gs", proxy.port).items():
             monkeypatch.setenv(name, value)

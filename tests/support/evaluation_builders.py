@@ -26,6 +26,7 @@ from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import open_store
+from tests.support.store_builders import put_bytes
 
 PROJECT = "neon_city"
 SCOPE = Scope(PROJECT)
@@ -56,7 +57,7 @@ def add_subject(
     base = workspace.root / "models" / "base.safetensors"
     base.parent.mkdir(exist_ok=True)
     base.write_bytes(BASE_MODEL)
-    sha256 = open_store(workspace).put_bytes(weights)
+    sha256 = put_bytes(open_store(workspace), weights)
     changes = Changes(workspace)
     changes.create(
         Checkpoint(
@@ -97,7 +98,7 @@ def add_subject(
 
 def add_release(workspace: Workspace, release: str, weights: bytes) -> str:
     """Add another release and return its weights' digest."""
-    sha256 = open_store(workspace).put_bytes(weights)
+    sha256 = put_bytes(open_store(workspace), weights)
     loaded = workspace.records.read(Lora, SCOPE, LORA)
     one = make_release(workspace, sha256, release, created_at="2026-03-02T12:00:00Z")
     changes = Changes(workspace)

@@ -50,6 +50,7 @@ from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import open_store
 from tests.support.catalog_builders import add_asset, add_catalogs, draw_icon
+from tests.support.store_builders import put_bytes
 from tests.support.training_builders import write_lora
 from tests.support.workspace_builders import commit_all, make_workspace, reopen
 
@@ -409,7 +410,7 @@ def _drawn(workspace: Workspace, cell: Cell, lift: int) -> Cell:
     pixels = (base + round(lift * cell.strength)).astype(np.uint8)
     target = io.BytesIO()
     Image.fromarray(pixels).save(target, format="PNG")
-    sha256 = open_store(workspace).put_bytes(target.getvalue())
+    sha256 = put_bytes(open_store(workspace), target.getvalue())
     return changed(cell, status="done", image_sha256=sha256)
 
 

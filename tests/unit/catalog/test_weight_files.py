@@ -18,6 +18,7 @@ from lora_pipeline.foundation.errors import (
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.settings import read_settings
 from lora_pipeline.workspace.store import open_store
+from tests.support.store_builders import put_bytes
 
 BYTES = b"tensors"
 SHA256 = hashlib.sha256(BYTES).hexdigest()
@@ -29,7 +30,7 @@ def workspace_at(root: Path, **environment: str) -> Workspace:
 
 def test_an_object_of_the_store_is_found_by_its_digest(tmp_path: Path) -> None:
     workspace = workspace_at(tmp_path)
-    open_store(workspace).put_bytes(BYTES)
+    put_bytes(open_store(workspace), BYTES)
     path = weights_path(workspace, Weights(kind="store", sha256=SHA256))
     assert path.read_bytes() == BYTES
 

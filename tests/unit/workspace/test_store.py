@@ -53,7 +53,6 @@ def test_the_same_bytes_are_kept_once(store: ObjectStore, source: Path) -> None:
     store.put_file(source)
     inode = store.path(SHA).stat().st_ino
 
-    assert store.put_bytes(DATA) == SHA
     assert store.put_file(source) == SHA
 
     assert store.path(SHA).stat().st_ino == inode
@@ -64,7 +63,7 @@ def test_an_object_that_is_brought_again_is_young_again(store: ObjectStore, sour
     store.put_file(source)
     os.utime(store.path(SHA), (0, 0))
 
-    store.put_bytes(DATA)
+    store.put_file(source)
 
     assert store.path(SHA).stat().st_mtime > 0
 
@@ -100,8 +99,6 @@ def test_a_full_disk_leaves_nothing(store: ObjectStore, source: Path, tmp_path: 
     full = Faults(tmp_path / "store", 1, failing(errno.ENOSPC), only="write")
     with armed(full), pytest.raises(StorageError, match="No space left"):
         store.put_file(source)
-    with armed(full), pytest.raises(StorageError, match="No space left"):
-        store.put_bytes(DATA)
 
     assert store.all() == []
     assert not [path for path in store.root.rglob("*") if path.is_file()]
