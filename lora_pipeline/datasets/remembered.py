@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
+import struct
 import time
 import zlib
 from collections.abc import Iterable, Iterator
@@ -32,6 +34,8 @@ from lora_pipeline.workspace.layout import FOLDERS, SHARED, Scope
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.stat_index import Stamp, stamp_of
 
+_BATCH = 1000  # outcomes that are written in one go
+_BATCH_HEAD = struct.Struct("<II")  # length and checksum of a batch
 _KEPT = 16  # worlds; each rule, and each change of a catalog, makes another one
 _PACKAGE = Path(__file__).parent.parent
 # Folders of a scope that no outcome depends on, or whose files are looked at one by one.
@@ -117,11 +121,13 @@ class Remembered:
             sieve: Knows those that were left out.
             described: Those that passed.
         """
-        found = list(self._found(sieve, described))
-        if not self._world or (not found and len(self._recalled) == len(self._known)):
+        found = self._found(sieve, described)
+        first = next(found, None)
+        if not self._world or (first is None and len(self._recalled) == len(self._known)):
             return
-        settled = [outcome for outcome in found if not self._is_young(outcome)]
-        self._save([*self._recalled.values(), *settled])
+        fresh = itertools.chain(() if first is None else (first,), found)
+        settled = (outcome for outcome in fresh if not self._is_young(outcome))
+        self._save(itertools.chain(self._recalled.values(), settled))
 
     def _found(self, sieve: Sieve, described: Iterable[Described]) -> Iterator[Outcome]:
         """Yield what was not known before."""
@@ -164,19 +170,16 @@ class Remembered:
             return {}
         # Whatever is wrong with a cache, it is made anew.
         with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):
-            data = self._file.read_bytes()
-            if zlib.crc32(data[4:]) == int.from_bytes(data[:4], "little"):
-                outcomes = msgspec.msgpack.decode(data[4:], type=list[Outcome])
-                return {_key(one): one for one in outcomes}
+            return {_key(one): one for one in _outcomes_in(self._file.read_bytes())}
         return {}
 
-    def _save(self, outcomes: list[Outcome]) -> None:
-        data = msgspec.msgpack.encode(outcomes)
+    def _save(self, outcomes: Iterator[Outcome]) -> None:
         temporary = self._file.with_name(f".lora-tmp-{self._world}-{os.getpid()}")
         with contextlib.suppress(OSError):
             temporary.parent.mkdir(parents=True, exist_ok=True)
             try:
-                temporary.write_bytes(zlib.crc32(data).to_bytes(4, "little") + data)
+                with temporary.open("wb") as stream:
+                    stream.writelines(_batches_of(outcomes))
                 temporary.replace(self._file)
             finally:
                 temporary.unlink(missing_ok=True)
@@ -187,6 +190,38 @@ class Remembered:
 
 def _key(outcome: Outcome) -> _Key:
     return _Key(outcome.project_id, outcome.asset_id)
+
+
+def _batches_of(outcomes: Iterator[Outcome]) -> Iterator[bytes]:
+    """Yield a file of outcomes in pieces: of all at once there would be a second copy."""
+    encode = msgspec.msgpack.Encoder().encode
+    while batch := list(itertools.islice(outcomes, _BATCH)):
+        data = encode(batch)
+        yield _BATCH_HEAD.pack(len(data), zlib.crc32(data))
+        yield data
+    yield _BATCH_HEAD.pack(0, 0)  # a file that was cut has no end
+
+
+def _outcomes_in(data: bytes) -> Iterator[Outcome]:
+    decode = msgspec.msgpack.Decoder(list[Outcome]).decode
+    view, start = memoryview(data), 0
+    while True:
+        length, checksum = _head_at(view, start)
+        start += _BATCH_HEAD.size
+        if not length:
+            return
+        batch = view[start : start + length]
+        if zlib.crc32(batch) != checksum:
+            raise ValueError("damaged")
+        yield from decode(batch)
+        start += length
+
+
+def _head_at(data: memoryview, start: int) -> tuple[int, int]:
+    if start + _BATCH_HEAD.size > len(data):
+        raise ValueError("cut")
+    length, checksum = _BATCH_HEAD.unpack_from(data, start)
+    return length, checksum
 
 
 def _world(workspace: Workspace, projects: list[str], rule: DatasetRule, began_ns: int) -> str:

@@ -6,8 +6,9 @@ again without a trace in its times, so it is read again until it is older than t
 tell. The change time is part of the comparison: no program can set it, so content that was
 changed with size and modification time put back is noticed, and so is a restored backup.
 
-The index holds columns, not records: loading 100,000 entries takes no longer than reading the
-bytes. It is a cache: whatever is odd about it, it counts as empty. ``verify`` never asks it.
+An entry is a row of bytes, in memory as in the file: loading 100,000 of them takes hardly longer
+than reading the bytes, and they take 20 MB. It is a cache: whatever is odd about it, it counts as
+empty. ``verify`` never asks it.
 """
 
 from __future__ import annotations
@@ -15,19 +16,18 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import sys
 import zlib
-from array import array
 from pathlib import Path
 from typing import NamedTuple
 
 from lora_pipeline.workspace.file_times import is_racy
 
-_MAGIC = b"lora-pipeline stat index 1\n"
+_MAGIC = b"lora-pipeline stat index 2\n"
 _CHECKSUM = struct.Struct("<I")  # of all that follows
 _COUNTS = struct.Struct("<IQ")  # entries, bytes of all paths
-_NUMBERS = 5  # size, mtime, ctime, inode, flags
-_SHA256, _XXH3 = 32, 16
+_STAMP = struct.Struct("<4q")
+_KNOWN = struct.Struct("<q?32s16s")
+_ROW = _STAMP.size + _KNOWN.size
 
 
 class Known(NamedTuple):
@@ -66,7 +66,7 @@ class StatIndex:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.asked: list[str] = []
-        self._entries: dict[str, tuple[Stamp, Known]] = {}
+        self._rows: dict[str, bytes] = {}
         self._changed = False
 
     @classmethod
@@ -75,18 +75,21 @@ class StatIndex:
         index = cls(path)
         # Whatever is wrong with a cache, it is made anew.
         with contextlib.suppress(OSError, ValueError, struct.error, IndexError):
-            index._entries = _decode(path.read_bytes())
+            index._rows = _decode(path.read_bytes())
         return index
 
     def __len__(self) -> int:
         """Return the number of files that are known."""
-        return len(self._entries)
+        return len(self._rows)
 
     def known(self, path: str, stamp: Stamp) -> Known | None:
         """Return what is known of a file, or None when it must be read."""
         self.asked.append(path)
-        entry = self._entries.get(path)
-        return entry[1] if entry is not None and entry[0] == stamp else None
+        row = self._rows.get(path)
+        if row is None or row[: _STAMP.size] != _STAMP.pack(*stamp):
+            return None
+        size, plain_png, sha256, xxh3 = _KNOWN.unpack_from(row, _STAMP.size)
+        return Known(size, sha256.hex(), xxh3.hex(), plain_png)
 
     def learn(self, path: str, stamp: Stamp, known: Known, *, read_ns: int) -> None:
         """Keep what reading a file told, unless its times are too young to be trusted.
@@ -100,7 +103,9 @@ class StatIndex:
         if is_racy(stamp.mtime_ns, read_ns) or is_racy(stamp.ctime_ns, read_ns):
             self.forget(path)
             return
-        self._entries[path] = (stamp, known)
+        digests = bytes.fromhex(known.sha256), bytes.fromhex(known.xxh3)
+        row = _STAMP.pack(*stamp) + _KNOWN.pack(known.size, known.plain_png, *digests)
+        self._rows[path] = row
         self._changed = True
 
     def restamp(self, path: str, stamp: Stamp, *, now_ns: int) -> None:
@@ -108,18 +113,19 @@ class StatIndex:
 
         Only the change time may differ from what was kept; else the file is forgotten.
         """
-        entry = self._entries.get(path)
-        if entry is None:
+        row = self._rows.get(path)
+        if row is None:
             return
-        if entry[0]._replace(ctime_ns=stamp.ctime_ns) != stamp or is_racy(stamp.ctime_ns, now_ns):
+        before = Stamp._make(_STAMP.unpack_from(row))
+        if before._replace(ctime_ns=stamp.ctime_ns) != stamp or is_racy(stamp.ctime_ns, now_ns):
             self.forget(path)
-        elif entry[0] != stamp:
-            self._entries[path] = (stamp, entry[1])
+        elif before != stamp:
+            self._rows[path] = _STAMP.pack(*stamp) + row[_STAMP.size :]
             self._changed = True
 
     def forget(self, path: str) -> None:
         """Drop what is known of a file."""
-        self._changed |= self._entries.pop(path, None) is not None
+        self._changed |= self._rows.pop(path, None) is not None
 
     def save(self) -> None:
         """Write the index when it changed; a disk that refuses is no failure of the caller."""
@@ -130,7 +136,8 @@ class StatIndex:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 # Not forced to disk: a torn file has another checksum, and counts as empty.
-                temporary.write_bytes(_encode(self._entries))
+                with temporary.open("wb") as stream:
+                    stream.writelines(_encoded(self._rows))
                 temporary.replace(self.path)
                 self._changed = False
             finally:
@@ -143,42 +150,24 @@ def stamp_of(status: os.stat_result) -> Stamp:
     return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, inode)
 
 
-def _encode(entries: dict[str, tuple[Stamp, Known]]) -> bytes:
-    numbers = array("q")
-    digests = bytearray()
-    for stamp, known in entries.values():
-        numbers.extend((*stamp, known.plain_png))
-        digests += bytes.fromhex(known.sha256) + bytes.fromhex(known.xxh3)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    paths = "\0".join(entries).encode("utf-8", "surrogateescape")
-    counts = _COUNTS.pack(len(entries), len(paths))
-    rest = b"".join((counts, paths, numbers.tobytes(), digests))
-    return _MAGIC + _CHECKSUM.pack(zlib.crc32(rest)) + rest
+def _encoded(rows: dict[str, bytes]) -> tuple[bytes, ...]:
+    paths = "\0".join(rows).encode("utf-8", "surrogateescape")
+    body = b"".join(rows.values())
+    counts = _COUNTS.pack(len(rows), len(paths))
+    checksum = zlib.crc32(body, zlib.crc32(paths, zlib.crc32(counts)))
+    return _MAGIC, _CHECKSUM.pack(checksum), counts, paths, body
 
 
-def _decode(data: bytes) -> dict[str, tuple[Stamp, Known]]:
+def _decode(data: bytes) -> dict[str, bytes]:
     if data[: len(_MAGIC)] != _MAGIC:
         raise ValueError("another kind of file")
     (checksum,) = _CHECKSUM.unpack_from(data, len(_MAGIC))
-    rest = memoryview(data)[len(_MAGIC) + _CHECKSUM.size :]
-    if zlib.crc32(rest) != checksum:
+    start = len(_MAGIC) + _CHECKSUM.size
+    if zlib.crc32(memoryview(data)[start:]) != checksum:
         raise ValueError("damaged")
-    count, length = _COUNTS.unpack_from(rest)
-    body = rest[_COUNTS.size :]
-    paths = bytes(body[:length]).decode("utf-8", "surrogateescape").split("\0") if count else []
-    numbers = array("q")
-    numbers.frombytes(body[length : length + count * _NUMBERS * 8])
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    digests = bytes(body[length + count * _NUMBERS * 8 :]).hex()
-    entries: dict[str, tuple[Stamp, Known]] = {}
-    step = 2 * (_SHA256 + _XXH3)
-    for row, path in enumerate(paths):
-        size, mtime, ctime, inode, plain = numbers[row * _NUMBERS : (row + 1) * _NUMBERS]
-        hexdigits = digests[row * step : (row + 1) * step]
-        entries[path] = (
-            Stamp(size, mtime, ctime, inode),
-            Known(size, hexdigits[:64], hexdigits[64:], bool(plain)),
-        )
-    return entries
+    count, length = _COUNTS.unpack_from(data, start)
+    start += _COUNTS.size
+    paths = data[start : start + length].decode("utf-8", "surrogateescape").split("\0")
+    rows = range(start + length, start + length + count * _ROW, _ROW)
+    # Without entries there is one empty path, and no row for it.
+    return {path: data[row : row + _ROW] for path, row in zip(paths, rows, strict=False)}
