@@ -45,6 +45,13 @@ class Outcome:
     warnings: tuple[str, ...]
     cost: Cost | None = None
 
+    @property
+    def words(self) -> str:
+        """How it ended, in a few words."""
+        if self.interrupted:
+            return "cancelled"
+        return f"failed: {self.error.message}" if self.error else "weights verified"
+
 
 @dataclass(frozen=True)
 class Found:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from lora_pipeline.foundation.events import Event
+from lora_pipeline.foundation.events import Event, EventSink
 from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.foundation.redaction import redacted
 
@@ -72,6 +72,16 @@ class RunLog:
         else:
             self._left_out += 1
         return clean
+
+    def beside(self, events: EventSink) -> EventSink:
+        """Return a sink that keeps each event here before ``events`` takes it."""
+
+        def sink(event: Event) -> None:
+            if event.type != "log":  # lines stand in the log itself
+                self.add_event(event)
+            events(event)
+
+        return sink
 
     def add_event(self, event: Event) -> None:
         """Keep one event; of progress the first, the last and some in between."""
