@@ -12,6 +12,7 @@ from lora_pipeline.cli.lora_options import scope_option
 from lora_pipeline.cli.options import shared_options, writing_options
 from lora_pipeline.cli.output import Report, Table, counted, size_text
 from lora_pipeline.cli.release_answer import answer
+from lora_pipeline.cli.release_export import export
 from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.result import Result
 
@@ -183,6 +184,7 @@ def deprecate(
 
 
 release.add_command(answer)
+release.add_command(export)
 
 
 def _listed(result: Result) -> Report:

@@ -12,6 +12,13 @@ from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.result import Result
 
 _LONGEST_TEXT = 80
+_BARS = "▁▂▃▄▅▆▇█"
+_PASSPORT = "lora_pipeline.passport"
+_LABELS = {"error": "fail", "warning": "warn", "info": "note", "not_proven": "not proven"}
+_TITLES = {
+    "lora": "LoRA", "dora": "DoRA", "loha": "LoHa", "lokr": "LoKr", "oft": "OFT",
+    "glora": "GLoRA", "ia3": "IA3", "full": "full difference",
+}  # fmt: skip
 
 
 @click.group()
@@ -30,9 +37,9 @@ def weights() -> None:
 def inspect(session: Session, path: str, *, checkpoint: str) -> None:
     r"""Say what a weights file is and what it is for.
 
-    Reads every byte: digests, key family, rank, architecture, values, and what the header
-    tells of the studio. Exits with 1 when the weights cannot be used, 3 when the file is no
-    sound safetensors file.
+    Reads every byte: digests, kind of LoRA, key family, rank, architecture, values, how much
+    each block is changed, and what the header tells of the studio. Exits with 1 when the
+    weights cannot be used, 3 when the file is no sound safetensors file.
 
     \b
     lora weights inspect ui_icons.safetensors --checkpoint sdxl
@@ -50,20 +57,21 @@ def inspect(session: Session, path: str, *, checkpoint: str) -> None:
     "--output", default="", type=click.Path(), metavar="FILE",
     help="The copy; else FILE-scrubbed.safetensors.",
 )  # fmt: skip
+@click.option("--strict", is_flag=True, help="Keep only the texts that programs need.")
 @writing_options
 @click.pass_obj
-def scrub_file(session: Session, path: str, *, output: str) -> None:
+def scrub_file(session: Session, path: str, *, output: str, strict: bool) -> None:
     r"""Copy a weights file without metadata that leaks.
 
-    Captions, folders, comments and pictures go; the tensors are proven to be the same. The
-    original is not touched, and nothing is written over.
+    Captions, prompts, folders, comments, tokens and pictures go; the tensors are proven to be
+    the same. The original is not touched, and nothing is written over.
 
     \b
     lora weights scrub ui_icons.safetensors --output public.safetensors
     """
     from lora_pipeline.operations.weights import scrub_weights
 
-    session.run(scrub_weights, _scrubbed, path, output=output)
+    session.run(scrub_weights, _scrubbed, path, output=output, strict=strict)
 
 
 def _inspected(result: Result) -> Report:
@@ -72,34 +80,89 @@ def _inspected(result: Result) -> Report:
         ("is", _what(data)),
         ("for", " or ".join(data["architectures"]) or "unknown"),
         ("modules", _modules(data)),
+        *([("layers", _listed(data["kinds"]))] if data["kinds"] else []),
         ("values", f"{data['values']:,} numbers, largest {data['largest']:.4g}"),
         ("file", f"sha256:{data['sha256']}   AutoV2 {data['autoV2']}"),
         ("tensors", f"sha256:{data['tensorSha256']}   AutoV3 {data['autoV3']}"),
-        ("size", size_text(data["bytes"])),
+        ("size", f"{size_text(data['bytes'])}   AutoV1 {data['autoV1']}"),
     ]
-    fit = data["fit"]
-    if fit:
-        rows.append(_fit_row(fit))
-    rows += [("fail", one["message"]) for one in data["problems"]]
-    if result.refusal and not data["problems"]:
+    told = _claims(data["declared"])
+    rows += [("header", f"says {told}")] if told else []
+    rows += [("release", _same(one)) for one in data["releases"]]
+    rows += _passport_rows(data["passport"])
+    if data["fit"]:
+        rows.append(_fit_row(data["fit"]))
+    rows += [(_LABELS[one["severity"]], one["message"]) for one in data["findings"]]
+    if result.refusal and not any(one["severity"] == "error" for one in data["findings"]):
         rows.append(("fail", result.refusal.message))
-    if data["leaks"]:
-        rows.append(("leaks", ", ".join(data["leaks"])))
-    tables = []
-    if data["metadata"]:
-        leaks = set(data["leaks"])
-        tables.append(
-            Table(
-                ("metadata", "", "leaks"),
-                [
-                    (key, _cut(text), "yes" if key in leaks else "")
-                    for key, text in data["metadata"].items()
-                ],
-            )
-        )
     name = data["path"].replace("\\", "/").rpartition("/")[2]
     usable = "cannot be used" if result.refusal else "usable"
-    return Report(f"{name} · {usable}", rows, tables)
+    return Report(f"{name} · {usable}", rows, _texts(data), _chart(data["norms"]))
+
+
+def _texts(data: Any) -> list[Table]:
+    if not data["metadata"]:
+        return []
+    leaks = set(data["leaks"])
+    shown = [
+        (key, _cut(text), "yes" if key in leaks else "")
+        for key, text in data["metadata"].items()
+        if key != _PASSPORT
+    ]
+    return [Table(("metadata", "", "leaks"), shown)]
+
+
+def _chart(norms: Any) -> list[str]:
+    """Return one line for each run of blocks: how much the LoRA changes each of them."""
+    most = max((one["norm"] for one in norms["blocks"]), default=0.0)
+    if most <= 0:
+        return []
+    series: dict[str, list[Any]] = {}
+    for one in norms["blocks"]:
+        series.setdefault(f"{one['part']} {one['series']}", []).append(one)
+    names = {name: f"{name}{_numbers(blocks)}" for name, blocks in series.items()}
+    width, bars = max(map(len, names.values())) + 2, max(map(len, series.values())) + 2
+    lines = ["", "how much each block is changed (Frobenius norm at strength 1)"]
+    for name, blocks in series.items():
+        low, high = min(one["norm"] for one in blocks), max(one["norm"] for one in blocks)
+        span = f"{low:.3g} to {high:.3g}" if len(blocks) > 1 else f"{high:.3g}"
+        chart = "".join(_bar(one["norm"] / most) for one in blocks)
+        lines.append(f"  {names[name].ljust(width)}{chart.ljust(bars)}{span}")
+    return lines
+
+
+def _numbers(blocks: list[Any]) -> str:
+    first, last = blocks[0]["number"], blocks[-1]["number"]
+    return f" {first} to {last}" if len(blocks) > 1 else f" {first}" if first else ""
+
+
+def _bar(share: float) -> str:
+    return _BARS[min(int(share * len(_BARS)), len(_BARS) - 1)]
+
+
+def _claims(declared: Any) -> str:
+    words = [str(declared.get("madeBy", ""))]
+    words += [f"{name} {declared[name]}" for name in ("base", "rank", "alpha", "steps")
+              if name in declared]  # fmt: skip
+    if "triggerWord" in declared:
+        words.append(f"trigger {declared['triggerWord']}")
+    return ", ".join(filter(None, words))
+
+
+def _same(one: Any) -> str:
+    how = "byte for byte" if one["same"] == "file" else "the same tensors under another header"
+    return f"{one['releaseId']} of {one['loraId']}, {how}"
+
+
+def _passport_rows(passport: Any) -> list[tuple[str, str]]:
+    if not passport:
+        return []
+    lora, base = passport["lora"], passport["checkpoint"]
+    trigger = passport["triggerWord"] or "none"
+    words = (
+        f"{lora['releaseId']} of {lora['id']}, trigger {trigger}, strength {passport['strength']:g}"
+    )
+    return [("passport", f"{words}, for {base['id']}")]
 
 
 def _scrubbed(result: Result) -> Report:
@@ -123,13 +186,19 @@ def _what(data: Any) -> str:
     alpha = f", alpha {', '.join(f'{one:g}' for one in alphas)}" if alphas else ""
     ranks = ", ".join(f"{rank} ({count})" for rank, count in data["ranks"].items())
     rank = f"rank {data['rank']}" if len(data["ranks"]) == 1 else f"ranks {ranks}"
+    if not data["ranks"]:
+        rank = "no rank"
     types = ", ".join(data["types"])
-    return f"{data['algorithm']}, {rank}{alpha}, {data['family'] or 'unknown'} keys, {types}"
+    title = _TITLES.get(data["algorithm"], data["algorithm"])
+    return f"{title}, {rank}{alpha}, {data['family'] or 'unknown'} keys, {types}"
 
 
 def _modules(data: Any) -> str:
-    parts = ", ".join(f"{count} {name}" for name, count in data["components"].items())
-    return parts or "none"
+    return f"{data['modules']}: {_listed(data['components'])}" if data["modules"] else "none"
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def _fit_row(fit: dict[str, Any]) -> tuple[str, str]:

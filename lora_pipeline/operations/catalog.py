@@ -155,6 +155,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("release.show", "release:show_release", "read"),
     Operation("release.verify", "release:verify_release", "read"),
     Operation("release.register", "release_register:register_release", "write"),
+    Operation("release.export", "release_export:export_release", "write", agents=False),
     Operation("release.deprecate", "release:deprecate_release", "write", agents=False),
     Operation("release.answer", "release_answer:answer_withdrawal", "write", agents=False),
     Operation("release.promote", "promote:promote_release", "write", agents=False),

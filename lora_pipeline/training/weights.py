@@ -7,42 +7,25 @@ what a release must not hold. Names, metadata and exit codes prove nothing; byte
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lora_pipeline.foundation.digests import sha256_of_file
-from lora_pipeline.foundation.errors import WeightsRefusedError
+from lora_pipeline.foundation.errors import FileMissingError, WeightsRefusedError
+from lora_pipeline.foundation.findings import Finding
 from lora_pipeline.training.plan import CheckpointOnDisk
 from lora_pipeline.training.weights_architecture import component_of, possible_architectures
-from lora_pipeline.training.weights_file import WeightsHeader, read_header, tensor_blocks
+from lora_pipeline.training.weights_blocks import kind_of
+from lora_pipeline.training.weights_declared import Declared, adapter_settings, declared_by
+from lora_pipeline.training.weights_file import WeightsHeader, blocks_of, read_header
+from lora_pipeline.training.weights_findings import check_weights
 from lora_pipeline.training.weights_fit import Fit, fit_of
-from lora_pipeline.training.weights_keys import (
-    AdaptedModule,
-    KeyReading,
-    pair_problem,
-    read_keys,
-)
+from lora_pipeline.training.weights_keys import AdaptedModule, KeyReading, read_keys
 from lora_pipeline.training.weights_metadata import leaking_keys
 from lora_pipeline.training.weights_values import ValueScan
 
-# Trained weights stay far below this; beyond it an image is noise in every program.
-LARGEST_SANE = 1e5
-
-
-@dataclass(frozen=True)
-class WeightsProblem:
-    """A reason not to use weights.
-
-    Attributes:
-        rule: Stable slug of the rule that is broken, such as ``not_finite``.
-        message: What is wrong, naming the tensor.
-    """
-
-    rule: str
-    message: str
+_LEGACY_START, _LEGACY_BYTES = 0x100000, 0x10000
 
 
 @dataclass(frozen=True)
@@ -52,10 +35,13 @@ class WeightsReport:
     Attributes:
         path: The file.
         bytes: Its length.
+        header: Its header.
         sha256: Digest of the whole file (its first 10 digits are AutoV2).
         tensor_sha256: Digest of the tensor data alone (its first 12 digits are AutoV3).
+        legacy_hash: The oldest digest in use, of 64 KiB from the second MiB on: 8 digits that
+            many files share. Shown because old image files name it (AutoV1).
         family: Spelling of its keys: ``kohya``, ``peft``, ``diffusers`` or ``lycoris``.
-        algorithm: ``lora``, ``lokr``, ``loha``, …
+        algorithms: How many modules are ``lora``, ``lokr``, ``loha``, …, most common first.
         architectures: The architectures that it may be for; empty when nothing is known.
         ranks: How many modules have which rank, most common first.
         alphas: The alphas that the file states, sorted; empty means the same as the rank.
@@ -63,18 +49,19 @@ class WeightsReport:
         types: How many tensors have which type.
         values: How many numbers it holds.
         largest: Largest magnitude among them.
-        metadata: Its free texts, never evidence of anything.
+        declared: What its header claims, never evidence of anything.
         leaks: Keys of metadata that tell captions, folders or settings of the studio.
-        problems: Why it cannot be used; empty when it can.
-        notes: What is unusual and no problem.
+        findings: Everything that the checks noticed.
     """
 
     path: Path
     bytes: int
+    header: WeightsHeader
     sha256: str
     tensor_sha256: str
+    legacy_hash: str
     family: str
-    algorithm: str
+    algorithms: Mapping[str, int]
     architectures: tuple[str, ...]
     ranks: Mapping[int, int]
     alphas: tuple[float, ...]
@@ -82,10 +69,29 @@ class WeightsReport:
     types: Mapping[str, int]
     values: int
     largest: float
-    metadata: Mapping[str, str]
+    declared: Declared
     leaks: tuple[str, ...]
-    problems: tuple[WeightsProblem, ...]
-    notes: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The free texts of its header."""
+        return self.header.metadata
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """Why it cannot be used; empty when it can."""
+        return tuple(one for one in self.findings if one.severity == "error")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its maker should know; none of it keeps the weights out of a release."""
+        return tuple(one.message for one in self.findings if one.severity == "warning")
+
+    @property
+    def algorithm(self) -> str:
+        """The algorithm of most modules."""
+        return next(iter(self.algorithms), "")
 
     @property
     def architecture(self) -> str:
@@ -100,46 +106,68 @@ class WeightsReport:
     @property
     def components(self) -> dict[str, int]:
         """How many modules are adapted in which part of the pipeline."""
-        counted: dict[str, int] = {}
-        for module in self.modules:
-            part, _ = component_of(module.path)
-            counted[part] = counted.get(part, 0) + 1
-        return dict(sorted(counted.items()))
+        return _counted(component_of(module.path)[0] for module in self.modules)
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """How many modules are of which kind of layer."""
+        return _counted(kind_of(module.path) for module in self.modules)
 
 
 def inspect_weights(path: Path) -> WeightsReport:
-    """Read a safetensors file and report what it is; broken values are problems, no errors.
+    """Read a safetensors file and report what it is; broken values are findings, no errors.
 
-    The data is read twice, once for each digest, in blocks of a few megabytes.
+    The file is read once, in blocks of a few megabytes.
 
     Raises:
         FileMissingError: When it cannot be read.
-        WeightsRefusedError: When it is no sound safetensors file.
+        WeightsRefusedError: When it is no sound safetensors file, or changed while it was read.
     """
+    before = _stamp(path)
     header = read_header(path)
     keys = read_keys(header.tensors)
-    scans, tensor_digest = _scan(path, header)
+    reading = _read_whole(path, header)
+    if _stamp(path) != before:
+        raise WeightsRefusedError(
+            f"{path.name} changed while it was read",
+            rule="file_changed",
+            hint="wait until nothing writes it any more",
+        )
     types: dict[str, int] = {}
     for tensor in header.tensors:
         types[tensor.dtype] = types.get(tensor.dtype, 0) + 1
+    architectures = possible_architectures(keys.modules)
+    alphas = _alphas(keys, reading.scans, header.metadata)
+    declared, leaks = declared_by(header.metadata), leaking_keys(header.metadata)
     return WeightsReport(
         path=path,
-        bytes=path.stat().st_size,
-        sha256=sha256_of_file(path),
-        tensor_sha256=tensor_digest,
+        bytes=before[1],
+        header=header,
+        sha256=reading.sha256,
+        tensor_sha256=reading.tensor_sha256,
+        legacy_hash=reading.legacy_hash,
         family=keys.family,
-        algorithm=keys.algorithm,
-        architectures=possible_architectures(keys.modules),
+        algorithms=keys.algorithms,
+        architectures=architectures,
         ranks=keys.ranks,
-        alphas=_alphas(keys, scans, header.metadata),
+        alphas=alphas,
         modules=keys.modules,
         types=types,
         values=sum(tensor.count for tensor in header.tensors),
-        largest=max((scan.largest for scan in scans.values()), default=0.0),
-        metadata=header.metadata,
-        leaks=leaking_keys(header.metadata),
-        problems=tuple(_problems(keys, scans)),
-        notes=tuple(_notes(keys, header.metadata)),
+        largest=max((scan.largest for scan in reading.scans.values()), default=0.0),
+        declared=declared,
+        leaks=leaks,
+        findings=tuple(
+            check_weights(
+                keys,
+                reading.scans,
+                declared,
+                architectures=architectures,
+                alphas=alphas,
+                tensor_sha256=reading.tensor_sha256,
+                leaks=leaks,
+            )
+        ),
     )
 
 
@@ -156,7 +184,9 @@ def require_usable(report: WeightsReport, checkpoint: CheckpointOnDisk | None = 
     if report.problems:
         first, *others = report.problems
         more = f" (and {len(others)} more)" if others else ""
-        raise WeightsRefusedError(f"{name}: {first.message}{more}", hint=_hints(first.rule))
+        raise WeightsRefusedError(
+            f"{name}: {first.message}{more}", rule=first.code, hint=first.fix or None
+        )
     if checkpoint is None:
         return None
     fit = fit_of(report.modules, checkpoint.path) if checkpoint.path.is_dir() else None
@@ -173,6 +203,7 @@ def _require_architecture(report: WeightsReport, checkpoint: CheckpointOnDisk) -
         raise WeightsRefusedError(
             f"{report.path.name} is for {' or '.join(possible)}, the checkpoint "
             f"{checkpoint.checkpoint_id} is {checkpoint.architecture}",
+            rule="wrong_architecture",
             hint="register it for a LoRA of another checkpoint",
         )
 
@@ -184,73 +215,50 @@ def _require_fit(name: str, fit: Fit, checkpoint: CheckpointOnDisk) -> None:
         raise WeightsRefusedError(
             f"{name} does not fit {where}: {len(fit.missing)} of {total} modules are not in it, "
             f"the first is {fit.missing[0]}",
+            rule="modules_missing",
             hint="it was trained on another architecture",
         )
     if fit.wrong:
         raise WeightsRefusedError(
             f"{name} does not fit {where}: {len(fit.wrong)} of {total} modules have another "
             f"size: {fit.wrong[0]}",
+            rule="modules_resized",
             hint="it was trained on another architecture",
         )
 
 
-def _scan(path: Path, header: WeightsHeader) -> tuple[dict[str, ValueScan], str]:
+@dataclass(frozen=True)
+class _Reading:
+    scans: Mapping[str, ValueScan]
+    sha256: str
+    tensor_sha256: str
+    legacy_hash: str
+
+
+def _read_whole(path: Path, header: WeightsHeader) -> _Reading:
+    """Read every byte once, for all digests and the look at every value."""
     scans = {tensor.name: ValueScan() for tensor in header.tensors}
-    digest = hashlib.sha256()
-    for tensor, block in tensor_blocks(path, header):
-        digest.update(block)
-        scans[tensor.name].add(block, tensor.dtype)
-    return scans, digest.hexdigest()
+    whole, tensors = hashlib.sha256(), hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            whole.update(stream.read(header.data_start))
+            for tensor, block in blocks_of(stream, header):
+                whole.update(block)
+                tensors.update(block)
+                scans[tensor.name].add(block, tensor.dtype)
+            stream.seek(_LEGACY_START)
+            legacy = hashlib.sha256(stream.read(_LEGACY_BYTES))
+    except OSError as error:
+        raise FileMissingError(f"cannot read {path}: {error.strerror}") from error
+    return _Reading(scans, whole.hexdigest(), tensors.hexdigest(), legacy.hexdigest()[:8])
 
 
-def _problems(keys: KeyReading, scans: Mapping[str, ValueScan]) -> list[WeightsProblem]:
-    if not keys.modules:
-        return [WeightsProblem("no_lora", _what_instead(keys.foreign))]
-    found = []
-    if keys.foreign:
-        found.append(
-            WeightsProblem(
-                "foreign_tensors",
-                f"tensor {keys.foreign[0]} is no part of a LoRA ({len(keys.foreign)} such)",
-            )
-        )
-    broken = [problem for module in keys.modules if (problem := pair_problem(module))]
-    found += [WeightsProblem("pair_broken", message) for message in broken]
-    for name, scan in scans.items():
-        if scan.not_finite:
-            found.append(
-                WeightsProblem(
-                    "not_finite", f"tensor {name} holds {scan.not_finite} NaN or infinite values"
-                )
-            )
-        elif scan.largest > LARGEST_SANE:
-            found.append(
-                WeightsProblem("too_large", f"tensor {name} holds values up to {scan.largest:.3g}")
-            )
-    if _untrained(keys, scans):
-        found.append(
-            WeightsProblem("all_zero", "every up matrix is zero: nothing was trained into it")
-        )
-    return found
-
-
-def _untrained(keys: KeyReading, scans: Mapping[str, ValueScan]) -> bool:
-    """Return whether the LoRA changes nothing: of each pair one matrix is zero."""
-    pairs = [module.parts for module in keys.modules if {"up", "down"} <= set(module.parts)]
-    if not pairs:
-        return all(scan.all_zero for scan in scans.values())
-    return all(
-        scans[parts["up"].name].all_zero or scans[parts["down"].name].all_zero for parts in pairs
-    )
-
-
-def _what_instead(names: Sequence[str]) -> str:
-    starts = ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.", "double_blocks.")
-    if any(name.startswith(starts) for name in names) or len(names) > 200:
-        return f"it is a whole model, no LoRA (its first tensor is {names[0]})"
-    if any(name.endswith("emb_params") or name in {"clip_l", "clip_g"} for name in names):
-        return f"it is a textual inversion, no LoRA (tensor {names[0]})"
-    return f"it holds no LoRA tensors (its first tensor is {names[0]})"
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        facts = path.stat()
+    except OSError:
+        return (0, 0, 0)  # reading it says why
+    return facts.st_mtime_ns, facts.st_size, facts.st_ino
 
 
 def _alphas(
@@ -264,38 +272,13 @@ def _alphas(
         and not scan.not_finite
         and scan.first is not None
     }
-    adapters = _adapter_metadata(metadata)
     stated |= {
         float(value)
-        for key, value in adapters.items()
+        for key, value in adapter_settings(metadata).items()
         if key.endswith("lora_alpha") and isinstance(value, int | float)
     }
     return tuple(sorted(stated))
 
 
-def _adapter_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
-    try:
-        document = json.loads(metadata.get("lora_adapter_metadata", "{}"))
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _notes(keys: KeyReading, metadata: Mapping[str, str]) -> list[str]:
-    notes = []
-    declared = metadata.get("ss_network_dim", "")
-    ranks = keys.ranks
-    if declared.isdigit() and ranks and int(declared) not in ranks:
-        notes.append(f"metadata says rank {declared}, its tensors have {next(iter(ranks))}")
-    families = {module.family for module in keys.modules if module.family}
-    if len(families) > 1:
-        notes.append(f"its keys are spelt in {len(families)} ways: {', '.join(sorted(families))}")
-    return notes
-
-
-def _hints(rule: str) -> str | None:
-    return {
-        "not_finite": "training diverged: lower the learning rate and train again",
-        "all_zero": "train again: more steps, or a learning rate above zero",
-        "no_lora": "name the LoRA's own safetensors file",
-    }.get(rule)
+def _counted(words: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(words).items()))

@@ -16,7 +16,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lora_pipeline.foundation import files, strict_json
-from lora_pipeline.foundation.errors import FileMissingError, JsonInvalidError, WeightsRefusedError
+from lora_pipeline.foundation.errors import (
+    FileMissingError,
+    IntegrityError,
+    JsonInvalidError,
+    WeightsRefusedError,
+)
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 MAX_TENSORS = 20_000
@@ -29,19 +34,23 @@ DTYPE_BYTES = {
 }  # fmt: skip
 _NAME = re.compile(r"^[A-Za-z0-9_.\-:/]{1,512}$")
 # What people have saved under the name of a weights file, told by its first bytes.
+_PICKLE = "is a pickle, which can run code when it is read"
+_CONVERT = "convert it to safetensors"
 _SNIFFED = (
-    (b"version https://git-lfs", "is a Git LFS pointer, not the file itself", "git lfs pull"),
-    (b"<", "is a web page: a download saved an error instead", "download it again"),
-    (b'{"error', "is an error message of a server: the download failed", "download it again"),
-    (b"PK\x03\x04", "is a zip archive (a pickled checkpoint), which can run code when it is read",
-     "convert it to safetensors"),
-    (b"\x80\x02", "is a pickle, which can run code when it is read", "convert it to safetensors"),
-    (b"\x80\x03", "is a pickle, which can run code when it is read", "convert it to safetensors"),
-    (b"\x80\x04", "is a pickle, which can run code when it is read", "convert it to safetensors"),
-    (b"\x80\x05", "is a pickle, which can run code when it is read", "convert it to safetensors"),
-    (b"GGUF", "is a GGUF model", "convert it to safetensors"),
-    (b"\x89PNG", "is a picture", None),
-    (b"\xff\xd8\xff", "is a picture", None),
+    ("git_lfs_pointer", b"version https://git-lfs", "is a Git LFS pointer, not the file itself",
+     "git lfs pull"),
+    ("web_page", b"<", "is a web page: a download saved an error instead", "download it again"),
+    ("error_message", b'{"error', "is an error message of a server: the download failed",
+     "download it again"),
+    ("pickle", b"PK\x03\x04",
+     "is a zip archive (a pickled checkpoint), which can run code when it is read", _CONVERT),
+    ("pickle", b"\x80\x02", _PICKLE, _CONVERT),
+    ("pickle", b"\x80\x03", _PICKLE, _CONVERT),
+    ("pickle", b"\x80\x04", _PICKLE, _CONVERT),
+    ("pickle", b"\x80\x05", _PICKLE, _CONVERT),
+    ("other_format", b"GGUF", "is a GGUF model", _CONVERT),
+    ("other_format", b"\x89PNG", "is a picture", None),
+    ("other_format", b"\xff\xd8\xff", "is a picture", None),
 )  # fmt: skip
 
 
@@ -112,18 +121,27 @@ def tensor_blocks(path: Path, header: WeightsHeader) -> Iterator[tuple[Tensor, b
     try:
         with path.open("rb") as stream:
             stream.seek(header.data_start)
-            for tensor in header.tensors:
-                left = tensor.end - tensor.start
-                if not left:
-                    yield tensor, b""
-                while left:
-                    block = stream.read(min(left, BLOCK_BYTES))
-                    if not block:
-                        raise FileMissingError(f"{path} became shorter while it was read")
-                    left -= len(block)
-                    yield tensor, block
+            yield from blocks_of(stream, header)
     except OSError as error:
         raise FileMissingError(f"cannot read {path}: {error.strerror}") from error
+
+
+def blocks_of(stream: BinaryIO, header: WeightsHeader) -> Iterator[tuple[Tensor, bytes]]:
+    """Yield the data that a stream holds from here on, as ``tensor_blocks`` does.
+
+    Raises:
+        FileMissingError: When it ends early.
+    """
+    for tensor in header.tensors:
+        left = tensor.end - tensor.start
+        if not left:
+            yield tensor, b""
+        while left:
+            block = stream.read(min(left, BLOCK_BYTES))
+            if not block:
+                raise FileMissingError(f"{stream.name} became shorter while it was read")
+            left -= len(block)
+            yield tensor, block
 
 
 def encode_header(tensors: Iterable[Tensor], metadata: Mapping[str, str]) -> bytes:
@@ -158,6 +176,31 @@ def write_weights(
             stream.write(block)
 
 
+def copy_with_metadata(source: Path, target: Path, metadata: Mapping[str, str]) -> str:
+    """Write a copy of a weights file with other free texts, and return the digest of its tensors.
+
+    The tensors, their names and their order stay; that is proven by reading both files again
+    before the copy counts. The same source and texts give the same bytes.
+
+    Raises:
+        FileMissingError: When the source cannot be read.
+        WeightsRefusedError: When it is no sound safetensors file.
+        IntegrityError: When the copy's tensors differ, which leaves no copy.
+        StorageError: When the disk refuses.
+    """
+    header = read_header(source)
+    with files.disk_refusals():
+        write_weights(
+            target, header.tensors, metadata, (block for _, block in tensor_blocks(source, header))
+        )
+    copy = read_header(target)
+    digest = tensor_sha256(source, header)
+    if copy.tensors != header.tensors or tensor_sha256(target, copy) != digest:
+        target.unlink()
+        raise IntegrityError(f"the copy of {source.name} has other tensors; it was removed")
+    return digest
+
+
 def tensor_sha256(path: Path, header: WeightsHeader) -> str:
     """Return the SHA-256 of the data without the header, as ``modelspec.hash_sha256`` means it.
 
@@ -177,11 +220,13 @@ def _read_header(stream: BinaryIO, size: int, name: str) -> WeightsHeader:
     if length > size - 8:
         raise WeightsRefusedError(
             f"{name} is truncated: its header says {length} bytes and {size - 8} are there",
+            rule="truncated",
             hint="copy or download it again",
         )
     if length > MAX_HEADER_BYTES:
         raise WeightsRefusedError(
-            f"{name} has a header of {length} bytes, at most {MAX_HEADER_BYTES} are read"
+            f"{name} has a header of {length} bytes, at most {MAX_HEADER_BYTES} are read",
+            rule="header_too_large",
         )
     stream.seek(8)
     raw = stream.read(length)
@@ -190,33 +235,42 @@ def _read_header(stream: BinaryIO, size: int, name: str) -> WeightsHeader:
 
 def _sniff(first: bytes, size: int, name: str) -> None:
     if size == 0:
-        raise WeightsRefusedError(f"{name} is empty", hint="copy or download it again")
-    for magic, what, hint in _SNIFFED:
+        raise WeightsRefusedError(
+            f"{name} is empty", rule="empty", hint="copy or download it again"
+        )
+    for rule, magic, what, hint in _SNIFFED:
         if first.startswith(magic):
-            raise WeightsRefusedError(f"{name} {what}", hint=hint)
+            raise WeightsRefusedError(f"{name} {what}", rule=rule, hint=hint)
     if size < 10:
         raise WeightsRefusedError(
-            f"{name} is truncated: {size} bytes are no weights", hint="copy or download it again"
+            f"{name} is truncated: {size} bytes are no weights",
+            hint="copy or download it again",
+            rule="truncated",
         )
     if first[8:9] != b"{":
-        raise WeightsRefusedError(f"{name} is no safetensors file: no header at byte 8")
+        raise WeightsRefusedError(
+            f"{name} is no safetensors file: no header at byte 8", rule="not_safetensors"
+        )
 
 
 def _parse_header(raw: bytes, data_bytes: int, name: str) -> WeightsHeader:
     text = raw.rstrip(b" ")
     if not text.endswith(b"}"):
-        raise WeightsRefusedError(f"{name}: its header is padded with something else than spaces")
+        raise WeightsRefusedError(
+            f"{name}: its header is padded with something else than spaces", rule="header_padded"
+        )
     try:
         document = strict_json.loads(text, f"the header of {name}")
     except JsonInvalidError as error:
-        raise WeightsRefusedError(error.message) from error
+        raise WeightsRefusedError(error.message, rule="header_invalid") from error
     metadata = _metadata(document.pop("__metadata__", {}), name)
     if len(document) > MAX_TENSORS:
         raise WeightsRefusedError(
-            f"{name} has {len(document)} tensors, at most {MAX_TENSORS} are read"
+            f"{name} has {len(document)} tensors, at most {MAX_TENSORS} are read",
+            rule="too_many_tensors",
         )
     if not document:
-        raise WeightsRefusedError(f"{name} holds no tensors")
+        raise WeightsRefusedError(f"{name} holds no tensors", rule="no_tensors")
     tensors = sorted(
         (_tensor(key, entry, name) for key, entry in document.items()),
         key=lambda tensor: (tensor.start, tensor.end, tensor.name),
@@ -227,20 +281,30 @@ def _parse_header(raw: bytes, data_bytes: int, name: str) -> WeightsHeader:
 
 def _metadata(document: Any, name: str) -> dict[str, str]:
     if not isinstance(document, dict) or not all(isinstance(v, str) for v in document.values()):
-        raise WeightsRefusedError(f"{name}: its metadata holds something else than texts")
+        raise WeightsRefusedError(
+            f"{name}: its metadata holds something else than texts", rule="metadata_invalid"
+        )
     return document
 
 
 def _tensor(key: str, entry: Any, name: str) -> Tensor:
     if not _NAME.match(key) or ".." in key:
-        raise WeightsRefusedError(f"{name}: {key[:80]!r} is no name of a tensor")
+        raise WeightsRefusedError(
+            f"{name}: {key[:80]!r} is no name of a tensor", rule="tensor_name"
+        )
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise WeightsRefusedError(f"{name}: tensor {key} is not described by type, shape, offsets")
+        raise WeightsRefusedError(
+            f"{name}: tensor {key} is not described by type, shape, offsets", rule="tensor_invalid"
+        )
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if dtype not in DTYPE_BYTES:
-        raise WeightsRefusedError(f"{name}: tensor {key} has the unknown type {dtype!r}")
+        raise WeightsRefusedError(
+            f"{name}: tensor {key} has the unknown type {dtype!r}", rule="tensor_type"
+        )
     if not _whole_numbers(shape) or not _whole_numbers(offsets) or len(offsets) != 2:
-        raise WeightsRefusedError(f"{name}: tensor {key} has an impossible shape or offset")
+        raise WeightsRefusedError(
+            f"{name}: tensor {key} has an impossible shape or offset", rule="tensor_invalid"
+        )
     start, end = offsets
     count = 1
     for length in shape:
@@ -248,7 +312,8 @@ def _tensor(key: str, entry: Any, name: str) -> Tensor:
     if end - start != count * DTYPE_BYTES[dtype]:
         raise WeightsRefusedError(
             f"{name}: tensor {key} of shape {shape} needs {count * DTYPE_BYTES[dtype]} bytes "
-            f"and has {end - start}"
+            f"and has {end - start}",
+            rule="tensor_invalid",
         )
     return Tensor(key, dtype, tuple(shape), start, end)
 
@@ -264,15 +329,18 @@ def _check_cover(tensors: list[Tensor], data_bytes: int, name: str) -> None:
     for tensor in tensors:
         if tensor.start != expected:
             raise WeightsRefusedError(
-                f"{name}: the data of tensor {tensor.name} overlaps another or leaves a hole"
+                f"{name}: the data of tensor {tensor.name} overlaps another or leaves a hole",
+                rule="tensors_overlap",
             )
         expected = tensor.end
     if expected > data_bytes:
         raise WeightsRefusedError(
             f"{name} is truncated: {expected} bytes of data described, {data_bytes} there",
+            rule="truncated",
             hint="copy or download it again",
         )
     if expected < data_bytes:
         raise WeightsRefusedError(
-            f"{name} has {data_bytes - expected} bytes that no tensor describes"
+            f"{name} has {data_bytes - expected} bytes that no tensor describes",
+            rule="trailing_bytes",
         )

@@ -27,6 +27,7 @@ _INTEGERS = {
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "u1",
 }  # fmt: skip
+_PIECE = 65536  # values
 
 
 @dataclass
@@ -38,12 +39,19 @@ class ValueScan:
         all_zero: Whether every value was zero.
         largest: Largest magnitude of the finite values.
         first: The first value, or None of an empty tensor.
+        squares: Sum of the squares of the finite values; its root is the Frobenius norm.
     """
 
     not_finite: int = 0
     all_zero: bool = True
     largest: float = 0.0
     first: float | None = None
+    squares: float = 0.0
+
+    @property
+    def norm(self) -> float:
+        """The Frobenius norm of the finite values."""
+        return math.sqrt(self.squares)
 
     def add(self, block: bytes, dtype: str) -> None:
         """Take in the next block of the tensor's data."""
@@ -66,6 +74,18 @@ class ValueScan:
             # Halves of minimum and maximum need no copy of the block, as abs() would.
             low, high = float(finite.min()), float(finite.max())
             self.largest = max(self.largest, -low, high)
+            self.squares += _squares(finite)
+
+
+def _squares(values: numpy.ndarray[Any, Any]) -> float:
+    """Return the sum of squares, in pieces that are small beside the block itself."""
+    import numpy
+
+    total = 0.0
+    for start in range(0, values.size, _PIECE):
+        piece = values[start : start + _PIECE].astype(numpy.float64)
+        total += float(piece @ piece)
+    return total
 
 
 def as_numbers(block: bytes, dtype: str) -> numpy.ndarray[Any, Any]:

@@ -24,12 +24,12 @@ def test_a_file_is_explained(studio: Path, tmp_path: Path) -> None:
 
     for words in (
         "w.safetensors · usable",
-        "lora, rank 4, peft keys, F32",
+        "LoRA, rank 4, peft keys, F32",
         "sd15 or sd21 or sdxl",
-        "1 denoiser",
+        "1: 1 denoiser",
         "AutoV2",
         "AutoV3",
-        "leaks      ss_tag_frequency",
+        "warn       its header tells what a studio keeps to itself: ss_tag_frequency",
         f"next  lora weights scrub {path}",
     ):
         assert words in text

@@ -21,7 +21,9 @@ from lora_pipeline.foundation.errors import RecordInvalidError
 from lora_pipeline.foundation.record import Part, Record
 from lora_pipeline.foundation.schemas import load_schema, schema_names, violations_of
 from lora_pipeline.releases import records as release_records
+from lora_pipeline.releases.passport import Passport
 from lora_pipeline.training import records as training_records
+from lora_pipeline.training.saved_plan import SavedPlan
 from lora_pipeline.workspace.backup_list import BackupList
 from lora_pipeline.workspace.definitions import FAMILIES
 from lora_pipeline.workspace.layout import FOLDERS, SINGLES
@@ -44,7 +46,7 @@ RECORDS: dict[str, type[Record]] = {
     if isinstance(kind, type) and issubclass(kind, Record) and kind is not Record
 }
 # What stands in files of their own, outside of the records.
-OTHERS: dict[str, type[Part]] = {"backup": BackupList}
+OTHERS: dict[str, type[Part]] = {"backup": BackupList, "passport": Passport}
 TYPES: dict[str, type[Part]] = {**RECORDS, **DEFINITIONS, **OTHERS}
 ALL = schema_names()
 Node = dict[str, Any]

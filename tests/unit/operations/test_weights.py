@@ -43,7 +43,7 @@ def test_weights_that_cannot_be_used_are_shown_and_the_answer_is_no(
     result = inspect_weights_file(workspace, str(path))
 
     assert result.refusal is not None
-    assert result.data["problems"][0]["rule"] == "not_finite"
+    assert result.data["findings"][0]["code"] == "not_finite"
 
 
 def test_a_file_that_is_none_is_an_error(workspace: Workspace, tmp_path: Path) -> None:
