@@ -24,7 +24,7 @@ from lora_pipeline.catalog.records import (
 )
 from lora_pipeline.foundation.file_facts import FileReader
 from lora_pipeline.foundation.record import Record
-from lora_pipeline.workspace.records import encode_record
+from lora_pipeline.workspace.record_bytes import encode_record
 
 NOON = "2026-01-01T12:00:00Z"
 PROJECT = "bench"

@@ -145,6 +145,7 @@ class Manifest(Record, frozen=True, kw_only=True):
 
     KIND: ClassVar[str] = "dataset"
     ONE_LINE_EACH: ClassVar[tuple[str, ...]] = ("items",)
+    EXACT_LINES: ClassVar[bool] = True
 
     id: str
     scope: Literal["baseline", "project"]

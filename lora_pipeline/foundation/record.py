@@ -56,7 +56,10 @@ class Record(Part, frozen=True, kw_only=True):
     """The kind, such as ``lora``; the schema's name is ``<KIND>/v1``."""
 
     ONE_LINE_EACH: ClassVar[tuple[str, ...]] = ()
-    """Top-level lists written with one element on a line."""
+    """Top-level lists written with one element on a line; only the first may be very long."""
+
+    EXACT_LINES: ClassVar[bool] = False
+    """Whether elements of these hold text and whole numbers alone, which are written faster."""
 
     @classmethod
     def schema_name(cls) -> str:

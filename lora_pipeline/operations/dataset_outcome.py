@@ -25,7 +25,7 @@ from lora_pipeline.operations.caption_warnings import caption_warnings
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.workspace import git
 from lora_pipeline.workspace.layout import SHARED, Scope
-from lora_pipeline.workspace.records import parse_record
+from lora_pipeline.workspace.record_bytes import record_from
 from lora_pipeline.workspace.root import Workspace
 
 _EXPLAINED = 5  # assets named in a warning
@@ -132,7 +132,7 @@ def manifest_at(
         data = git.file_at(workspace.root, revision, path)
         if data is None:
             return None
-        return Manifest.from_dict(parse_record(Manifest, data, f"{path.name} at {revision}"))
+        return record_from(Manifest, data, f"{path.name} at {revision}")
     except (RepositoryError, RecordError):
         if strict:
             raise

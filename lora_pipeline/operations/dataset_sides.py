@@ -19,7 +19,7 @@ from lora_pipeline.foundation.errors import (
 from lora_pipeline.foundation.ids import did_you_mean
 from lora_pipeline.workspace import git_history
 from lora_pipeline.workspace.layout import SHARED, RecordPlace, Scope, place_of
-from lora_pipeline.workspace.records import parse_record
+from lora_pipeline.workspace.record_bytes import record_from
 from lora_pipeline.workspace.root import Workspace
 
 ScopeName = Literal["project", "baseline"]
@@ -154,7 +154,7 @@ def _at(workspace: Workspace, root: Path, place: RecordPlace, moment: _Moment) -
         return None
     shown = f"{place.record_id}.json at {moment.label}"
     try:
-        return Manifest.from_dict(parse_record(Manifest, data, shown))
+        return record_from(Manifest, data, shown)
     except RecordError as error:
         error.hint = f"choose another revision: git log --oneline -- {name}"
         raise

@@ -29,7 +29,7 @@ from lora_pipeline.workspace.merge_documents import (
     things,
     words,
 )
-from lora_pipeline.workspace.records import parse_record
+from lora_pipeline.workspace.record_bytes import parse_record, record_from
 
 _WORD = members(aliases=words)
 _CATALOGS: dict[str, Shape] = {
@@ -172,7 +172,7 @@ def _loras(base: Any, ours: Any, theirs: Any, prefer: Side) -> _Merged:
 def _parsed(kind: type[Record], data: bytes, name: str) -> Record | None:
     if not data.strip():
         return None
-    return kind.from_dict(parse_record(kind, data, name))
+    return record_from(kind, data, name)
 
 
 def _encoded(kind: type[Record], document: dict[str, Any]) -> bytes:

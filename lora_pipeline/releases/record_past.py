@@ -15,7 +15,7 @@ from lora_pipeline.foundation.record import Record
 from lora_pipeline.releases.records import HistoryEntry, Lora
 from lora_pipeline.workspace import git
 from lora_pipeline.workspace.layout import Scope, place_of
-from lora_pipeline.workspace.records import parse_record
+from lora_pipeline.workspace.record_bytes import parse_record
 from lora_pipeline.workspace.root import Workspace
 
 R = TypeVar("R", bound=Record)

@@ -27,7 +27,7 @@ from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.files import TEMPORARY_PREFIX, unsafe_reason
 from lora_pipeline.workspace import git
 from lora_pipeline.workspace.backup_list import BackupFile, BackupList
-from lora_pipeline.workspace.records import parse_record
+from lora_pipeline.workspace.record_bytes import record_from
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import open_store
 
@@ -181,7 +181,7 @@ def _read_list(archive: zipfile.ZipFile, path: Path) -> BackupList:
         raise IntegrityError(f"{path.name} is no backup: it has no {LIST}")
     with archive.open(LIST) as stream:
         data = stream.read(strict_json.MAX_BYTES + 1)
-    made = BackupList.from_dict(parse_record(BackupList, data, f"{path.name}:{LIST}"))
+    made = record_from(BackupList, data, f"{path.name}:{LIST}")
     wanted = {_FILES + one.path: one for one in made.files}
     wanted |= {_OBJECTS + one.path: one for one in made.objects}
     for one in made.files:

@@ -20,13 +20,8 @@ from lora_pipeline.foundation.record import Record
 from lora_pipeline.workspace import journal
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.lock import workspace_lock
-from lora_pipeline.workspace.records import (
-    Loaded,
-    R,
-    check_base,
-    encode_record,
-    parse_record,
-)
+from lora_pipeline.workspace.record_bytes import encode_record, parse_record
+from lora_pipeline.workspace.records import Loaded, R, check_base
 from lora_pipeline.workspace.root import Workspace
 
 _MANY = 1000  # records; a bar for fewer would be gone before it was read

@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from lora_pipeline.foundation import files, strict_json
 from lora_pipeline.foundation.canonical import digest_of_bytes
 from lora_pipeline.foundation.errors import (
-    MergeConflictError,
     RecordConflictError,
     RecordExistsError,
     RecordInvalidError,
@@ -19,9 +18,8 @@ from lora_pipeline.foundation.errors import (
 )
 from lora_pipeline.foundation.ids import did_you_mean
 from lora_pipeline.foundation.record import Record
-from lora_pipeline.foundation.schemas import require_valid, schema_name_of
 from lora_pipeline.workspace.layout import FOLDERS, SHARED, SINGLES, Scope, relative_path
-from lora_pipeline.workspace.merge_advice import advised
+from lora_pipeline.workspace.record_bytes import record_from
 
 R = TypeVar("R", bound=Record)
 R_co = TypeVar("R_co", bound=Record, covariant=True)
@@ -175,17 +173,13 @@ class RecordStore:
 
     def _typed(self, kind: type[R], record_id: str, file: str, data: bytes) -> R:
         name = f"{self._shown_root}{file[self._root_length :]}"
-        document = parse_record(kind, data, name)
-        stated = document.get("id", record_id)
+        record = record_from(kind, data, name)
+        stated = getattr(record, "id", record_id)
         if kind.KIND in FOLDERS and stated != record_id:
             raise RecordInvalidError(
                 f"{record_id}.json holds the id {stated!r}; the file name must be the id"
             )
-        try:
-            return kind.from_dict(document)
-        except RecordInvalidError as error:  # what a schema cannot say: 1.0 where 1 is meant
-            words = "; ".join(map(str, error.violations)) or error.message
-            raise RecordInvalidError(f"{name}: {words}", violations=error.violations) from error
+        return record
 
     def _not_found(self, kind: str, scope: Scope, record_id: str) -> RecordNotFoundError:
         folder = self.data_root / scope.folder / FOLDERS.get(kind, "")
@@ -205,34 +199,6 @@ def _links(folder: Path) -> frozenset[str]:
         return frozenset()
     with os.scandir(folder) as entries:
         return frozenset(entry.name for entry in entries if entry.is_symlink())
-
-
-def parse_record(kind: type[Record], data: bytes, name: str) -> dict[str, Any]:
-    """Return the document of a record's bytes after every check of its form.
-
-    Raises:
-        RecordInvalidError, JsonInvalidError, MergeConflictError, SchemaVersionError: When it
-            is not a valid record of that kind.
-    """
-    try:
-        document = strict_json.loads(data, name)
-    except MergeConflictError as error:
-        raise advised(error, name) from error
-    if not isinstance(document, dict):
-        raise RecordInvalidError(f"{name} must hold one JSON object")
-    require_valid(document, schema_name_of(document, kind.KIND, name), name)
-    return document
-
-
-def encode_record(record: Record, name: str) -> bytes:
-    """Return the bytes of a record, proven valid by reading them back.
-
-    Raises:
-        RecordInvalidError: When the record breaks its schema; nothing was written.
-    """
-    data = strict_json.dumps(record.to_dict(), one_line_each=record.ONE_LINE_EACH)
-    parse_record(type(record), data, name)
-    return data
 
 
 def check_base(path: Path, based_on: str | None) -> None:

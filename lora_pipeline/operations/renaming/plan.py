@@ -13,7 +13,7 @@ from lora_pipeline.operations.renaming.references import WORDS, Renaming
 from lora_pipeline.operations.validation.kinds import KINDS
 from lora_pipeline.workspace.documents import Document, documents
 from lora_pipeline.workspace.layout import SHARED, Scope, relative_path
-from lora_pipeline.workspace.records import parse_record
+from lora_pipeline.workspace.record_bytes import parse_record
 from lora_pipeline.workspace.root import Workspace
 
 _CATALOGS = frozenset({"styles", "scenarios", "tags"})

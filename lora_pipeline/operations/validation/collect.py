@@ -24,7 +24,8 @@ from lora_pipeline.workspace.layout import (
     is_outside_records,
     place_of,
 )
-from lora_pipeline.workspace.records import Loaded, parse_record
+from lora_pipeline.workspace.record_bytes import record_from
+from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 
 # Tokens as their issuers write them, private keys, and passwords inside an address.
@@ -160,7 +161,7 @@ class _Walk:
             if holds_secret(data):
                 self._add("secret", path, "it holds what looks like a token, key or password",
                           fix="remove it, and revoke it: Git keeps what was committed")  # fmt: skip
-            record = kind.from_dict(parse_record(kind, data, self.workspace.relative(path)))
+            record = record_from(kind, data, self.workspace.relative(path))
         except PipelineError as error:
             self.broken.add(key)
             self._invalid(path, error)

@@ -7,7 +7,7 @@ from lora_pipeline.catalog.starter import starter_catalogs
 from lora_pipeline.foundation.record import Record
 from lora_pipeline.foundation.resources import resource
 from lora_pipeline.workspace.layout import SINGLES
-from lora_pipeline.workspace.records import encode_record
+from lora_pipeline.workspace.record_bytes import encode_record
 
 TIME = "2026-03-01T12:00:00Z"
 

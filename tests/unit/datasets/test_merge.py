@@ -21,7 +21,7 @@ from lora_pipeline.datasets.records import (
     UnconfirmedMerge,
 )
 from lora_pipeline.foundation.errors import RecordInvalidError
-from lora_pipeline.workspace.records import encode_record
+from lora_pipeline.workspace.record_bytes import encode_record
 from tests.support.dataset_builders import item, manifest
 
 A, B, C, D = (item(name) for name in "ABCD")

@@ -12,7 +12,7 @@ from lora_pipeline.foundation.conflict_markers import find_markers
 from lora_pipeline.operations.git_merge import Outcome, Sides, merge_record
 from lora_pipeline.releases.history import extended
 from lora_pipeline.releases.records import HistoryEntry, Lora, Release
-from lora_pipeline.workspace.records import encode_record
+from lora_pipeline.workspace.record_bytes import encode_record
 from tests.support.dataset_builders import item, manifest
 
 NOW = "2026-03-01T12:00:00Z"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lora_pipeline.operations import git_text
 from lora_pipeline.operations.git_text import text_of_file
-from lora_pipeline.workspace.records import encode_record
+from lora_pipeline.workspace.record_bytes import encode_record
 from tests.support.dataset_builders import item, manifest
 from tests.support.training_builders import write_lora
 
