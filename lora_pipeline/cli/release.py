@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Literal
 
 import click
@@ -85,6 +86,7 @@ def show(session: Session, lora: str, release_id: str, *, scope: ScopeName) -> N
 @click.argument("lora")
 @click.argument("weights", metavar="FILE")
 @click.option("--dataset", default="", metavar="ID", help="Manifest it was trained on.")
+@click.option("--sha256", default="", metavar="HEX", help="Digest it must have.")
 @click.option("--release", "release_id", default="", metavar="ID", help="Its id; else the next.")
 @click.option("--config", default="", metavar="JSON", help="Recipe it was made with, if known.")
 @click.option("--notes", default="", metavar="TEXT", help="Anything worth keeping.")
@@ -100,20 +102,26 @@ def register(
     release_id: str,
     config: str,
     notes: str,
+    sha256: str,
     scope: ScopeName,
 ) -> None:
     """Register weights made elsewhere as a candidate.
 
-    Reads the whole file: it must be a sound LoRA for the base model, finite and not all zero.
-    Copies it into the store and writes the LoRA's record. Without --dataset the gate cannot pass:
-    nobody could tell what it was trained on. Exits with 3 when the file cannot be used.
+    FILE is a safetensors file, or the address of one (s3://, gs://, az://, https://), which is
+    fetched. Reads it whole: it must be a sound LoRA for the base model, finite and not all
+    zero. Copies it into the store and writes the LoRA's record. Without --dataset the gate
+    cannot pass: nobody could tell what it was trained on. Exits with 3 when it cannot be used.
 
     Example: lora release register ui_icons out/icons.safetensors --dataset ui_icon_flat
     """
     from lora_pipeline.operations.release_register import register_release
 
+    operation: Callable[..., Result] = register_release
+    if "://" in weights:
+        from lora_pipeline.operations.release_fetch import register_release_from as operation
+
     session.run(
-        register_release,
+        operation,
         _registered,
         lora,
         weights,
@@ -121,6 +129,7 @@ def register(
         release=release_id,
         config=_json_object(config),
         notes=notes,
+        sha256=sha256,
         project=session.project,
         scope=scope,
     )

@@ -6,7 +6,9 @@ names them. A new release is a candidate; only the gate makes it more.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from msgspec.structs import replace
 from lora_pipeline.catalog.records import Checkpoint, Weights
 from lora_pipeline.datasets.lookup import find_manifest
 from lora_pipeline.foundation.errors import (
+    ArgumentInvalidError,
+    DigestMismatchError,
     FileMissingError,
     RecordConflictError,
     RecordInvalidError,
@@ -29,6 +33,8 @@ from lora_pipeline.training.plan import CheckpointOnDisk
 from lora_pipeline.training.recipe import Layer, resolve_recipe
 from lora_pipeline.training.records import Run
 from lora_pipeline.training.weights import WeightsReport, inspect_weights, require_usable
+from lora_pipeline.training.weights_declared import declared_by
+from lora_pipeline.training.weights_metadata import kept_texts
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
@@ -36,6 +42,21 @@ from lora_pipeline.workspace.store import open_store
 
 _ATTEMPTS = 5
 MANUAL = "manual"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What is wanted of weights that were made elsewhere; as ``register_release`` takes it."""
+
+    lora: str
+    dataset: str = ""
+    release: str = ""
+    config: Mapping[str, Any] | None = None
+    notes: str = ""
+    sha256: str = ""
+    source: str = ""
+    project: str | None = None
+    scope: ScopeName = "project"
 
 
 def register_release(
@@ -47,6 +68,7 @@ def register_release(
     release: str = "",
     config: dict[str, Any] | None = None,
     notes: str = "",
+    sha256: str = "",
     project: str | None = None,
     scope: ScopeName = "project",
 ) -> Result:
@@ -63,49 +85,86 @@ def register_release(
         release: Id of the release; empty for the next one.
         config: The recipe that it was trained with, as far as it is known.
         notes: Anything worth keeping.
+        sha256: The digest that the file must have, when its maker told it.
         project: Project of the LoRA; else the one in use.
         scope: ``baseline`` for the shared LoRA.
 
     Raises:
         RecordNotFoundError: When LoRA, dataset or checkpoint do not exist.
         WeightsRefusedError: When the file is no LoRA that can be used, or fits another model.
-        ArgumentInvalidError: When the release id is taken.
+        DigestMismatchError: When it has another digest than its maker told.
+        ArgumentInvalidError: When the release id is taken, or an address is given.
         SettingsError: When nobody is known to act.
     """
-    loaded = find_lora(workspace, lora, project=project, scope=scope)
-    release_id = new_release_id(loaded.record, release)
+    if "://" in weights:
+        raise ArgumentInvalidError(
+            "an address is no file, and what stands there is fetched only when a person says so",
+            hint="lora release register LORA ADDRESS, or download it first",
+        )
+    wanted = Registration(lora, dataset, release, config, notes, sha256, "", project, scope)
+    return register_file(workspace, Path(weights).expanduser(), wanted)
+
+
+def register_file(workspace: Workspace, path: Path, wanted: Registration) -> Result:
+    """Register a file of this machine; as ``register_release``.
+
+    Raises:
+        PipelineError: As ``register_release``.
+    """
+    loaded = find_lora(workspace, wanted.lora, project=wanted.project, scope=wanted.scope)
+    lora = loaded.record
+    release_id = new_release_id(lora, wanted.release)
+    expected = wanted_digest(wanted.sha256)
     actor = workspace.require_actor()
-    path = Path(weights).expanduser()
     base, warnings = _base(workspace, loaded)
     report = checked_weights(path, base)
+    _require_digest(report, expected)
     training: dict[str, Any] = {
         "trainer": MANUAL,
         "checkpointId": base.checkpoint_id,
         "checkpointDigest": base.digest,
+        "inspection": _seen(report),
     }
-    if config:
-        training["recipe"] = _declared(config)
-    if dataset:
-        manifest = find_manifest(workspace, loaded.scope, dataset).record
+    if wanted.source:
+        training["source"] = wanted.source
+    if wanted.config:
+        training["recipe"] = _declared(wanted.config)
+    if wanted.dataset:
+        manifest = find_manifest(workspace, loaded.scope, wanted.dataset).record
         training |= {"datasetId": manifest.id, "manifestHash": manifest.content_hash}
     else:
         warnings.append("no dataset is named: the gate cannot tell what it was trained on")
-    made = new_release(workspace, loaded.record, report, release_id, training, actor, notes)
+    made = new_release(workspace, lora, report, release_id, training, actor, wanted.notes)
     if not workspace.dry_run:
         keep_bytes(workspace, report)
     changes = Changes(workspace)
-    changes.update(loaded, with_release(loaded.record, made))
+    changes.update(loaded, with_release(lora, made))
     return Result(
-        data={"loraId": lora, "releaseId": release_id, "release": made.to_dict(),
+        data={"loraId": lora.id, "releaseId": release_id, "release": made.to_dict(),
               **weights_facts(report)},
-        reasoning=f"Registered {path.name} as {release_id} of {lora}",
-        warnings=[*warnings, *_duplicates(loaded.record, report), *_leaks(report)],
+        reasoning=f"Registered {path.name} as {release_id} of {lora.id}",
+        warnings=[*warnings, *_claims(lora, report), *_duplicates(lora, report), *_leaks(report)],
         suggestions=(
-            f"lora eval grid {lora} {release_id}", f"lora release show {lora} {release_id}",
+            f"lora eval grid {lora.id} {release_id}", f"lora release show {lora.id} {release_id}",
         ),
         written=changes.apply(),
         dry_run=workspace.dry_run,
     )  # fmt: skip
+
+
+def wanted_digest(text: str) -> str:
+    """Return the SHA-256 that somebody typed, or nothing.
+
+    Raises:
+        ArgumentInvalidError: When it is none.
+    """
+    digest = text.strip().lower().removeprefix("sha256:")
+    if digest and not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ArgumentInvalidError(
+            f"{text!r} is no SHA-256: it has 64 hexadecimal digits",
+            hint="AutoV2 and the like are shortened; ask for the whole digest",
+        )
+    return digest
 
 
 def checked_weights(path: Path, base: CheckpointOnDisk) -> WeightsReport:
@@ -117,14 +176,24 @@ def checked_weights(path: Path, base: CheckpointOnDisk) -> WeightsReport:
     """
     if path.is_dir():
         raise FileMissingError(f"{path} is a folder", hint="name the safetensors file in it")
-    if path.suffix.lower() in {".ckpt", ".pt", ".pth", ".bin", ".pkl"}:
-        raise WeightsRefusedError(
-            f"{path.name} is a pickle by its name, which can run code when it is read",
-            hint="convert it to safetensors",
-        )
+    require_name(path)
     report = inspect_weights(path)
     require_usable(report, base)
     return report
+
+
+def require_name(path: Path) -> None:
+    """Check that a file is not a pickle by its name.
+
+    Raises:
+        WeightsRefusedError: When it is; it is never opened.
+    """
+    if path.suffix.lower() in {".ckpt", ".pt", ".pth", ".bin", ".pkl"}:
+        raise WeightsRefusedError(
+            f"{path.name} is a pickle by its name, which can run code when it is read",
+            rule="pickle",
+            hint="convert it to safetensors",
+        )
 
 
 def keep_bytes(workspace: Workspace, report: WeightsReport) -> None:
@@ -239,6 +308,42 @@ def _declared(config: Mapping[str, Any]) -> dict[str, Any]:
     document = resolve_recipe([Layer("--config", {**known, **config})])
     return {name: value for name, value in document.recipe.to_dict().items()
             if document.sources[name] != "default" and name not in known}  # fmt: skip
+
+
+def _require_digest(report: WeightsReport, expected: str) -> None:
+    if expected and report.sha256 != expected:
+        same = report.tensor_sha256 == expected
+        raise DigestMismatchError(
+            f"{report.path.name} has sha256 {report.sha256}, expected {expected}",
+            hint="that is the digest of its tensors, not of the file"
+            if same
+            else "get the file again, or ask its maker for the digest",
+        )
+
+
+def _seen(report: WeightsReport) -> dict[str, Any]:
+    """Return what the bytes tell of weights, and apart from it what their header claims."""
+    claims = declared_by(kept_texts(report.metadata)).to_dict()
+    return {
+        "algorithms": dict(report.algorithms),
+        "family": report.family,
+        "architectures": list(report.architectures),
+        "ranks": {str(rank): count for rank, count in report.ranks.items()},
+        "alphas": list(report.alphas),
+        "components": report.components,
+        "types": dict(report.types),
+        **({"claims": claims} if claims else {}),
+    }
+
+
+def _claims(lora: Lora, report: WeightsReport) -> list[str]:
+    """Return what a header claims otherwise than bytes and record say."""
+    told = [one.message for one in report.findings if one.code.endswith("_differs")]
+    trigger = report.declared.trigger
+    if trigger and lora.trigger_word and trigger != lora.trigger_word:
+        words = f"its header names the trigger {trigger}, the LoRA's is {lora.trigger_word}"
+        told.append(words)
+    return told
 
 
 def _duplicates(lora: Lora, report: WeightsReport) -> list[str]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lora_pipeline.foundation.redaction import redacted
+
 _HEX = re.compile(r"(?:0x)?([0-9a-fA-F]{64})")
 # Names of base models as trainers write them, the more particular ones first.
 _ARCHITECTURES = (
@@ -152,4 +154,4 @@ def _number(text: str | None) -> float | None:
 
 
 def _short(text: str) -> str:
-    return " ".join(text.split())[:120]
+    return redacted(" ".join(text[:400].split()))[:120]

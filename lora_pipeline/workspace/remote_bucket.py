@@ -161,6 +161,35 @@ class BucketRemote:
             lambda: self.filesystem.rm_file(self._key(sha256)),
         )
 
+    def file_bytes(self) -> int:
+        """Return the length of the one file that the address names, when it names one.
+
+        Raises:
+            RemoteStoreError: When it is not there, or the service does not answer or refuses.
+        """
+        place = self.address.place
+        info = self._ask("looking at it", lambda: self.filesystem.info(place))
+        if info.get("type") != "file":
+            raise RemoteMissingError(f"{self.address} is no file", hint="name the file itself")
+        return int(info.get("size") or 0)
+
+    def file_block(self, start: int, end: int) -> bytes:
+        """Return exactly the bytes from ``start`` up to ``end`` of that file.
+
+        Raises:
+            RemoteStoreError: When the service does not answer, refuses, or ends early.
+        """
+        place = self.address.place
+        block: bytes = self._ask(
+            "reading it", lambda: self.filesystem.cat_file(place, start=start, end=end)
+        )
+        if len(block) != end - start:
+            raise RemoteStoreError(
+                f"{self.address} gave {len(block)} bytes when asked for {end - start}",
+                hint="run the command again",
+            )
+        return block
+
     def _key(self, sha256: str) -> str:
         return f"{self.address.place}/{sha256[:2]}/{sha256}"
 
