@@ -16,8 +16,7 @@ from lora_pipeline.foundation.ids import did_you_mean, require_slug, require_tag
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.renaming.config_words import (
     add_config_edits,
-    own_definitions,
-    shipped_definitions,
+    definitions_naming,
 )
 from lora_pipeline.operations.renaming.obstacles import Obstacle
 from lora_pipeline.operations.renaming.plan import RenamingPlan
@@ -211,7 +210,7 @@ def _untouched(plan: RenamingPlan) -> list[str]:
     """Return the definitions that others need as they are: other projects, or their grids."""
     if plan.renaming.family != "asset-type":
         return []
-    naming = own_definitions(plan.workspace, plan.renaming)
+    naming = definitions_naming(plan.workspace, plan.renaming, own=True)
     if plan.known_elsewhere and plan.scope != SHARED:
         return naming
     bound = {f"config/suites/{suite_id}.yaml" for suite_id in plan.bound_suites}
@@ -317,7 +316,9 @@ def _warnings(plan: RenamingPlan) -> list[str]:
             f"names {renaming.new}"
         )
     shipped = (
-        shipped_definitions(plan.workspace, renaming) if renaming.family == "asset-type" else []
+        definitions_naming(plan.workspace, renaming, own=False)
+        if renaming.family == "asset-type"
+        else []
     )
     if shipped:
         shipped_names = ", ".join(source.partition("config/")[2] for source in shipped)

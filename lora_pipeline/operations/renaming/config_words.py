@@ -50,22 +50,12 @@ def add_config_edits(
     return edited
 
 
-def own_definitions(workspace: Workspace, renaming: Renaming) -> list[str]:
-    """Return the files of ``config/`` that name an asset type."""
+def definitions_naming(workspace: Workspace, renaming: Renaming, *, own: bool) -> list[str]:
+    """Return the definitions that name an asset type: files of ``config/``, or shipped ones."""
     return [
         source
         for family in _WITH_ASSET_TYPES
-        for source, text in _definitions(workspace, family, own=True)
-        if renaming.old in _types(family, source, text)
-    ]
-
-
-def shipped_definitions(workspace: Workspace, renaming: Renaming) -> list[str]:
-    """Return the definitions that ship with the program and name an asset type."""
-    return [
-        source
-        for family in _WITH_ASSET_TYPES
-        for source, text in _definitions(workspace, family, own=False)
+        for source, text in _definitions(workspace, family, own=own)
         if renaming.old in _types(family, source, text)
     ]
 
