@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.support import hostile_images as hostile
+from tests.support.asset_commands import import_art
 from tests.support.catalog_builders import draw_icon, draw_icons
 from tests.support.workspace_builders import Answer, invoke, make_workspace, tree_digest
 
@@ -29,12 +30,6 @@ def art(tmp_path: Path) -> Path:
     return tmp_path / "art"
 
 
-def run(studio: Path, art: Path, *arguments: str) -> Answer:
-    return invoke(
-        ["asset", "import", str(art), "--asset-type", "ui_icon", *arguments, "--json"], studio
-    )
-
-
 def records(studio: Path, kind: str) -> list[dict[str, Any]]:
     return [json.loads(path.read_bytes()) for path in sorted((studio / BASE / kind).glob("*.json"))]
 
@@ -48,7 +43,7 @@ def refused(
     studio: Path, art: Path, *arguments: str, exit_code: int = 1, code: str = "import_incomplete"
 ) -> Answer:
     before = without_cache(studio)
-    answer = run(studio, art, *arguments)
+    answer = import_art(studio, art, *arguments)
     assert (answer.exit_code, answer.error["code"]) == (exit_code, code)
     assert without_cache(studio) == before
     return answer
@@ -61,7 +56,9 @@ def reasons(answer: Answer) -> list[str]:
 def test_each_image_becomes_a_spec_and_an_asset_that_waits_for_review(
     studio: Path, art: Path
 ) -> None:
-    answer = run(studio, art, "--tag", "style:flat", "--author", "Ana", "--license", "CC0-1.0")
+    answer = import_art(
+        studio, art, "--tag", "style:flat", "--author", "Ana", "--license", "CC0-1.0"
+    )
 
     specs, assets = records(studio, "specs"), records(studio, "assets")
     assert answer.exit_code == 0
@@ -73,7 +70,7 @@ def test_each_image_becomes_a_spec_and_an_asset_that_waits_for_review(
 
 
 def test_copies_are_the_very_bytes_and_records_name_their_digest(studio: Path, art: Path) -> None:
-    run(studio, art)
+    import_art(studio, art)
 
     originals = {hashlib.sha256(path.read_bytes()).hexdigest() for path in art.iterdir()}
     for asset in records(studio, "assets"):
@@ -91,7 +88,7 @@ def test_picture_without_transparency_has_no_alpha_image(studio: Path, tmp_path:
     (tmp_path / "art").mkdir()
     (tmp_path / "art/photo.jpg").write_bytes(hostile.noisy_jpeg())
 
-    answer = run(studio, tmp_path / "art")
+    answer = import_art(studio, tmp_path / "art")
 
     variant = records(studio, "assets")[0]["versions"][0]["variants"][0]
     assert "alphaPath" not in variant
@@ -100,10 +97,10 @@ def test_picture_without_transparency_has_no_alpha_image(studio: Path, tmp_path:
 
 
 def test_same_folder_twice_adds_nothing_and_says_so(studio: Path, art: Path) -> None:
-    first = run(studio, art).document["data"]["assets"]
+    first = import_art(studio, art).document["data"]["assets"]
     before = tree_digest(studio)
 
-    again = run(studio, art)
+    again = import_art(studio, art)
 
     assert again.exit_code == 0
     assert again.document["data"]["imported"] == 0
@@ -114,16 +111,16 @@ def test_same_folder_twice_adds_nothing_and_says_so(studio: Path, art: Path) -> 
 
 
 def test_same_image_under_another_name_adds_nothing(studio: Path, art: Path) -> None:
-    run(studio, art)
+    import_art(studio, art)
     (art / "icon-000.png").rename(art / "renamed.png")
 
-    assert run(studio, art).document["data"]["imported"] == 0
+    assert import_art(studio, art).document["data"]["imported"] == 0
 
 
 def test_second_copy_in_one_folder_is_left_out_and_named(studio: Path, art: Path) -> None:
     shutil.copy(art / "icon-001.png", art / "copy.png")
 
-    answer = run(studio, art)
+    answer = import_art(studio, art)
 
     assert answer.document["data"]["imported"] == 3
     assert answer.document["data"]["duplicates"] == [{"file": "icon-001.png", "sameAs": "copy.png"}]
@@ -137,7 +134,7 @@ def test_metadata_file_brings_words_origin_and_rights(studio: Path, art: Path) -
         "icon-002.png,Sea,,,,,,allowed\n"
     )
 
-    answer = run(studio, art, "--author", "Ana", "--tag", "style:flat")
+    answer = import_art(studio, art, "--author", "Ana", "--tag", "style:flat")
 
     by_title = {spec["title"]: spec for spec in records(studio, "specs")}
     assets = {asset["specId"]: asset for asset in records(studio, "assets")}
@@ -157,7 +154,7 @@ def test_side_car_files_bring_tags_and_descriptions(studio: Path, art: Path) -> 
     (art / "icon-001.txt").write_text("a blue square\nwith dots")
     (art / "icon-002.json").write_text('{"title": "Kite", "tags": ["shape:diamond"]}')
 
-    run(studio, art)
+    import_art(studio, art)
 
     specs = {spec["title"]: spec for spec in records(studio, "specs")}
     assert set(specs) == {"Icon 000", "Icon 001", "Kite"}
@@ -171,7 +168,7 @@ def test_side_car_files_bring_tags_and_descriptions(studio: Path, art: Path) -> 
 def test_image_that_the_metadata_file_does_not_describe_is_named(studio: Path, art: Path) -> None:
     (art / "assets.csv").write_text("file,title\nicon-000.png,Sun\nicon-001.png,Moon\n")
 
-    warnings = run(studio, art).document["warnings"]
+    warnings = import_art(studio, art).document["warnings"]
 
     assert warnings == ["icon-002.png: not described in assets.csv"]
 
@@ -228,7 +225,7 @@ def test_animated_image_keeps_the_import_out(studio: Path, art: Path) -> None:
 def test_good_files_are_imported_when_bad_ones_may_be_skipped(studio: Path, art: Path) -> None:
     (art / "bad.png").write_bytes(b"hello")
 
-    answer = run(studio, art, "--skip-bad")
+    answer = import_art(studio, art, "--skip-bad")
 
     assert answer.exit_code == 0
     assert answer.document["data"]["imported"] == len(records(studio, "assets")) == 3
@@ -253,9 +250,9 @@ def test_words_of_no_catalog_are_a_warning_and_come_into_it_when_asked(
     tags = studio / BASE / "catalogs/tags.json"
     before = tags.read_bytes()
 
-    warned = run(studio, art, "--tag", "shape:strar,mood:calm", "--style", "oil")
+    warned = import_art(studio, art, "--tag", "shape:strar,mood:calm", "--style", "oil")
     shutil.rmtree(studio / BASE / "assets")
-    added = run(studio, art, "--tag", "mood:calm", "--style", "oil", "--add-tags")
+    added = import_art(studio, art, "--tag", "mood:calm", "--style", "oil", "--add-tags")
 
     (warning,) = warned.document["warnings"]
     assert warning.startswith("shape:strar (did you mean shape:star?), mood:calm, style oil are")
@@ -302,7 +299,7 @@ def test_folder_that_is_not_there_is_missing(studio: Path, tmp_path: Path) -> No
 def test_dry_run_looks_at_everything_and_writes_nothing(studio: Path, art: Path) -> None:
     before = tree_digest(studio)
 
-    answer = run(studio, art, "--dry-run", "--tag", "mood:calm", "--add-tags")
+    answer = import_art(studio, art, "--dry-run", "--tag", "mood:calm", "--add-tags")
 
     assert answer.document["dryRun"] is True
     assert answer.document["data"]["imported"] == 3
@@ -313,7 +310,7 @@ def test_dry_run_looks_at_everything_and_writes_nothing(studio: Path, art: Path)
 def test_images_may_stay_where_they_are(studio: Path, art: Path) -> None:
     (studio / "config/local.json").write_text(json.dumps({"assetsRoot": str(art.parent)}))
 
-    run(studio, art, "--in-place")
+    import_art(studio, art, "--in-place")
 
     paths = {a["versions"][0]["variants"][0]["originalPath"] for a in records(studio, "assets")}
     assert paths == {f"assetsRoot:art/icon-00{number}.png" for number in range(3)}
@@ -343,7 +340,7 @@ def test_location_in_a_photo_is_warned_about(studio: Path, tmp_path: Path) -> No
     (tmp_path / "art").mkdir()
     Image.new("RGB", (16, 16)).save(tmp_path / "art/trip.jpg", exif=exif)
 
-    warnings = run(studio, tmp_path / "art", "--asset-type", "product").document["warnings"]
+    warnings = import_art(studio, tmp_path / "art", "--asset-type", "product").document["warnings"]
 
     assert warnings == ["trip.jpg: EXIF data says where it was taken, and the copy keeps that"]
 
@@ -352,7 +349,7 @@ def test_one_picture_saved_twice_in_other_bytes_is_warned_about(studio: Path, ar
     with Image.open(art / "icon-001.png") as image:
         image.save(art / "again.png", compress_level=0)
 
-    answer = run(studio, art)
+    answer = import_art(studio, art)
 
     assert answer.document["data"]["imported"] == 4
     assert answer.document["warnings"] == [
@@ -365,7 +362,7 @@ def test_names_of_any_kind_are_imported(studio: Path, tmp_path: Path) -> None:
     for seed, name in enumerate(names):
         draw_icon(tmp_path / "art" / name, seed=seed)
 
-    run(studio, tmp_path / "art")
+    import_art(studio, tmp_path / "art")
 
     assert {spec["title"] for spec in records(studio, "specs")} == {
         "猫", "犬", "Rf $(x);", 'A "b"',
@@ -375,7 +372,7 @@ def test_names_of_any_kind_are_imported(studio: Path, tmp_path: Path) -> None:
 def test_more_images_than_one_batch_are_all_imported(studio: Path, tmp_path: Path) -> None:
     draw_icons(tmp_path / "many", 70, size=16)
 
-    answer = run(studio, tmp_path / "many")
+    answer = import_art(studio, tmp_path / "many")
 
     assert answer.document["data"]["imported"] == len(records(studio, "assets")) == 70
     assert len(list((studio / BASE / "files/images").glob("*/original/*.png"))) == 70

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.asset_commands import import_art
 from tests.support.catalog_builders import add_catalogs, draw_icon, draw_icons
-from tests.support.workspace_builders import Answer, invoke, make_workspace, reopen, tree_digest
+from tests.support.workspace_builders import invoke, make_workspace, reopen, tree_digest
 
 PROJECT = "neon_city"
 BASE = f"data/projects/{PROJECT}"
@@ -26,15 +27,9 @@ def art(tmp_path: Path) -> Path:
     return tmp_path / "art"
 
 
-def run(studio: Path, art: Path, *options: str) -> Answer:
-    return invoke(
-        ["asset", "import", str(art), "--asset-type", "ui_icon", *options, "--json"], studio
-    )
-
-
 def brought(studio: Path, art: Path, *options: str) -> dict[str, dict[str, Any]]:
     """Import and return what each file became: spec, asset, version, variant."""
-    answer = run(studio, art, *options)
+    answer = import_art(studio, art, *options)
     assert answer.exit_code == 0, answer.stdout
     found = {}
     for path in (studio / BASE / "assets").glob("*.json"):
@@ -56,7 +51,7 @@ def test_folder_names_become_tags_when_they_are_told_to(studio: Path, art: Path)
     for seed, name in enumerate(("Red/flat/a.png", "Dark Blue/neon/b.png", "c.png")):
         draw_icon(art / name, seed=seed)
 
-    plain = run(studio, art, "--dry-run").document["data"]["assets"]
+    plain = import_art(studio, art, "--dry-run").document["data"]["assets"]
     found = brought(studio, art, "--folder-tags", "color,style", "--add-tags")
 
     assert [one["tags"] for one in plain] == [[], [], []]
@@ -71,7 +66,7 @@ def test_folder_name_of_which_no_tag_can_be_made_keeps_the_import_out(
     draw_icon(art / "猫/a.png")
     before = tree_digest(studio)
 
-    answer = run(studio, art, "--folder-tags", "subject")
+    answer = import_art(studio, art, "--folder-tags", "subject")
 
     assert (answer.exit_code, answer.error["code"]) == (1, "import_incomplete")
     reason = answer.document["data"]["refused"][0]["reason"]
@@ -87,7 +82,7 @@ def test_kohya_folders_bring_repeats_words_and_captions(studio: Path, art: Path)
         draw_icon(art / name, seed=seed)
     (art / "img/10_sks icon/a.txt").write_text("a red crown\nsecond line")
 
-    answer = run(studio, art, "--layout", "kohya", "--folder-tags", "concept", "--dry-run")
+    answer = import_art(studio, art, "--layout", "kohya", "--folder-tags", "concept", "--dry-run")
     found = brought(studio, art, "--layout", "kohya", "--folder-tags", "concept", "--add-tags")
 
     origin = found["img/10_sks icon/a.png"]["version"]["generation"]
@@ -108,7 +103,7 @@ def test_kohya_folders_bring_repeats_words_and_captions(studio: Path, art: Path)
 def test_kohya_folders_that_nobody_named_are_pointed_out(studio: Path, art: Path) -> None:
     draw_icon(art / "10_sks icon/a.png")
 
-    answer = run(studio, art)
+    answer = import_art(studio, art)
 
     assert any("--layout kohya" in warning for warning in answer.document["warnings"])
 
@@ -116,7 +111,7 @@ def test_kohya_folders_that_nobody_named_are_pointed_out(studio: Path, art: Path
 def test_folder_without_a_kohya_folder_is_an_error_that_says_so(studio: Path, art: Path) -> None:
     draw_icon(art / "a.png")
 
-    answer = run(studio, art, "--layout", "kohya")
+    answer = import_art(studio, art, "--layout", "kohya")
 
     assert (answer.exit_code, answer.error["code"]) == (3, "selection_empty")
     assert "is not of the form 10_words" in answer.error["message"]
@@ -128,7 +123,7 @@ def test_imagefolder_with_metadata_in_every_split_is_read(studio: Path, art: Pat
     (art / "train/metadata.jsonl").write_text('{"file_name": "a.png", "text": "a crown"}\n')
     (art / "test/metadata.csv").write_text("file_name,text,objects\ndeep/b.png,a sun,7\n")
 
-    answer = run(studio, art, "--dry-run")
+    answer = import_art(studio, art, "--dry-run")
     found = brought(studio, art)
 
     assert answer.document["data"]["metadata"] == "test/metadata.csv, train/metadata.jsonl"
@@ -146,7 +141,7 @@ def test_two_metadata_files_of_one_folder_are_an_error(studio: Path, art: Path) 
     (art / "metadata.csv").write_text("file_name\na.png\n")
     (art / "metadata.jsonl").write_text('{"file_name": "a.png"}\n')
 
-    answer = run(studio, art)
+    answer = import_art(studio, art)
 
     assert (answer.exit_code, answer.error["code"]) == (3, "import_invalid")
     assert "metadata.csv and metadata.jsonl" in answer.error["message"]
@@ -166,7 +161,7 @@ def test_table_of_an_asset_library_is_read_by_a_mapping(
     options = ("--metadata", str(table), "--map", "file=Filename,title=Name,rating=Stars",
                "--map", "tags=Keywords", "--tag-group", "look", "--add-tags")  # fmt: skip
 
-    warnings = run(studio, art, *options, "--dry-run").document["warnings"]
+    warnings = import_art(studio, art, *options, "--dry-run").document["warnings"]
     found = brought(studio, art, *options)
 
     crown = found["2024/crown.png"]
@@ -183,8 +178,8 @@ def test_mapping_with_a_typing_error_is_an_error_with_the_near_heading(
     (art / "assets.csv").write_text("file,Name\na.png,Crown\n")
     before = tree_digest(studio)
 
-    heading = run(studio, art, "--map", "title=Nmae")
-    column = run(studio, art, "--map", "titel=Name")
+    heading = import_art(studio, art, "--map", "title=Nmae")
+    column = import_art(studio, art, "--map", "titel=Name")
 
     assert (heading.exit_code, heading.error["code"]) == (3, "import_invalid")
     assert heading.error["hint"] == "did you mean Name?"
@@ -196,7 +191,7 @@ def test_mapping_with_a_typing_error_is_an_error_with_the_near_heading(
 def test_encoding_that_is_none_is_an_error(studio: Path, art: Path) -> None:
     draw_icon(art / "a.png")
 
-    answer = run(studio, art, "--encoding", "utf8mb4")
+    answer = import_art(studio, art, "--encoding", "utf8mb4")
 
     assert (answer.exit_code, answer.error["code"]) == (3, "argument_invalid")
 
@@ -206,7 +201,9 @@ def test_captions_of_taggui_become_tags(studio: Path, art: Path) -> None:
     (art / "icon-000.txt").write_text("red, Circle, soft glow")
     (art / "icon-001.txt").write_text("blue, 猫")
 
-    document = run(studio, art, "--captions", "tags", "--tag-group", "look", "--dry-run").document
+    document = import_art(
+        studio, art, "--captions", "tags", "--tag-group", "look", "--dry-run"
+    ).document
     found = brought(studio, art, "--captions", "tags", "--tag-group", "look", "--add-tags")
 
     assert tags(found["icon-000.png"]) == ["color:red", "shape:circle", "look:soft_glow"]
@@ -222,7 +219,7 @@ def test_free_words_without_a_group_keep_the_import_out_and_name_the_option(
     draw_icons(art, 1)
     (art / "icon-000.txt").write_text("red, soft glow")
 
-    answer = run(studio, art, "--captions", "tags")
+    answer = import_art(studio, art, "--captions", "tags")
 
     assert answer.exit_code == 1
     assert answer.document["data"]["refused"][0]["hint"] == (
@@ -234,7 +231,7 @@ def test_digest_that_the_table_states_is_checked(studio: Path, art: Path) -> Non
     draw_icon(art / "a.png")
     (art / "assets.csv").write_text(f"file,sha256\na.png,{'0' * 64}\n")
 
-    answer = run(studio, art)
+    answer = import_art(studio, art)
 
     assert answer.exit_code == 1
     assert answer.document["data"]["refused"][0]["code"] == "digest_mismatch"
@@ -247,7 +244,7 @@ def test_folder_that_moved_adds_nothing(studio: Path, art: Path, tmp_path: Path)
     (tmp_path / "moved/icon-000.png").rename(tmp_path / "moved/renamed.png")
     before = tree_digest(studio)
 
-    answer = run(studio, tmp_path / "moved")
+    answer = import_art(studio, tmp_path / "moved")
 
     assert answer.document["data"]["imported"] == 0
     assert len(answer.document["data"]["alreadyThere"]) == 3
@@ -272,7 +269,7 @@ def test_images_stay_in_place_only_below_an_assets_root_that_is_there(
         (studio / "config/local.json").write_text(json.dumps(settings))
     before = tree_digest(studio)
 
-    answer = run(studio, art, "--in-place")
+    answer = import_art(studio, art, "--in-place")
 
     assert (answer.exit_code, answer.error["code"]) == (3, code)
     assert words in answer.error["message"]
@@ -293,7 +290,7 @@ def test_assets_root_may_move_and_images_in_place_are_found_there(
     assert invoke(approved, studio).exit_code == 0
     lost = invoke(["dataset", "build", "all", "--asset-type", "ui_icon", "--json"], studio)
     local.write_text(json.dumps({"assetsRoot": str(tmp_path / "moved")}))
-    again = run(studio, tmp_path / "moved/icons", "--in-place")
+    again = import_art(studio, tmp_path / "moved/icons", "--in-place")
     built = invoke(
         ["dataset", "build", "all", "--asset-type", "ui_icon", "--caption", "tags+spec+title"],
         studio,

@@ -13,12 +13,11 @@ import pytest
 
 from tests.support.catalog_builders import add_asset, draw_icon
 from tests.support.dataset_builders import PROJECT, studio
+from tests.support.dataset_commands import done, lora
 from tests.support.workspace_builders import (
     REPOSITORY,
-    Answer,
     commit_all,
     git,
-    invoke,
     reopen,
     run_lora,
     tree_digest,
@@ -48,16 +47,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path, template: Path) -> Path:
     return shutil.copytree(template, tmp_path / "studio")
-
-
-def lora(folder: Path, *argv: str) -> Answer:
-    return invoke(["dataset", *argv], folder)
-
-
-def done(folder: Path, *argv: str) -> Answer:
-    answer = lora(folder, *argv)
-    assert answer.exit_code == 0, answer.stdout + answer.stderr
-    return answer
 
 
 def test_a_build_says_what_came_in_what_was_left_out_and_what_comes_next(folder: Path) -> None:

@@ -14,10 +14,10 @@ from lora_pipeline.datasets.records import Item, Manifest
 from lora_pipeline.workspace.layout import Scope
 from tests.support.catalog_builders import add_asset, add_catalogs, draw_icon
 from tests.support.dataset_builders import PROJECT, item
+from tests.support.dataset_commands import done, lora
 from tests.support.looking_builders import lfs_pointer, pictured, place_items, png
 from tests.support.terminals import in_terminal
 from tests.support.workspace_builders import (
-    Answer,
     commit_all,
     git,
     invoke,
@@ -63,16 +63,6 @@ def items_of(folder: Path) -> list[Item]:
 
 def rebuilt(folder: Path, *items: Item) -> Path:
     return place_items(reopen(folder), items)
-
-
-def lora(folder: Path, *argv: str) -> Answer:
-    return invoke(["dataset", *argv], folder)
-
-
-def done(folder: Path, *argv: str) -> Answer:
-    answer = lora(folder, *argv)
-    assert answer.exit_code == 0, answer.stdout + answer.stderr
-    return answer
 
 
 # --- sheet -------------------------------------------------------------------------------------

@@ -4,17 +4,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lora_pipeline.evaluation.records import Evaluation, Review
-from lora_pipeline.operations.evaluate import GridOptions, render_subject
-from lora_pipeline.operations.evaluation_subject import find_target, subject_of
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import open_store
 from tests.support.evaluation_builders import LORA, PROJECT, SCOPE, add_subject, files_below
 from tests.support.fake_renderer import FakeRenderer
+from tests.support.grid_rendering import render
 from tests.support.workspace_builders import (
     ACTOR,
     commit_all,
@@ -31,13 +29,6 @@ def studio(tmp_path: Path) -> Workspace:
     add_subject(workspace)
     commit_all(tmp_path, "A LoRA")
     return workspace
-
-
-def render(workspace: Workspace, renderer: FakeRenderer | None = None, **options: Any) -> None:
-    target = find_target(workspace, LORA, "", project=None, scope="project")
-    subject = subject_of(workspace, target, suite_id="", prompts=())
-    chosen = GridOptions(**{"renderer": "fake", **options})
-    render_subject(workspace, subject, chosen, {"fake": renderer or FakeRenderer()})
 
 
 def test_create_writes_one_record_and_names_the_next_command(studio: Workspace) -> None:

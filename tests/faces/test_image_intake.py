@@ -31,8 +31,9 @@ from lora_pipeline.operations.asset_import import import_assets
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 from tests.support import hostile_images as hostile
+from tests.support.asset_commands import import_art
 from tests.support.catalog_builders import add_catalogs, draw_icon, draw_icons
-from tests.support.workspace_builders import ACTOR, Answer, invoke, make_workspace, reopen
+from tests.support.workspace_builders import ACTOR, invoke, make_workspace, reopen
 
 PROJECT = "neon_city"
 RED = (255, 0, 0)
@@ -43,12 +44,6 @@ Said = dict[str, str]
 def studio_at(folder: Path) -> Path:
     add_catalogs(make_workspace(folder, project=PROJECT, git=False), PROJECT)
     return folder
-
-
-def imported(studio: Path, art: Path, *options: str) -> Answer:
-    return invoke(
-        ["asset", "import", str(art), "--asset-type", "ui_icon", *options, "--json"], studio
-    )
 
 
 def bad_files() -> Iterator[tuple[str, bytes]]:
@@ -104,7 +99,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
         (folder / "art" / name).write_bytes(data)
     draw_icon(folder / "art/good.png")
     studio = studio_at(folder / "studio")
-    answer = imported(studio, folder / "art")
+    answer = import_art(studio, folder / "art")
 
     assert (answer.exit_code, answer.error["code"]) == (1, "import_incomplete")
     assert not (studio / f"data/projects/{PROJECT}/assets").exists()
@@ -192,7 +187,7 @@ def brought(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     for name, data in good_files():
         (folder / "art" / name).write_bytes(data)
     studio = studio_at(folder / "studio")
-    answer = imported(studio, folder / "art", "--tag", "style:flat")
+    answer = import_art(studio, folder / "art", "--tag", "style:flat")
     assert answer.exit_code == 0, answer.stdout
     return studio, answer.document
 
@@ -224,7 +219,7 @@ def test_img_26_pixels_that_the_project_has_are_told_by_the_asset(
     wide = Image.linear_gradient("L").resize((48, 40)).convert("RGB")
     wide.save(tmp_path / "art/loose.png", compress_level=0)
 
-    document = imported(studio, tmp_path / "art").document
+    document = import_art(studio, tmp_path / "art").document
 
     assert document["data"]["samePictures"] == [{"file": "loose.png", "assetId": first}]
     assert any(f"loose.png is asset {first}, in different" in one for one in document["warnings"])
@@ -450,8 +445,8 @@ def test_img_04_wrong_extension_is_put_right_when_asked_and_the_plan_is_shown_be
     art.mkdir()
     (art / "photo.png").write_bytes(hostile.noisy_jpeg())
 
-    planned = imported(studio, art, "--fix-extension", "--dry-run").document
-    done = imported(studio, art, "--fix-extension").document
+    planned = import_art(studio, art, "--fix-extension", "--dry-run").document
+    done = import_art(studio, art, "--fix-extension").document
 
     plan = [{"file": "photo.png", "as": "photo.jpg"}]
     assert planned["data"]["renamed"] == done["data"]["renamed"] == plan
@@ -465,7 +460,7 @@ def test_img_04_avif_named_jpg_is_refused_also_then(tmp_path: Path) -> None:
     art.mkdir()
     (art / "photo.jpg").write_bytes(b"\0\0\0\x20ftypavif" + bytes(20))
 
-    answer = imported(studio, art, "--fix-extension")
+    answer = import_art(studio, art, "--fix-extension")
 
     assert answer.exit_code == 1
     assert "photo.jpg is an AVIF image" in answer.document["data"]["refused"][0]["reason"]
@@ -474,7 +469,7 @@ def test_img_04_avif_named_jpg_is_refused_also_then(tmp_path: Path) -> None:
 def test_img_04_file_that_stays_in_place_keeps_its_name(tmp_path: Path) -> None:
     studio = studio_at(tmp_path / "studio")
 
-    answer = imported(studio, tmp_path, "--fix-extension", "--in-place")
+    answer = import_art(studio, tmp_path, "--fix-extension", "--in-place")
 
     assert (answer.exit_code, answer.error["code"]) == (3, "argument_invalid")
 
@@ -546,7 +541,7 @@ def test_img_25_unreadable_files_are_refused_and_the_others_may_come(tmp_path: P
     if hasattr(os, "mkfifo"):
         os.mkfifo(art / "pipe.png")
 
-    answer = imported(studio, art, "--skip-bad")
+    answer = import_art(studio, art, "--skip-bad")
 
     assert answer.document["data"]["imported"] == 2
     reasons = {bad["file"]: bad["reason"] for bad in answer.document["data"]["refused"]}

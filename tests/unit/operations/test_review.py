@@ -15,14 +15,13 @@ from lora_pipeline.foundation.errors import (
     SettingsError,
     StateError,
 )
-from lora_pipeline.operations.evaluate import GridOptions, render_subject
-from lora_pipeline.operations.evaluation_subject import find_target, subject_of
 from lora_pipeline.operations.review import review_evaluation
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.root import Workspace
 from tests.support.evaluation_builders import LORA, MANIFEST_HASH, PROJECT, SCOPE, add_subject
 from tests.support.fake_renderer import FakeRenderer
+from tests.support.grid_rendering import render
 from tests.support.workspace_builders import ACTOR, make_workspace, reopen, tree_digest
 
 
@@ -31,13 +30,6 @@ def workspace(tmp_path: Path) -> Workspace:
     workspace = make_workspace(tmp_path, git=False, project=PROJECT)
     add_subject(workspace)
     return workspace
-
-
-def render(workspace: Workspace, renderer: FakeRenderer | None = None, **options: Any) -> None:
-    target = find_target(workspace, LORA, "", project=None, scope="project")
-    subject = subject_of(workspace, target, suite_id="", prompts=())
-    chosen = GridOptions(**{"renderer": "fake", **options})
-    render_subject(workspace, subject, chosen, {"fake": renderer or FakeRenderer()})
 
 
 def reviews(workspace: Workspace) -> list[Review]:
