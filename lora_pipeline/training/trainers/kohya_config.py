@@ -207,6 +207,9 @@ def _saving(request: TrainingRequest) -> dict[str, Value]:
     recipe, options = request.recipe, dict[str, Value]()
     if recipe.save_every:
         options["save_every_n_steps"] = recipe.save_every
+        # What an interrupted run goes on from; the last two, for one may be cut short.
+        options["save_state"] = True
+        options["save_last_n_steps_state"] = recipe.save_every
     if recipe.sample_every and recipe.sample_prompts:
         options["sample_every_n_steps"] = recipe.sample_every
         options["sample_prompts"] = (request.run_folder / "sample-prompts.json").as_posix()

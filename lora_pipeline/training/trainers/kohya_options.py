@@ -12,6 +12,7 @@ from typing import Any
 
 from lora_pipeline.foundation.errors import RecipeInvalidError
 from lora_pipeline.foundation.ids import did_you_mean
+from lora_pipeline.training.trainers import kohya_conflicts, kohya_keys
 from lora_pipeline.training.trainers.kohya_toml import Value
 
 
@@ -51,7 +52,7 @@ PIPELINE_KEYS = _words(
     training_comment metadata_trigger_phrase metadata_thumbnail tokenizer_cache_dir resume
     network_weights base_weights model_type v2 clip_l clip_g t5xxl ae gemma2 text_encoder byt5
     qwen3 vae console_log_file cache_latents_to_disk cache_text_encoder_outputs_to_disk
-    masked_loss alpha_mask
+    masked_loss alpha_mask initial_epoch initial_step skip_until_initial_step
     """
 )
 # Keys that would send a studio's work, or a secret, somewhere.
@@ -62,43 +63,12 @@ FORBIDDEN_KEYS = _words(
     wandb_api_key wandb_run_name
     """
 )
-# What else sd-scripts 0.10 knows; here the user's own file has the word.
-FREE_KEYS = _words(
-    """
-    v_parameterization clip_skip max_token_length weighted_captions optimizer_args
-    lr_scheduler_args lr_decay_steps lr_scheduler_num_cycles lr_scheduler_power
-    lr_scheduler_timescale lr_scheduler_min_lr_ratio fused_backward_pass network_dropout
-    network_args scale_weight_norms base_weights_multiplier save_precision save_last_n_epochs
-    save_last_n_epochs_state save_last_n_steps save_last_n_steps_state save_state
-    save_state_on_train_end skip_until_initial_step initial_epoch initial_step mem_eff_attn
-    torch_compile dynamo_backend xformers sdpa max_data_loader_n_workers
-    persistent_data_loader_workers ddp_timeout ddp_gradient_as_bucket_view ddp_static_graph
-    logging_dir log_with log_prefix log_tracker_name log_tracker_config log_config
-    noise_offset_random_strength multires_noise_iterations multires_noise_discount
-    ip_noise_gamma ip_noise_gamma_random_strength adaptive_noise_scale zero_terminal_snr
-    min_timestep max_timestep loss_type huber_schedule huber_c huber_scale lowram highvram
-    sample_at_first sample_sampler prior_loss_weight no_half_vae
-    vae_batch_size skip_cache_check cache_info debug_dataset shuffle_caption caption_separator
-    keep_tokens keep_tokens_separator secondary_separator enable_wildcard caption_prefix
-    caption_suffix color_aug face_crop_aug_range random_crop enable_bucket min_bucket_reso
-    max_bucket_reso bucket_reso_steps bucket_no_upscale resize_interpolation token_warmup_min
-    token_warmup_step caption_dropout_every_n_epochs caption_tag_dropout_rate
-    cache_text_encoder_outputs text_encoder_batch_size disable_mmap_load_safetensors
-    weighting_scheme logit_mean logit_std mode_scale blocks_to_swap cpu_offload_checkpointing
-    scale_v_pred_loss_like_noise_pred v_pred_like_loss debiased_estimation_loss
-    validation_seed validation_split validate_every_n_steps validate_every_n_epochs
-    max_validation_steps console_log_level console_log_simple metadata_title metadata_author
-    metadata_description metadata_license metadata_tags metadata_usage_hint deepspeed
-    zero_stage offload_optimizer_device offload_optimizer_nvme_path offload_param_device
-    offload_param_nvme_path zero3_init_flag zero3_save_16bit_model
-    fp16_master_weights_and_gradients controlnet t5xxl_max_token_length apply_t5_attn_mask
-    apply_lg_attn_mask guidance_scale timestep_sampling sigmoid_scale model_prediction_type
-    discrete_flow_shift clip_l_dropout_rate clip_g_dropout_rate t5_dropout_rate
-    pos_emb_random_crop_rate enable_scaled_pos_embed training_shift t5xxl_device t5xxl_dtype
-    gemma2_max_token_length use_flash_attn use_sage_attn system_prompt fp8_vl text_encoder_cpu
-    vae_chunk_size vae_disable_cache attn_mode split_attn t5_tokenizer_path
-    qwen3_max_token_length t5_max_token_length unsloth_offload_checkpointing llm_adapter_path
-    """
+# What else sd-scripts knows; here the user's own file has the word.
+FREE_KEYS = (
+    kohya_keys.EVERYWHERE.union(*kohya_keys.BESIDES.values())
+    - PIPELINE_KEYS
+    - FORBIDDEN_KEYS
+    - frozenset(RECIPE_KEYS)
 )
 KNOWN_KEYS = PIPELINE_KEYS | FORBIDDEN_KEYS | FREE_KEYS | frozenset(RECIPE_KEYS)
 # Lists of ``name=value``: the recipe's and the user's are joined.
@@ -120,11 +90,20 @@ class Merged:
     warnings: tuple[str, ...]
 
 
-def merge_user_file(ours: Mapping[str, Value], document: Mapping[str, Any], name: str) -> Merged:
+def merge_user_file(
+    ours: Mapping[str, Value], document: Mapping[str, Any], name: str, script: str
+) -> Merged:
     """Return our options with those of the user's run file that are the user's to set.
 
+    Args:
+        ours: What recipe and pipeline say.
+        document: The user's file.
+        name: What it is called.
+        script: The script that will read the options; each knows some that others do not.
+
     Raises:
-        RecipeInvalidError: When the file would send data or a secret somewhere.
+        RecipeInvalidError: When the file would send data or a secret somewhere, when a value
+            is not of the option's kind, or when two options exclude each other.
     """
     options, warnings = dict(ours), []
     for key, value in _flattened(document).items():
@@ -137,6 +116,8 @@ def merge_user_file(ours: Mapping[str, Value], document: Mapping[str, Any], name
                     f"{name}: {key} = {value!r} is not used: the recipe says {RECIPE_KEYS[key]}"
                     f"{_said(ours.get(key))}"
                 )
+        elif key in KNOWN_KEYS and not _knows(script, key):
+            warnings.append(f"{name}: {key} is not used: {script} does not know it")
         elif key in LISTS:
             options[key], refused = _joined(ours.get(key), value)
             warnings += [
@@ -145,7 +126,9 @@ def merge_user_file(ours: Mapping[str, Value], document: Mapping[str, Any], name
         else:
             if key not in KNOWN_KEYS:
                 warnings.append(_unknown(key, name))
+            _require_kind(key, value, name)
             options[key] = value
+    warnings += kohya_conflicts.settle(options, name)
     return Merged(options, tuple(warnings))
 
 
@@ -177,6 +160,33 @@ def check_extra_arguments(arguments: Sequence[str]) -> None:
                     f"--{key} among the extra arguments is the pipeline's to set",
                     hint=f"leave --{key} out",
                 )
+
+
+def _knows(script: str, key: str) -> bool:
+    return key in kohya_keys.EVERYWHERE or key in kohya_keys.BESIDES.get(script, frozenset())
+
+
+def _require_kind(key: str, value: object, name: str) -> None:
+    """Check a value; sd-scripts takes any from a file and fails hours later, or never."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    wanted = None
+    if key in kohya_keys.FLAGS:
+        wanted = None if isinstance(value, bool) else "true or false"
+    elif key in kohya_keys.WHOLE:
+        wanted = None if number and isinstance(value, int) else "a whole number"
+    elif key in kohya_keys.NUMBERS:
+        wanted = None if number else "a number"
+    elif key in kohya_keys.LISTS | kohya_keys.NUMBER_LISTS:
+        wanted = None if isinstance(value, list) else "a list"
+    elif key in KNOWN_KEYS:
+        wanted = None if isinstance(value, str) else "a text"
+    allowed = kohya_keys.CHOICES.get(key)
+    if wanted is None and allowed is not None and value not in allowed:
+        wanted = f"one of {', '.join(map(str, sorted(allowed, key=str)))}"
+    if wanted is not None:
+        raise RecipeInvalidError(
+            f"{name}: {key} = {value!r} must be {wanted}", hint=f"mend {key} in {name}"
+        )
 
 
 def _abbreviated(given: str) -> list[str]:

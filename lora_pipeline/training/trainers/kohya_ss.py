@@ -19,11 +19,12 @@ from lora_pipeline.training.failure import explain_failure
 from lora_pipeline.training.plan import Plan, PlannedFile, TrainingRequest
 from lora_pipeline.training.records import RunError
 from lora_pipeline.training.steps import total_steps
-from lora_pipeline.training.trainers import kohya_captions, kohya_config
+from lora_pipeline.training.trainers import kohya_captions, kohya_config, kohya_resume
 from lora_pipeline.training.trainers.checkout import Home
 from lora_pipeline.training.trainers.interface import (
     Collected,
     CollectedFile,
+    Continuation,
     Problem,
     TrainingProgress,
 )
@@ -41,7 +42,6 @@ _NOWHERE = Home(Path("sd-scripts"), Path("python"))
 # ``steps:`` alone is the training's bar; latents, samples and validation draw bars of their own.
 _BAR = re.compile(r"^steps:\s+\d+%\|[^|]*\|\s*(\d+)/(\d+)\s+\[([^\]]*)")
 _LOSS = re.compile(r"avr_loss=([0-9.eE+-]+)")
-_STEP_FILE = re.compile(r"-step(\d{8})\.safetensors$")
 
 
 class KohyaTrainer:
@@ -86,7 +86,7 @@ class KohyaTrainer:
         require_trainable(request, family, cpu=cpu)
         tokenizers = settings.text("trainers.kohya_ss.tokenizerCache")
         options = kohya_config.run_options(request, family, tokenizer_cache=tokenizers)
-        options, warnings = _with_user_file(options, request.config_file)
+        options, warnings = _with_user_file(options, request.config_file, family.script)
         found = SD_SCRIPTS.find_home(settings)
         home = _NOWHERE if isinstance(found, str) else found
         warnings += cautions(request, family, tokenizer_cache=tokenizers is not None)
@@ -133,13 +133,12 @@ class KohyaTrainer:
     def collect(self, plan: Plan, run_folder: Path) -> Collected:
         """Return the final weights and those saved at steps, unverified."""
         final = run_folder / plan.expected_output
-        stem = final.name.removesuffix(".safetensors")
-        checkpoints = []
-        for path in sorted(final.parent.glob("*.safetensors")):
-            step = _STEP_FILE.search(path.name)
-            if step and path.name.startswith(f"{stem}-step") and _plain(path):
-                checkpoints.append(CollectedFile(path, int(step.group(1))))
-        return Collected(CollectedFile(final) if _plain(final) else None, tuple(checkpoints))
+        saved = tuple(kohya_resume.saves(plan, run_folder))
+        return Collected(CollectedFile(final) if _plain(final) else None, saved)
+
+    def carry_over(self, plan: Plan, earlier: Path, run_folder: Path) -> Continuation | None:
+        """Copy the last state that an interrupted run saved; sd-scripts goes on from it."""
+        return kohya_resume.carry_over(plan, earlier, run_folder)
 
     def explain(self, lines: Sequence[OutputLine], status: int) -> RunError:
         """Return why a run failed; sd-scripts ends with 0 when it found no images."""
@@ -195,7 +194,7 @@ def _family(request: TrainingRequest) -> Family:
 
 
 def _with_user_file(
-    options: dict[str, Value], path: Path | None
+    options: dict[str, Value], path: Path | None, script: str
 ) -> tuple[dict[str, Value], list[str]]:
     if path is None:
         return options, []
@@ -206,7 +205,7 @@ def _with_user_file(
             f"{path.name} is no TOML: {error}",
             hint="--trainer-config takes a run file of sd-scripts (names and values in TOML)",
         ) from error
-    merged = merge_user_file(options, document, path.name)
+    merged = merge_user_file(options, document, path.name, script)
     return merged.options, list(merged.warnings)
 
 
