@@ -13,7 +13,7 @@ ScopeName = Literal["project", "baseline"]
 
 _HELP = {
     "lora": "LoRA to train (lora create makes one).",
-    "dataset": "Manifest to train on: its id or path.",
+    "dataset": "Manifest to train on, id or path; else the LoRA's own.",
     "trainer": "Trainer; else the one of the settings.",
     "preset": "Named recipe; else the one that fits the base model.",
     "file": "Recipe in a YAML or JSON file; wins over the preset.",
@@ -41,8 +41,8 @@ _recipe_options = together(
 
 
 @click.command()
-@click.option("--lora", required=True, metavar="ID", help=_HELP["lora"])
-@click.option("--dataset", required=True, metavar="ID", help=_HELP["dataset"])
+@click.option("--lora", default="", metavar="ID", help=_HELP["lora"])
+@click.option("--dataset", default="", metavar="ID", help=_HELP["dataset"])
 @click.option("--trainer", default="", metavar="NAME", help=_HELP["trainer"])
 @_recipe_options
 @click.option("--trainer-args", default="", metavar="JSON", help=_HELP["arguments"])
@@ -58,6 +58,14 @@ _recipe_options = together(
 @click.option("--plan", is_flag=True, help="Print what would be run, and run nothing.")
 @click.option("--run", is_flag=True, help="Run it, which is the default.")
 @click.option(
+    "--output", default="", type=click.Path(), metavar="FILE",
+    help="With --plan: write it into a .yaml file, to be reviewed and run later.",
+)  # fmt: skip
+@click.option(
+    "--from-plan", default="", type=click.Path(), metavar="FILE",
+    help="Run a plan that was written; refused when anything has changed since.",
+)  # fmt: skip
+@click.option(
     "--yes-upload", is_flag=True, help="With a trainer elsewhere: send images and captions there."
 )
 @click.option("--set-active", is_flag=True, help="Refused: only lora promote makes one active.")
@@ -68,7 +76,9 @@ def train(session: Session, /, **given: Any) -> None:
     r"""Train a LoRA from a manifest.
 
     Recipe: preset < --config-file < --config < single flags; each value knows where it comes
-    from. --plan prints the files, command, environment and outputs and writes nothing.
+    from. --plan prints the files, command, environment and outputs and writes nothing; with
+    --output it is kept in a file that reads the same on every machine, for a pull request, and
+    --from-plan runs it later, or names what has changed since.
 
     Writes the run under data/…/runs, the weights into the store and a candidate release into
     the LoRA. Success is what is found and verified on disk, never an exit code: the weights
@@ -79,35 +89,29 @@ def train(session: Session, /, **given: Any) -> None:
     Its job is recorded before anybody waits for it, and is never sent a second time.
 
     Exits with 0 when there is a release, 1 when it is refused (rights, --set-active, no
-    --yes-upload), 3 when training failed, 130 when it was stopped.
+    --yes-upload, a plan that is out of date), 3 when training failed, 130 when it was stopped.
 
     \b
     lora train --lora ui_icons --dataset ui_icon_flat --preset icons-sdxl --plan
     lora train --lora ui_icons --dataset ui_icon_flat --steps 800 --rank 8
+    lora train --lora ui_icons --dataset ui_icon_flat --plan --output plans/ui_icons-r1.yaml
+    lora train --from-plan plans/ui_icons-r1.yaml
     lora train --lora ui_icons --dataset ui_icon_flat --trainer manual --weights made.safetensors
     """
-    if given["plan"] and given["run"]:
-        raise click.UsageError("--plan and --run exclude each other.")
+    if given["from_plan"]:
+        _run_plan(session, given)
+        return
+    _require_sense(given)
     from lora_pipeline.cli.train_report import planned, trained
     from lora_pipeline.operations import train as operations
-    from lora_pipeline.training.recipe import COMMAND_LINE, parse_config
 
-    config = given["config"]
-    wishes: dict[str, Any] = {
-        "trainer": given["trainer"],
-        "preset": given["preset"],
-        "config_file": given["config_file"],
-        "config": parse_config(config.encode(), f"--config {COMMAND_LINE}") if config else None,
-        "trainer_arguments": _argument_list(given["trainer_args"]),
-        "trainer_config": given["trainer_config"],
-        "release": given["release"],
-        "learning_rate": given["lr"],
-        "batch_size": given["batch"],
-        "project": session.project,
-        "scope": given["scope"],
-    }
-    wishes |= {name: given[name] for name in ("resolution", "steps", "epochs", "rank", "alpha")}
-    wishes["seed"] = given["seed"]
+    wishes = _wishes(session, given)
+    if given["output"]:
+        from lora_pipeline.operations.train_plan import save_plan
+
+        output = given["output"]
+        session.run(save_plan, planned, given["lora"], given["dataset"], output=output, **wishes)
+        return
     if given["plan"]:
         session.run(operations.plan_training, planned, given["lora"], given["dataset"], **wishes)
         return
@@ -117,11 +121,56 @@ def train(session: Session, /, **given: Any) -> None:
         given["lora"],
         given["dataset"],
         weights=given["weights"],
-        notes=given["notes"],
-        yes_upload=given["yes_upload"],
         set_active=given["set_active"],
+        **_starting(given),
         **wishes,
     )
+
+
+def _require_sense(given: dict[str, Any]) -> None:
+    if not given["lora"]:
+        raise click.UsageError("Missing option '--lora'.")
+    if given["plan"] and given["run"]:
+        raise click.UsageError("--plan and --run exclude each other.")
+    if given["output"] and not given["plan"]:
+        raise click.UsageError("--output is for --plan: the file that the plan is written into.")
+
+
+def _run_plan(session: Session, given: dict[str, Any]) -> None:
+    context = click.get_current_context()
+    besides = {"from_plan", "notes", "yes_upload", "detach", "skip_preflight", "run"}
+    for name in given:
+        said = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if said and name not in besides:
+            option = "--" + name.replace("_", "-")
+            raise click.UsageError(
+                f"--from-plan runs what the plan says; {option} would change it."
+            )
+    from lora_pipeline.cli.train_report import trained
+    from lora_pipeline.operations.train_plan import train_from_plan
+
+    session.run(train_from_plan, trained, given["from_plan"], **_starting(given))
+
+
+def _starting(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what is said about the start, whatever is trained."""
+    names = ("notes", "yes_upload", "detach", "skip_preflight")
+    return {name: given[name] for name in names if name in given}
+
+
+def _wishes(session: Session, given: dict[str, Any]) -> dict[str, Any]:
+    from lora_pipeline.training.recipe import COMMAND_LINE, parse_config
+
+    config = given["config"]
+    same = ("trainer", "preset", "config_file", "trainer_config", "release", "scope", "seed")
+    numbers = ("resolution", "steps", "epochs", "rank", "alpha")
+    return {name: given[name] for name in (*same, *numbers)} | {
+        "config": parse_config(config.encode(), f"--config {COMMAND_LINE}") if config else None,
+        "trainer_arguments": _argument_list(given["trainer_args"]),
+        "learning_rate": given["lr"],
+        "batch_size": given["batch"],
+        "project": session.project,
+    }
 
 
 def _argument_list(text: str) -> tuple[str, ...]:

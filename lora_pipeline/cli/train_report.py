@@ -25,6 +25,8 @@ def planned(result: Result) -> Report:
     rows = [
         *_recipe_rows(data),
         ("length", f"{plan['totalSteps']} steps, {data['looksPerImage']:g} looks at each image"),
+        ("time", _minutes(data["minutes"])),
+        ("sizes", _sizes(data["sizes"])),
         ("base", data["checkpointId"]),
         ("images", data["staging"]),
     ]
@@ -44,6 +46,9 @@ def planned(result: Result) -> Report:
     if plan["trainerVersion"] not in ("", "unknown"):
         rows.append(("version", plan["trainerVersion"]))
     rows.append(("plan", short(data["planDigest"])))
+    if "planFile" in data:
+        rows.append(("kept in", data["planFile"]))
+        return Report(headline, rows)
     return Report(headline, rows, lines=_file_lines(data))
 
 
@@ -51,6 +56,8 @@ def trained(result: Result) -> Report:
     """Say what training brought."""
     data = result.data
     if result.refusal:
+        if "changes" in data:
+            return _outdated(result)
         rows = _sending_rows(data) if "uploads" in data else []
         return Report(f"refused · {result.refusal.message}", rows)
     if "plan" in data:
@@ -85,6 +92,34 @@ def registered(result: Result) -> Report:
     if dataset:
         rows.append(("dataset", dataset))
     return Report(f"{data['loraId']} {data['releaseId']} · {verb} a candidate", rows)
+
+
+def _outdated(result: Result) -> Report:
+    data = result.data
+    rows = [(one["what"], f"{one['planned']}  →  {one['now']}") for one in data["changes"]]
+    by = f" by {data['plannedBy']}" if data["plannedBy"] else ""
+    headline = (
+        f"refused · since {data['planFile']} was made on {data['plannedAt'][:10]}{by}, "
+        f"{counted(len(rows), 'thing')} changed"
+    )
+    return Report(headline, rows)
+
+
+def _minutes(minutes: dict[str, Any]) -> str:
+    if minutes["high"] is None:
+        return str(minutes["basis"])
+    low, high = (duration(minutes[name] * 60) for name in ("low", "high"))
+    return f"{low} to {high}, by {minutes['basis']}"
+
+
+def _sizes(sizes: dict[str, Any]) -> str:
+    known = {
+        "images": sizes["imageBytes"],
+        "base model": sizes["checkpointBytes"],
+        "weights, about": sizes["weightsBytes"],
+    }
+    told = [f"{name} {size_text(size)}" for name, size in known.items() if size]
+    return " · ".join(told)
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.errors import (
     ArgumentInvalidError,
     DigestMismatchError,
-    FileMissingError,
     RecordInvalidError,
     StateError,
 )
 from lora_pipeline.foundation.ids import require_slug
+from lora_pipeline.operations.train_layers import recipe_layers
 from lora_pipeline.releases.lookup import ScopeName, find_lora
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.plan import (
@@ -32,15 +32,7 @@ from lora_pipeline.training.plan import (
     TrainingData,
     TrainingRequest,
 )
-from lora_pipeline.training.presets import all_presets, choose_preset, preset_layer, read_preset
-from lora_pipeline.training.recipe import (
-    COMMAND_LINE,
-    Layer,
-    ResolvedRecipe,
-    parse_config,
-    resolve_recipe,
-)
-from lora_pipeline.training.records import Preset
+from lora_pipeline.training.recipe import ResolvedRecipe, resolve_recipe
 from lora_pipeline.training.run_folder import run_folder
 from lora_pipeline.training.trainers.interface import Trainer
 from lora_pipeline.training.trainers.registry import find_trainer
@@ -127,12 +119,18 @@ def gather(workspace: Workspace, wishes: Wishes) -> Training:
         ArgumentInvalidError: When the trainer is unknown or the release id is taken.
     """
     lora = find_lora(workspace, wishes.lora, project=wishes.project, scope=wishes.scope)
+    if not wishes.dataset:
+        wishes = replace(wishes, dataset=own_dataset(workspace, lora))
     manifest = find_manifest(workspace, lora.scope, wishes.dataset).record
     checkpoint = workspace.records.find(
         Checkpoint, workspace.visible(lora.scope), lora.record.checkpoint_id
     ).record
     trainer = find_trainer(wishes.trainer or workspace.settings.require_text("trainers.default"))
-    layers, preset, chosen = _layers(workspace, wishes, lora.record, checkpoint)
+    layers, preset, chosen = recipe_layers(
+        workspace, lora.record, checkpoint,
+        preset=wishes.preset, config_file=wishes.config_file, config=wishes.config,
+        flags=wishes.flags,
+    )  # fmt: skip
     return Training(
         wishes=wishes,
         lora=lora,
@@ -143,6 +141,25 @@ def gather(workspace: Workspace, wishes: Wishes) -> Training:
         preset_chosen=chosen,
         recipe=resolve_recipe(layers),
         release_id=new_release_id(lora.record, wishes.release),
+    )
+
+
+def own_dataset(workspace: Workspace, lora: Loaded[Lora]) -> str:
+    """Return the dataset of a LoRA: the one of its name, else that of its newest release.
+
+    Raises:
+        ArgumentInvalidError: When it has none.
+    """
+    name = lora.record_id
+    if workspace.records.exists(Manifest, lora.scope, name):
+        return name
+    for release in reversed(lora.record.releases):
+        dataset = release.training.get("datasetId")
+        if dataset:
+            return str(dataset)
+    raise ArgumentInvalidError(
+        f"on which dataset? {name} has none of its own",
+        hint=f"lora add-images {name} DIR, or --dataset ID (lora dataset list)",
     )
 
 
@@ -282,49 +299,6 @@ def training_data(staging: Staging) -> TrainingData:
             for one in staging.images
         ),
     )  # fmt: skip
-
-
-def _layers(
-    workspace: Workspace, wishes: Wishes, lora: Lora, checkpoint: Checkpoint
-) -> tuple[list[Layer], str, bool]:
-    layers = []
-    chosen = not wishes.preset
-    preset: Preset | None
-    if wishes.preset:
-        preset = read_preset(workspace, wishes.preset)
-    else:
-        preset = choose_preset(
-            all_presets(workspace),
-            architecture=checkpoint.architecture,
-            asset_types=lora.asset_types,
-            resolution=checkpoint.native_resolution,
-        )
-    if preset is not None:
-        layers.append(preset_layer(preset))
-    if wishes.config_file:
-        layers.append(_file_layer(wishes.config_file))
-    if wishes.config:
-        layers.append(Layer(f"--config {COMMAND_LINE}", wishes.config))
-    given = {name: value for name, value in wishes.flags.items() if value is not None}
-    layers.append(Layer(COMMAND_LINE, given, flags=True))
-    return layers, preset.id if preset is not None else "", chosen and preset is not None
-
-
-def _file_layer(name: str) -> Layer:
-    path = Path(name)
-    if path.suffix.lower() == ".toml":
-        raise ArgumentInvalidError(
-            f"--config-file takes a recipe in YAML or JSON, {path.name} is TOML",
-            hint="a trainer's own configuration is given with --trainer-config",
-        )
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise FileMissingError(
-            f"cannot read {path}: {error.strerror}", hint="--config-file RECIPE.yaml"
-        ) from error
-    source = f"file {path.name}"
-    return Layer(source, parse_config(data, source))
 
 
 def _companions(workspace: Workspace, checkpoint: Checkpoint, *, prove: bool) -> dict[str, Path]:

@@ -46,7 +46,7 @@ RECORDS: dict[str, type[Record]] = {
     if isinstance(kind, type) and issubclass(kind, Record) and kind is not Record
 }
 # What stands in files of their own, outside of the records.
-OTHERS: dict[str, type[Part]] = {"backup": BackupList, "passport": Passport}
+OTHERS: dict[str, type[Part]] = {"backup": BackupList, "passport": Passport, "plan": SavedPlan}
 TYPES: dict[str, type[Part]] = {**RECORDS, **DEFINITIONS, **OTHERS}
 ALL = schema_names()
 Node = dict[str, Any]

@@ -88,3 +88,24 @@ def test_an_unresolved_merge_is_named() -> None:
 
     with pytest.raises(MergeConflictError, match=r"file\.yaml holds an unresolved merge"):
         strict_yaml.loads(data, "file.yaml")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "plain", "", "no", "1e-4", "007", "null", "~", "16:9", "- x", "# x", "a: b", "{run}",
+        "two\nlines", "two\nlines\n", "two\nlines\n\n", "\nleading", "  indented\nfirst\n",
+        "tab\there\nand line\n", "trailing \nspace\n", "ünï\ncode\n", "<<<<<<< HEAD\nx\n",
+        0.004, 1e-05, 1.0, 5, True, None, [], {}, ["a", {"b": "c\nd"}],
+    ],
+)  # fmt: skip
+def test_what_is_written_is_read_back(value: object) -> None:
+    document = {"value": value, "after": [value]}
+
+    assert strict_yaml.loads(strict_yaml.dumps(document), "x") == document
+
+
+def test_texts_of_several_lines_stand_as_they_are() -> None:
+    assert strict_yaml.dumps({"files": [{"content": '{\n  "a": 1\n}\n'}]}).decode() == (
+        'files:\n  - content: |\n      {\n        "a": 1\n      }\n'
+    )
