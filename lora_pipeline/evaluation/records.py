@@ -47,13 +47,17 @@ class Suite(Part, frozen=True, kw_only=True):
 
 
 class RendererIdentity(Part, frozen=True, kw_only=True):
-    """Which program drew the images, on what; cells compare only within one fingerprint."""
+    """Which program drew the images, on what; cells compare only within one fingerprint.
+
+    ``unproven`` names what the renderer had to take on somebody's word.
+    """
 
     name: str
     version: str
     fingerprint: str
     device: str = ""
     details: dict[str, Any] = {}
+    unproven: tuple[str, ...] = ()
 
 
 class Cell(Part, frozen=True, kw_only=True):

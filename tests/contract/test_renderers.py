@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,37 +19,22 @@ from lora_pipeline.evaluation.pixels import is_constant, read_pixels
 from lora_pipeline.evaluation.renderers.diffusers_renderer import DiffusersRenderer
 from lora_pipeline.evaluation.renderers.interface import (
     CellRequest,
-    Renderer,
     RenderSession,
     RenderSource,
 )
 from lora_pipeline.evaluation.renderers.registry import RENDERERS
 from lora_pipeline.foundation.digests import sha256_of_file
 from lora_pipeline.foundation.errors import ImageRefusedError, RendererError
-from lora_pipeline.workspace.settings import Settings, read_settings
 from tests.support.fake_renderer import FakeRenderer
 from tests.support.lora_files import write_lora
-
-
-@dataclass(frozen=True)
-class Case:
-    """A renderer with something to draw."""
-
-    renderer: Renderer
-    source: RenderSource
-    settings: Settings
-    folder: Path
-
-
-def _settings(folder: Path) -> Settings:
-    return read_settings(folder, {"LORA_DEVICE": "cpu", "LORA_THREADS": "1"})
+from tests.support.renderer_cases import Case, comfyui_case, settings_with
 
 
 def _fake(folder: Path) -> Case:
     weights = folder / "weights"
     weights.write_bytes(b"weights")
     source = RenderSource(folder / "base", "sd15", weights, sha256_of_file(weights))
-    return Case(FakeRenderer(), source, _settings(folder), folder)
+    return Case(FakeRenderer(), source, settings_with(folder, {}), _session_folder(folder))
 
 
 def _diffusers(folder: Path, architecture: str) -> Case:
@@ -60,22 +45,37 @@ def _diffusers(folder: Path, architecture: str) -> Case:
     checkpoint = make(folder / "checkpoint")
     weights = write_lora(checkpoint, folder / "weights")
     source = RenderSource(checkpoint, architecture, weights, sha256_of_file(weights))
-    return Case(DiffusersRenderer(), source, _settings(folder), folder)
+    return Case(DiffusersRenderer(), source, settings_with(folder, {}), _session_folder(folder))
+
+
+def _session_folder(folder: Path) -> Path:
+    session = folder / "session"
+    session.mkdir()
+    return session
 
 
 CASES = [
     "fake",
+    "comfyui",
     pytest.param("diffusers sd15", marks=pytest.mark.train),
     pytest.param("diffusers sdxl", marks=[pytest.mark.train, pytest.mark.slow]),
     pytest.param("diffusers flux1", marks=[pytest.mark.train, pytest.mark.slow]),
 ]
+SERVED = {"comfyui": comfyui_case}
 
 
 @pytest.fixture(scope="module", params=CASES)
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+def case(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Case]:
     folder = tmp_path_factory.mktemp("renderer")
     name, _, architecture = request.param.partition(" ")
-    return _fake(folder) if name == "fake" else _diffusers(folder, architecture)
+    if name in SERVED:
+        pytest.importorskip("httpx2")
+        with SERVED[name](folder) as served:
+            yield served
+    else:
+        yield _fake(folder) if name == "fake" else _diffusers(folder, architecture)
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_a_request_that_cannot_be_drawn_leaves_the_session_usable(
         pytest.skip("the fake draws everything; its faults have tests of their own")
     with pytest.raises((RendererError, ImageRefusedError)):
         draw(width=63)  # some refuse, some round it: then the size tells
-    with pytest.raises(RendererError, match="does not go with this checkpoint"):
+    with pytest.raises(RendererError, match="sampler 'magic' does not go with"):
         draw(sampler="magic")
     assert session.alive
     assert draw().shape == (64, 64, 3)
@@ -181,4 +181,5 @@ def test_another_session_draws_the_same_and_leaves_nothing_but_its_log(
 
 
 def test_the_registry_names_every_renderer_by_its_name() -> None:
-    assert {name: one.name for name, one in RENDERERS.items()} == {"diffusers": "diffusers"}
+    assert list(RENDERERS) == ["diffusers", "comfyui"]
+    assert all(name == one.name for name, one in RENDERERS.items())

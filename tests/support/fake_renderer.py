@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from lora_pipeline.evaluation.records import RendererIdentity
@@ -49,6 +50,10 @@ class FakeRenderer:
         version: Version that it claims.
         sick: Why it cannot run here, or empty.
         refuses_to_open: Why it cannot load the LoRA, or empty.
+        sends_to: Where it claims to send weights and prompts.
+        costs: What one image costs, or None when nobody knows.
+        cautions: What a person should know.
+        unproven: What it could not prove.
         drawn: Requests that it was given, in order.
         opened: How many sessions were opened.
     """
@@ -64,10 +69,27 @@ class FakeRenderer:
     opened: int = 0
     name: str = "fake"
     summary: str = "Noise, for tests"
+    loads_base: bool = True
+    sends_to: str = ""
+    costs: float | None = 0.0
+    cautions: tuple[str, ...] = ()
+    unproven: tuple[str, ...] = ()
 
     def health(self, settings: Settings) -> RenderProblem | None:  # noqa: ARG002
         """Return why it cannot run, when it was told so."""
         return RenderProblem(self.sick, "mend it") if self.sick else None
+
+    def found(self, settings: Settings) -> str:  # noqa: ARG002
+        """Return that it is here."""
+        return "ready"
+
+    def address(self, settings: Settings) -> str:  # noqa: ARG002
+        """Return where it sends things, as told."""
+        return self.sends_to
+
+    def price(self, settings: Settings, width: int, height: int) -> float | None:  # noqa: ARG002
+        """Return what one image costs, as told."""
+        return self.costs
 
     @contextlib.contextmanager
     def open(
@@ -96,7 +118,13 @@ class FakeSession:
     @property
     def identity(self) -> RendererIdentity:
         """What draws."""
-        return make_identity(self._renderer.version)
+        identity = make_identity(self._renderer.version)
+        return msgspec.structs.replace(identity, unproven=self._renderer.unproven)
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What a person should know."""
+        return self._renderer.cautions
 
     @property
     def alive(self) -> bool:
@@ -127,14 +155,21 @@ class FakeSession:
         width, height = cell.width, cell.height
         if fault == "wrong_size":
             width //= 2
-        base = _Noise(f"{cell.prompt}|{cell.seed}|{self._source.checkpoint_path.name}")
+        base = f"{cell.prompt}|{cell.seed}|{self._source.checkpoint_path.name}"
         strength = 1.0 if fault == "ignores_strength" and cell.strength else cell.strength
         if fault == "no_effect":
             strength = 0.0
-        other = _Noise(f"{cell.prompt}|{cell.seed}|{self._source.weights_sha256}")
-        mixed = base(width, height) * (1 - strength / 4) + other(width, height) * strength / 4
-        pixels: np.ndarray = mixed.astype(np.uint8)
+        other = f"{cell.prompt}|{cell.seed}|{self._source.weights_sha256}"
+        pixels = noise_picture(base, other, strength, width, height)
         return np.zeros_like(pixels) if fault == "black" else pixels
+
+
+def noise_picture(base: str, lora: str, strength: float, width: int, height: int) -> np.ndarray:
+    """Return noise that follows from the words, the more of the LoRA's the stronger it is."""
+    mixed = _Noise(base)(width, height) * (1 - strength / 4)
+    mixed += _Noise(lora)(width, height) * strength / 4
+    pixels: np.ndarray = mixed.astype(np.uint8)
+    return pixels
 
 
 class _Noise:

@@ -43,6 +43,7 @@ class DiffusersRenderer:
 
     name = "diffusers"
     summary = "SD 1.5, SDXL and FLUX.1 type checkpoints in a child process here"
+    loads_base = True
 
     def health(self, settings: Settings) -> RenderProblem | None:  # noqa: ARG002
         """Return why it cannot run on this machine, or None when it can."""
@@ -52,6 +53,18 @@ class DiffusersRenderer:
         return RenderProblem(
             f"renderer diffusers needs {', '.join(missing)}", "pip install 'lora-pipeline[train]'"
         )
+
+    def found(self, settings: Settings) -> str:  # noqa: ARG002
+        """Return that it is here."""
+        return "ready"
+
+    def address(self, settings: Settings) -> str:  # noqa: ARG002
+        """Return that nothing leaves this machine."""
+        return ""
+
+    def price(self, settings: Settings, width: int, height: int) -> float | None:  # noqa: ARG002
+        """Return that it costs nothing."""
+        return 0.0
 
     @contextlib.contextmanager
     def open(
@@ -107,6 +120,11 @@ class DiffusersSession:
     def alive(self) -> bool:
         """Whether another cell can be drawn in this session."""
         return self._alive
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """Nothing: it draws with what was recorded, and says so."""
+        return ()
 
     def load(self, source: RenderSource, weights: Path, settings: Settings) -> None:
         """Load base and LoRA.

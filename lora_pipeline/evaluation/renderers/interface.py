@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +17,15 @@ class RenderSource:
     """The base model and the LoRA of a session.
 
     Attributes:
-        checkpoint_path: Single file or diffusers folder.
+        checkpoint_path: Single file or diffusers folder. Where a renderer takes its base from a
+            server, nothing need be there, and nobody compared its digest.
         architecture: ``sd15``, ``sdxl``, ``flux1``, …
         weights_path: The LoRA's safetensors file.
         weights_sha256: Digest of that file; it was checked before.
         companions: Further model files by name, as the checkpoint's record has them.
+        checkpoint_id: Id of the checkpoint's record.
+        base_digests: SHA-256 of every single file that is this base, by the record.
+        root: The workspace, which paths in its settings are relative to.
     """
 
     checkpoint_path: Path
@@ -29,6 +33,9 @@ class RenderSource:
     weights_path: Path
     weights_sha256: str
     companions: Mapping[str, Path] = field(default_factory=dict)
+    checkpoint_id: str = ""
+    base_digests: tuple[str, ...] = ()
+    root: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,10 @@ class RenderSession(Protocol):
     def alive(self) -> bool:
         """Whether another cell can be drawn in this session."""
 
+    @property
+    def cautions(self) -> Sequence[str]:
+        """What a person should know about how it draws; nothing where all is as it should be."""
+
     def render(self, cell: CellRequest, target: Path) -> None:
         """Draw one cell as a PNG at ``target``, which does not exist yet.
 
@@ -80,13 +91,28 @@ class Renderer(Protocol):
     Attributes:
         name: Its name on the command line.
         summary: One line about it.
+        loads_base: Whether it loads the base model from this machine; others have their own.
     """
 
     name: str
     summary: str
+    loads_base: bool
 
     def health(self, settings: Settings) -> RenderProblem | None:
-        """Return why it cannot run on this machine, or None when it can."""
+        """Return why it cannot run on this machine, or None when it can; no service is asked."""
+
+    def found(self, settings: Settings) -> str:
+        """Return what there is, as ``lora doctor`` says it; a server of one's own is asked.
+
+        Raises:
+            RendererError: When it does not answer, or is something else.
+        """
+
+    def address(self, settings: Settings) -> str:
+        """Return where weights and prompts go; empty when they stay on this machine."""
+
+    def price(self, settings: Settings, width: int, height: int) -> float | None:
+        """Return what one image costs in ``spending.currency``, or None when nobody said."""
 
     def open(
         self, source: RenderSource, settings: Settings, folder: Path
@@ -94,7 +120,8 @@ class Renderer(Protocol):
         """Return a session with base and LoRA loaded; leaving it frees them.
 
         The renderer proves beforehand that the LoRA's tensors are in use, and that strength 0
-        draws the base to the pixel.
+        draws the base: to the pixel, where one machine draws both. What it cannot prove stands in
+        its identity, and the gate reads it there.
 
         Args:
             source: What to load.

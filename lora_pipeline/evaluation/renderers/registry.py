@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from lora_pipeline.evaluation.renderers.comfyui_renderer import ComfyUiRenderer
 from lora_pipeline.evaluation.renderers.diffusers_renderer import DiffusersRenderer
 from lora_pipeline.evaluation.renderers.interface import Registry, Renderer
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.ids import did_you_mean
 
-RENDERERS: Registry = {"diffusers": DiffusersRenderer()}
+RENDERERS: Registry = {one.name: one for one in (DiffusersRenderer(), ComfyUiRenderer())}
 
 
 def find_renderer(name: str, registry: Registry = RENDERERS) -> Renderer:

@@ -1,0 +1,106 @@
+"""The LoRA as another program is given it: checked before, and under a name that is its digest.
+
+Programs keep what they loaded by its name. So a name stands for the same bytes for ever: it is
+made of their digest, an existing file is compared, and nothing is ever written over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lora_pipeline.evaluation.renderers.interface import RenderSource
+from lora_pipeline.foundation.digests import sha256_of_file
+from lora_pipeline.foundation.errors import PipelineError, RendererError
+from lora_pipeline.foundation.files import copy_atomic
+from lora_pipeline.training.plan import CheckpointOnDisk
+from lora_pipeline.training.weights import WeightsReport, inspect_weights, require_usable
+
+_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class CheckedLora:
+    """A LoRA whose tensors were read.
+
+    Attributes:
+        path: The file.
+        sha256: Digest of it.
+        report: What it is.
+        proof: How far its keys were compared with the base model, in words.
+    """
+
+    path: Path
+    sha256: str
+    report: WeightsReport
+    proof: str
+
+    @property
+    def stem(self) -> str:
+        """Its name for other programs, without the ending."""
+        return f"lora-eval-{self.sha256[:_DIGITS]}"
+
+    @property
+    def name(self) -> str:
+        """Its file name for other programs."""
+        return f"{self.stem}.safetensors"
+
+    @property
+    def changes_text_encoders(self) -> bool:
+        """Whether a part of it is for text encoders."""
+        return any(part.startswith("text_encoder") for part in self.report.components)
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Names of its modules, as its own spelling has them."""
+        return frozenset(module.path for module in self.report.modules)
+
+
+def checked_lora(source: RenderSource) -> CheckedLora:
+    """Read a LoRA and compare it with the base, before anything is drawn.
+
+    Raises:
+        RendererError: When it is no LoRA, is broken, would change nothing, or does not fit.
+    """
+    try:
+        report = inspect_weights(source.weights_path)
+        base = CheckpointOnDisk(
+            source.checkpoint_id or "the base", source.architecture, source.checkpoint_path, ""
+        )
+        fit = require_usable(report, base)
+    except PipelineError as error:
+        raise RendererError(error.message, hint=error.hint) from error
+    if report.sha256 != source.weights_sha256:
+        raise RendererError(
+            f"the weights are sha256 {report.sha256[:12]}…, expected "
+            f"{source.weights_sha256[:12]}…: the file was changed a moment ago"
+        )
+    count = len(report.modules)
+    proof = f"{count} modules, for {source.architecture or 'an unknown architecture'}"
+    if fit is not None and fit.proven:
+        proof = f"all {count} modules found in the base, each of its size"
+    return CheckedLora(source.weights_path, source.weights_sha256, report, proof)
+
+
+def place_lora(lora: CheckedLora, folder: Path) -> Path:
+    """Put a LoRA into a folder that another program reads, and return where.
+
+    It is left there: the name is its digest, so it can be used again and never be mistaken.
+
+    Raises:
+        RendererError: When the folder is not there, or another file bears the name.
+    """
+    if not folder.is_dir():
+        raise RendererError(f"{folder} is no folder, the LoRA cannot be put there")
+    target = folder / lora.name
+    if target.exists():
+        if sha256_of_file(target) != lora.sha256:
+            raise RendererError(
+                f"{target} is there with other bytes than its name says", hint=f"remove {target}"
+            )
+        return target
+    copy_atomic(lora.path, target)
+    if sha256_of_file(target) != lora.sha256:
+        target.unlink(missing_ok=True)
+        raise RendererError(f"{target} did not get the bytes that were copied")
+    return target

@@ -1,0 +1,139 @@
+"""A renderer of each kind with something to draw: base, LoRA, settings and the server behind."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from lora_pipeline.evaluation.renderers.comfyui_renderer import ComfyUiRenderer
+from lora_pipeline.evaluation.renderers.connection import Waiting
+from lora_pipeline.evaluation.renderers.interface import Renderer, RenderSource
+from lora_pipeline.evaluation.renderers.probing import Probe
+from lora_pipeline.foundation.digests import sha256_of_file
+from lora_pipeline.workspace.settings import Settings, read_settings
+from tests.support.fake_comfyui import FakeComfyUi
+from tests.support.faulty_server import running
+
+BASE_BYTES = b"these bytes stand for a base model"
+SMALL_PROBE = Probe(side=64)
+
+
+@dataclass
+class Naps:
+    """A clock that runs only while somebody waits, so that no test waits for real.
+
+    Attributes:
+        now: Seconds since the beginning.
+        at: What happens once a moment has passed.
+    """
+
+    now: float = 0.0
+    at: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        for moment, act in list(self.at):
+            if self.now >= moment:
+                self.at.remove((moment, act))
+                act()
+
+    def waiting(self) -> Waiting:
+        """Return how a renderer waits by this clock."""
+        return Waiting(sleep=self.sleep, clock=lambda: self.now)
+
+
+@dataclass
+class Case:
+    """A renderer with something to draw."""
+
+    renderer: Renderer
+    source: RenderSource
+    settings: Settings
+    folder: Path
+    server: Any = None
+    naps: Naps = field(default_factory=Naps)
+
+
+def write_sd15_lora(path: Path, *, text_encoder: bool = False, foreign: bool = False) -> Path:
+    """Write a small LoRA for SD 1.5 in the names of sd-scripts."""
+    random = np.random.default_rng(5)
+    modules = [
+        ("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q", 320, 320),
+        ("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k", 768, 320),
+    ]
+    if text_encoder:
+        modules.append(("lora_te_text_model_encoder_layers_0_self_attn_q_proj", 768, 768))
+    if foreign:
+        modules.append(("lora_unet_foreign_block_0_attn1_to_q", 320, 320))
+    tensors = {}
+    for name, inputs, outputs in modules:
+        tensors[f"{name}.lora_down.weight"] = random.normal(size=(2, inputs)).astype(np.float32)
+        tensors[f"{name}.lora_up.weight"] = random.normal(size=(outputs, 2)).astype(np.float32)
+        tensors[f"{name}.alpha"] = np.array(2.0, dtype=np.float32)
+    save_file(tensors, path)
+    return path
+
+
+def make_source(folder: Path, weights: Path, architecture: str = "sd15") -> RenderSource:
+    """Return what is evaluated, with a base that is a single file."""
+    base = folder / "base64.safetensors"
+    base.write_bytes(BASE_BYTES)
+    return RenderSource(
+        base, architecture, weights, sha256_of_file(weights), checkpoint_id="base64",
+        base_digests=(hashlib.sha256(BASE_BYTES).hexdigest(),), root=folder,
+    )  # fmt: skip
+
+
+def settings_with(
+    root: Path, local: dict[str, Any], shared: dict[str, Any] | None = None
+) -> Settings:
+    """Return settings as files of a workspace would give them."""
+    (root / "config").mkdir(exist_ok=True)
+    (root / "config" / "local.json").write_text(json.dumps(_nested(local)))
+    (root / "config" / "pipeline.yaml").write_text(json.dumps(_nested(shared or {})))
+    return read_settings(root, {"LORA_DEVICE": "cpu", "LORA_THREADS": "1"})
+
+
+@contextlib.contextmanager
+def comfyui_case(folder: Path, **shared: Any) -> Iterator[Case]:
+    """Return ComfyUI with its models in a folder that is seen from here."""
+    models = folder / "ComfyUI" / "models"
+    for name in ("checkpoints", "loras", "diffusion_models"):
+        (models / name).mkdir(parents=True)
+    source = make_source(folder, write_sd15_lora(folder / "weights"))
+    (models / "checkpoints" / "base64.safetensors").write_bytes(BASE_BYTES)
+    server = FakeComfyUi(models=models, output=folder / "ComfyUI" / "output")
+    naps = Naps()
+    session = folder / "session"
+    session.mkdir()
+    with running(server):
+        settings = settings_with(
+            folder,
+            {
+                "comfyui.baseUrl": server.address,
+                "renderers.comfyui.modelsRoot": str(models),
+            },
+            shared,
+        )
+        renderer = ComfyUiRenderer(waiting=naps.waiting(), probe=SMALL_PROBE)
+        yield Case(renderer, source, settings, session, server, naps)
+
+
+def _nested(flat: dict[str, Any]) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    for key, value in flat.items():
+        place = document
+        *names, last = key.split(".")
+        for name in names:
+            place = place.setdefault(name, {})
+        place[last] = value
+    return document
