@@ -6,6 +6,7 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
+from datetime import datetime
 
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 
@@ -28,6 +29,20 @@ def new_ulid() -> str:
     from ulid import ULID  # imported late: reading commands never need it
 
     return str(ULID())
+
+
+def time_of_ulid(ulid: str) -> datetime:
+    """Return when a ULID was made.
+
+    Raises:
+        ArgumentInvalidError: When it is none.
+    """
+    from ulid import ULID
+
+    try:
+        return ULID.from_str(ulid).datetime
+    except ValueError as error:
+        raise ArgumentInvalidError(f"{ulid!r} is no ULID") from error
 
 
 def require_slug(value: str, what: str) -> str:

@@ -59,6 +59,15 @@ class Manner:
     hint: str = "lora run log shows what was asked before"
 
 
+@dataclass(frozen=True)
+class Exchanged:
+    """An answer that was read whole: status, headers, and JSON or nothing."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 class ServiceClient:
     """Requests to one service.
 
@@ -170,6 +179,27 @@ class ServiceClient:
 
         self._repeated(once, path, repeat=True)
 
+    def exchange(
+        self, method: str, path: str, *, repeat: bool, headers: Mapping[str, str], content: bytes
+    ) -> Exchanged:
+        """Send a request as another library made it, and return the answer; no body is no error.
+
+        Raises:
+            ServiceUnreachableError, ServiceRefusedError: As for ``read`` and ``act``.
+        """
+
+        def once() -> Exchanged:
+            with self._client.stream(
+                method, self.base + path, headers=dict(headers), content=content
+            ) as answer:
+                body = _bounded(answer)
+                self._require_success(answer, body=body)
+                if body:
+                    _parsed(answer, body, self.base + path.partition("?")[0])
+                return Exchanged(answer.status_code, dict(answer.headers), body)
+
+        return self._repeated(once, path, repeat=repeat)  # type: ignore[no-any-return]
+
     def _json(self, method: str, path: str, *, repeat: bool, **options: Any) -> Any:
         def once() -> Any:
             with self._client.stream(method, self.base + path, **options) as answer:
@@ -267,7 +297,7 @@ def _bounded(answer: httpx2.Response) -> bytes:
         size += len(part)
         if size > _LARGEST_ANSWER:
             raise ServiceRefusedError(
-                f"{answer.request.url} answers with more than {_LARGEST_ANSWER >> 20} MB"
+                f"{answer.request.url.host} answers with more than {_LARGEST_ANSWER >> 20} MB"
             )
         parts.append(part)
     return b"".join(parts)
@@ -290,7 +320,8 @@ def _require_bytes(answer: httpx2.Response, path: str, wanted: str) -> None:
     kind = answer.headers.get("content-type", "").partition(";")[0].strip()
     if kind in {"text/html", "application/json", "text/plain"}:
         raise ServiceRefusedError(
-            f"{answer.request.url.host} answers {path} with {kind} instead of {wanted}",
+            f"{answer.request.url.host} answers {path.partition('?')[0]} with {kind} "
+            f"instead of {wanted}",
             hint="the same command again, once the service is well",
         )
 

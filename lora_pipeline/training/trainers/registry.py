@@ -11,6 +11,8 @@ from lora_pipeline.training.trainers.interface import Registry, Trainer
 from lora_pipeline.training.trainers.kohya_ss import KOHYA_SS
 from lora_pipeline.training.trainers.manual import MANUAL
 from lora_pipeline.training.trainers.mflux import MFLUX
+from lora_pipeline.training.trainers.replicate import REPLICATE
+from lora_pipeline.training.trainers.runpod import RUNPOD
 
 TRAINERS: Registry = {
     "diffusers": DIFFUSERS,
@@ -18,6 +20,8 @@ TRAINERS: Registry = {
     "mflux": MFLUX,
     "ai_toolkit": AI_TOOLKIT,
     "ai_toolkit_server": AI_TOOLKIT_SERVER,
+    "replicate": REPLICATE,
+    "runpod": RUNPOD,
     "manual": MANUAL,
 }
 

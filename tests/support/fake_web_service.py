@@ -1,0 +1,206 @@
+"""A web service in a thread, on loopback, that can be told to misbehave.
+
+Derive from ``FakeWebService`` and answer requests; faults, recorded requests, files of wrong
+lengths and cut connections are here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.parser
+import email.policy
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, unquote, urlsplit
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request, with its body read: JSON, a form, or bytes."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: Any
+
+
+@dataclass
+class FakeWebService:
+    """A service's state, and what tests tell it.
+
+    Attributes:
+        secret: Repeated in refusals, as careless servers do.
+        requests: ``METHOD /path`` of every request, in order.
+        tokens: Authorization of every request.
+        gate: While it is not set, requests whose path begins with ``held`` wait.
+    """
+
+    secret: str = ""
+    address: str = ""
+    requests: list[str] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    faults: dict[str, list[str]] = field(default_factory=dict)
+    held: str = ""
+    gate: threading.Event = field(default_factory=threading.Event)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def misbehave(self, route: str, *faults: str) -> None:
+        """Let the next requests for ``METHOD /path…`` fail, one for each fault.
+
+        Faults: a status (``500``), a status with Retry-After (``429:3``), ``html``, ``list``,
+        ``redirect``, ``cut`` (nothing was done), ``lost`` (done, but the answer is lost), ``short``
+        and ``long`` (a body of another length than announced).
+        """
+        self.faults.setdefault(route, []).extend(faults)
+
+    def count(self, route: str) -> int:
+        """Return how many requests began with ``METHOD /path``."""
+        return sum(1 for one in self.requests if one.startswith(route))
+
+    def fault_for(self, request: str) -> str:
+        """Return how this request is to fail, or nothing."""
+        for route, faults in self.faults.items():
+            if faults and request.startswith(route):
+                return faults.pop(0)
+        return ""
+
+    def answer(self, asked: Asked) -> tuple[int, Any]:
+        """Return status and document; bytes are sent as a file."""
+        raise NotImplementedError
+
+    def refusal(self, status: int) -> Any:
+        """Return the document that comes with a refusal."""
+        return {"error": f"no, says {self.secret}", "status": status}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two packets, and waiting costs 40 ms
+    service: FakeWebService
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self._handle()
+
+    do_POST = do_PUT = do_DELETE = do_GET
+
+    def _handle(self) -> None:
+        data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        parts = urlsplit(self.path)
+        path, service = unquote(parts.path), self.service
+        asked = Asked(
+            self.command, path,
+            {key: one[0] for key, one in parse_qs(parts.query).items()},
+            {key.lower(): value for key, value in self.headers.items()},
+            _body(self.headers.get("Content-Type", ""), data),
+        )  # fmt: skip
+        with service.lock:
+            service.requests.append(f"{self.command} {path}")
+            service.tokens.append(self.headers.get("Authorization", ""))
+            fault = service.fault_for(f"{self.command} {path}")
+        if service.held and path.startswith(service.held):
+            service.gate.wait(30)
+        if fault == "cut":
+            return self._cut()
+        if fault and fault not in {"lost", "short", "long"}:
+            return self._fail(fault)
+        with service.lock:
+            status, document = service.answer(asked)
+        if fault == "lost":
+            return self._cut()
+        if isinstance(document, bytes):
+            return self._send_file(document, fault)
+        data = b"" if document is None else json.dumps(document).encode()
+        return self._send(status, data, "application/json")
+
+    def _fail(self, fault: str) -> None:
+        if fault == "html":
+            return self._send(200, b"<html>log in</html>", "text/html")
+        if fault == "list":
+            return self._send(200, b"[]", "application/json")
+        if fault == "redirect":
+            elsewhere = {"Location": "http://127.0.0.1:9/elsewhere"}
+            return self._send(302, b"", "text/plain", elsewhere)
+        code, _, wait = fault.partition(":")
+        extra = {"Retry-After": wait} if wait else {}
+        words = json.dumps(self.service.refusal(int(code))).encode()
+        return self._send(int(code), words, "application/json", extra)
+
+    def _send_file(self, data: bytes, fault: str) -> None:
+        announced = len(data) + (10 if fault == "long" else 0)
+        sent = data[: len(data) // 2] if fault == "short" else data
+        self._send(200, sent, "application/octet-stream", {}, announced)
+
+    def _send(
+        self,
+        status: int,
+        data: bytes,
+        kind: str,
+        extra: dict[str, str] | None = None,
+        announced: int | None = None,
+    ) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data) if announced is None else announced))
+        for name, value in (extra or {}).items():
+            self.send_header(name, value)
+        with contextlib.suppress(OSError):
+            self.end_headers()
+            self.wfile.write(data)
+        if announced not in {None, len(data)}:
+            self._cut()
+
+    def _cut(self) -> None:
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def _body(kind: str, data: bytes) -> Any:
+    if "multipart" in kind:
+        return _form(kind, data)
+    if "json" in kind and data:
+        return json.loads(data)
+    return data
+
+
+def _form(kind: str, data: bytes) -> dict[str, Any]:
+    head = f"Content-Type: {kind}\r\n\r\n".encode()
+    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + data)
+    form: dict[str, Any] = {}
+    for part in message.iter_parts():
+        payload = part.get_payload(decode=True)
+        assert isinstance(payload, bytes)
+        name = str(part.get_param("name", header="content-disposition"))
+        form[name] = (part.get_filename(), payload) if part.get_filename() else payload.decode()
+    return form
+
+
+S = TypeVar("S", bound=FakeWebService)
+
+
+@contextlib.contextmanager
+def running(service: S) -> Iterator[S]:
+    """Run a service on a free port for the time of the block."""
+    handler = type("Handler", (_Handler,), {"service": service})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    service.address = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield service
+    finally:
+        service.gate.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
