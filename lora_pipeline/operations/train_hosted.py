@@ -18,6 +18,7 @@ from lora_pipeline.foundation.errors import (
     SettingsError,
     StateError,
 )
+from lora_pipeline.operations.train_rented import let_go_unsent
 from lora_pipeline.operations.train_request import base_model
 from lora_pipeline.operations.train_run import (
     UNDER_WAY,
@@ -140,8 +141,8 @@ def take_up(workspace: Workspace, loaded: Loaded[Run], notes: str) -> Finished |
     job = _job_of(workspace, trainer, run)
     with trainer.service(workspace.settings) as service:
         job_id = find_job(service, job)
-    if job_id is None:
-        return None
+        if job_id is None or let_go_unsent(workspace, loaded, service, job, job_id):
+            return None
     checkpoint = workspace.records.find(
         Checkpoint, workspace.visible(scope), run.checkpoint_id
     ).record

@@ -39,6 +39,7 @@ TAKES = {
     "mflux": ("zimage", {"checkpoint_id": "z-image-turbo", "checkpoint": "z-image-turbo"}),
     "ai_toolkit": ("zimage", {"checkpoint": "z-image"}),
     "ai_toolkit_server": ("sdxl", {}),
+    "runpod": ("sdxl", {}),
     "manual": ("wan", {}),
 }
 NAMES = sorted(TRAINERS)
@@ -48,7 +49,11 @@ HOSTED = {name for name, trainer in TRAINERS.items() if isinstance(trainer, Host
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     # What a plan cannot do without: where the models are on machines that are not ours.
-    return settings_with(tmp_path / "ws", trainers__ai_toolkit_server__modelsRoot="/models")
+    return settings_with(
+        tmp_path / "ws",
+        trainers__ai_toolkit_server__modelsRoot="/models",
+        trainers__runpod__modelsRoot="/models",
+    )
 
 
 def request_for(name: str, folder: Path, **changes: object) -> TrainingRequest:

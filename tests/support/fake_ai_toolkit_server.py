@@ -14,13 +14,14 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.support import fake_trainer
+from tests.support.held_routes import HeldRoutes
 
 TOKEN = "correct-horse-battery"
 ROOT = "/srv/toolkit"
@@ -37,6 +38,9 @@ class FakeToolkit:
         weights: What the final file holds.
         held: While set, jobs stay running.
         leaves_nothing: While set, no job leaves weights.
+        token: What lets a client in.
+        on_job: Called when a job was created.
+        held_routes: Where a request waits.
         requests: ``METHOD /path`` of every request, in order.
         headers: Authorization of every request.
     """
@@ -47,6 +51,9 @@ class FakeToolkit:
     weights: bytes = field(default_factory=lambda: fake_trainer.weights("good"))
     held: bool = False
     leaves_nothing: bool = False
+    token: str = TOKEN
+    on_job: Callable[[], object] = dict
+    held_routes: HeldRoutes = field(default_factory=HeldRoutes)
     address: str = ""
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     data_sets: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -138,6 +145,7 @@ class FakeToolkit:
             "step": 0, "total_steps": None, "info": "", "pid": None, "looked": 0,
         }  # fmt: skip
         self.jobs[job["id"]] = job
+        self.on_job()
         return 200, dict(job)
 
     def _rows(self, query: dict[str, str]) -> Any:
@@ -219,6 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         path = unquote(parts.path)
         query = {key: one[0] for key, one in parse_qs(parts.query).items()}
+        self.toolkit.held_routes.pass_by(f"{method} {path}")
         with self.toolkit.lock:
             self.toolkit.requests.append(f"{method} {path}")
             self.toolkit.headers.append(self.headers.get("Authorization", ""))
@@ -229,7 +238,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._fail(fault)
             if path.startswith("/api/files/"):
                 return self._send_file(fault)
-            if self.headers.get("Authorization", "").partition(" ")[2] != TOKEN:
+            if self.headers.get("Authorization", "").partition(" ")[2] != self.toolkit.token:
                 return self._send(401, {"error": "Unauthorized"})
             status, document = self.toolkit.answer(method, path, query, body)
             if fault == "lost":

@@ -2,7 +2,8 @@
 
 The order is what makes a run safe: is there a job of this run already? → upload → a durable note
 that a job may exist from now on → create it → its id into the run's record → start → follow → fetch
-→ verify. Killed anywhere, the same steps again find the job instead of making another.
+→ verify → give back what was rented. Killed anywhere, the same steps again find the job, or what
+was fetched of it, instead of making another.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from lora_pipeline.foundation.errors import (
 )
 from lora_pipeline.foundation.events import Event, EventSink
 from lora_pipeline.foundation.process import OutputLine
+from lora_pipeline.training.hosted.fetched import fetch_outputs, fetched_before
 from lora_pipeline.training.hosted.interface import (
     HostedService,
     HostedTrainer,
     JobView,
-    RemoteFile,
     Spent,
 )
-from lora_pipeline.training.outcome import Found, Outcome, verify_outputs
+from lora_pipeline.training.hosted.rented import Renting
+from lora_pipeline.training.outcome import Found, Outcome
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
 from lora_pipeline.training.records import Cost, RunError
 from lora_pipeline.training.run_log import RunLog
-from lora_pipeline.training.trainers.interface import Collected, CollectedFile
 
 TOPIC = "train"
 _SLOWER = 1.5
@@ -139,16 +140,22 @@ def follow(
     with RunLog(job.folder, secrets) as log:
         sink = _both(events, log)
         try:
-            _have_job(job, service, watch, recorded, sink)
-            service.start(watch.job_id)
-            _until_ended(job, trainer, service, watch, log, sink, pace)
-            found = _fetched(job, service, watch, checkpoint, sink)
-            error = found.error
+            final = job.folder / job.expected_output
+            earlier = fetched_before(final, job.folder, checkpoint)
+            if earlier is None:
+                _have_job(job, service, watch, recorded, sink)
+                service.start(watch.job_id)
+                _until_ended(job, trainer, service, watch, log, sink, pace)
+                say = _teller(sink)
+                earlier = fetch_outputs(service, watch.job_id, final, job.folder, checkpoint, say)
+            found, error = earlier, earlier.error
+            _let_go(job, service, watch)
         except KeyboardInterrupt:
             interrupted = True
             _stop(job, service, watch)
         except _JobFailedError as failure:
             error = failure.error
+            _let_go(job, service, watch)
         except ProgramTimedOutError as failure:
             _stop(job, service, watch)
             error = RunError(code=failure.code, message=failure.message, hint=failure.hint or "")
@@ -311,30 +318,16 @@ def _why(view: JobView, trainer: HostedTrainer, log: RunLog) -> RunError:
     return RunError(code=told.code, message=f"the job failed: {view.message[:300]}", hint=told.hint)
 
 
-def _fetched(
-    job: HostedJob,
-    service: HostedService,
-    watch: _Watch,
-    checkpoint: CheckpointOnDisk,
-    events: EventSink,
-) -> Found:
-    fetched_ns = time.time_ns()
-    final, kept = None, list[CollectedFile]()
-    for remote in service.outputs(watch.job_id):
-        target = _target(job.folder / job.expected_output, remote)
-        events(Event("log", TOPIC, f"fetching {target.name}"))
-        service.fetch(remote, target)
-        if remote.step is None:
-            final = CollectedFile(target)
-        else:
-            kept.append(CollectedFile(target, remote.step))
-    return verify_outputs(Collected(final, tuple(kept)), job.folder, checkpoint, fetched_ns)
-
-
-def _target(final: Path, remote: RemoteFile) -> Path:
-    if remote.step is None:
-        return final
-    return final.with_name(f"{final.stem}-step{remote.step:08d}.safetensors")
+def _let_go(job: HostedJob, service: HostedService, watch: _Watch) -> None:
+    """Give back what was rented for a job of which nothing more is wanted."""
+    if not isinstance(service, Renting):
+        return
+    try:
+        service.let_go(job.name)
+    except PipelineError as failure:
+        watch.warnings.append(
+            f"what was rented for {job.name} may go on costing money: {failure.message}"
+        )
 
 
 def _stop(job: HostedJob, service: HostedService, watch: _Watch) -> None:
@@ -355,6 +348,10 @@ def _told(failure: PipelineError, watch: _Watch) -> RunError:
     if watch.job_id:
         hint = "lora run resume takes the job up again, lora run cancel gives it up"
     return RunError(code=failure.code, message=failure.message, hint=hint)
+
+
+def _teller(events: EventSink) -> Callable[[str], None]:
+    return lambda words: events(Event("log", TOPIC, words))
 
 
 def _both(events: EventSink, log: RunLog) -> EventSink:

@@ -86,8 +86,9 @@ def spent_on(price: float, since: str, until: str, currency: str = "USD") -> Spe
         seconds = (datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds()
     except (TypeError, ValueError):
         return None
-    if price <= 0 or seconds < 0:
+    if price <= 0:
         return None
+    seconds = max(0.0, seconds)  # two clocks never agree
     minutes = seconds / 60
     basis = f"{minutes:.1f} min at {price:g} {currency} an hour, disks not counted"
     return Spent(round(price * seconds / _HOUR_S, 4), currency, basis)

@@ -17,7 +17,7 @@ from lora_pipeline.foundation.errors import RecipeInvalidError, TrainerUnavailab
 from lora_pipeline.foundation.extras import missing_modules
 from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.training.hosted.http_client import EXTRA, MODULES, ServiceClient
-from lora_pipeline.training.hosted.interface import HostedTrainer, expected_output
+from lora_pipeline.training.hosted.interface import HostedService, HostedTrainer, expected_output
 from lora_pipeline.training.plan import Plan, PlannedFile, TrainingRequest, Upload
 from lora_pipeline.training.steps import total_steps
 from lora_pipeline.training.trainers import ai_toolkit_config
@@ -76,7 +76,7 @@ class AiToolkitServer(HostedTrainer):
         """Return the server's address, or one that leads nowhere while none is set."""
         return (settings.text(f"{_KEY}.baseUrl") or _NOWHERE).rstrip("/")
 
-    def service(self, settings: Settings) -> AiToolkitService:
+    def service(self, settings: Settings) -> HostedService:
         """Open a connection.
 
         Raises:
