@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import MutableMapping
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -20,7 +18,6 @@ from lora_pipeline.training.hosted.interface import HostedTrainer
 from lora_pipeline.training.plan import Plan, TrainingRequest
 from lora_pipeline.training.records import Run
 from lora_pipeline.training.run_folder import run_folder
-from lora_pipeline.training.trainers.interface import Trainer
 from lora_pipeline.training.trainers.registry import TRAINERS, find_trainer
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
@@ -28,6 +25,7 @@ from lora_pipeline.workspace.settings import Settings
 from lora_pipeline.workspace.store import open_store
 from tests.support.dataset_builders import PROJECT
 from tests.support.fake_trainer import MISBEHAVIOURS, STEPS, TOKEN, FakeTrainer
+from tests.support.registered_trainer import register
 from tests.support.trainer_requests import make_request, settings_with
 from tests.support.training_builders import DATASET, LORA, training_studio
 from tests.support.workspace_builders import reopen, tree_digest
@@ -220,9 +218,7 @@ def workspace(tmp_path: Path) -> Workspace:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTrainer:
     """The trainer ``fake``, known to the registry for one test."""
-    trainer = FakeTrainer()
-    monkeypatch.setitem(cast(MutableMapping[str, Trainer], TRAINERS), "fake", trainer)
-    return trainer
+    return register(monkeypatch, FakeTrainer())
 
 
 def only_run(workspace: Workspace) -> Run:

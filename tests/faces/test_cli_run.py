@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
 from pathlib import Path
-from typing import cast
 
 import pytest
 
-from lora_pipeline.training.trainers.interface import Trainer
-from lora_pipeline.training.trainers.registry import TRAINERS
 from tests.support.fake_trainer import FakeTrainer
+from tests.support.registered_trainer import register
 from tests.support.training_builders import DATASET, LORA, training_studio
 from tests.support.workspace_builders import invoke
 
@@ -19,9 +16,8 @@ from tests.support.workspace_builders import invoke
 def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A studio with one run that is ready and one that failed."""
     root = training_studio(tmp_path / "studio", git=False).root
-    known = cast(MutableMapping[str, Trainer], TRAINERS)
     for mode in ("good", "out_of_memory"):
-        monkeypatch.setitem(known, "fake", FakeTrainer(mode))
+        register(monkeypatch, FakeTrainer(mode))
         invoke(
             ["train", "--lora", LORA, "--dataset", DATASET, "--trainer", "fake",
              "--as", "ana@studio.example"],

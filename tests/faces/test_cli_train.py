@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import MutableMapping
 from pathlib import Path
-from typing import cast
 
 import pytest
 
-from lora_pipeline.training.trainers.interface import Trainer
-from lora_pipeline.training.trainers.registry import TRAINERS
 from tests.support.fake_trainer import MODULE, SIZE, FakeTrainer
+from tests.support.registered_trainer import register
 from tests.support.training_builders import DATASET, LORA, training_studio, write_lora
 from tests.support.workspace_builders import Answer, git, invoke, tree_digest
 
@@ -32,9 +29,7 @@ def studio(ready: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTrainer:
-    trainer = FakeTrainer()
-    monkeypatch.setitem(cast(MutableMapping[str, Trainer], TRAINERS), "fake", trainer)
-    return trainer
+    return register(monkeypatch, FakeTrainer())
 
 
 def failed(studio: Path, *arguments: str, code: int = 3) -> Answer:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -27,14 +26,14 @@ from lora_pipeline.operations.train import plan_training, train
 from lora_pipeline.releases.records import Lora, Release
 from lora_pipeline.training.records import Run
 from lora_pipeline.training.run_folder import run_folder, working_in
-from lora_pipeline.training.trainers.interface import Problem, Trainer
-from lora_pipeline.training.trainers.registry import TRAINERS
+from lora_pipeline.training.trainers.interface import Problem
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import open_store
 from tests.support.dataset_builders import PROJECT
 from tests.support.fake_trainer import FakeTrainer
+from tests.support.registered_trainer import register
 from tests.support.training_builders import BASE, DATASET, LORA, training_studio
 from tests.support.workspace_builders import reopen, tree_digest
 
@@ -48,9 +47,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTrainer:
-    trainer = FakeTrainer()
-    monkeypatch.setitem(cast(MutableMapping[str, Trainer], TRAINERS), "fake", trainer)
-    return trainer
+    return register(monkeypatch, FakeTrainer())
 
 
 def lora_of(workspace: Workspace) -> Lora:
@@ -223,7 +220,7 @@ def test_a_trainer_that_is_not_here_is_refused_with_its_set_up(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = FakeTrainer(problem=Problem("not installed", "lora setup fake"))
-    monkeypatch.setitem(cast(MutableMapping[str, Trainer], TRAINERS), "fake", missing)
+    register(monkeypatch, missing)
 
     error = refused(workspace, TrainerUnavailableError)
 
