@@ -21,7 +21,6 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.support import fake_trainer
-from tests.support.held_routes import HeldRoutes
 
 TOKEN = "correct-horse-battery"
 ROOT = "/srv/toolkit"
@@ -40,7 +39,7 @@ class FakeToolkit:
         leaves_nothing: While set, no job leaves weights.
         token: What lets a client in.
         on_job: Called when a job was created.
-        held_routes: Where a request waits.
+        gate: While it is not set, requests whose path begins with ``waiting`` wait.
         requests: ``METHOD /path`` of every request, in order.
         headers: Authorization of every request.
     """
@@ -53,7 +52,8 @@ class FakeToolkit:
     leaves_nothing: bool = False
     token: str = TOKEN
     on_job: Callable[[], object] = dict
-    held_routes: HeldRoutes = field(default_factory=HeldRoutes)
+    waiting: str = ""
+    gate: threading.Event = field(default_factory=threading.Event)
     address: str = ""
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     data_sets: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -227,7 +227,9 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         path = unquote(parts.path)
         query = {key: one[0] for key, one in parse_qs(parts.query).items()}
-        self.toolkit.held_routes.pass_by(f"{method} {path}")
+        if self.toolkit.waiting and path.startswith(self.toolkit.waiting):
+            self.toolkit.requests.append(f"{method} {path}")
+            self.toolkit.gate.wait(30)
         with self.toolkit.lock:
             self.toolkit.requests.append(f"{method} {path}")
             self.toolkit.headers.append(self.headers.get("Authorization", ""))

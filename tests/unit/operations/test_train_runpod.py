@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +30,8 @@ from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 from tests.support.dataset_builders import PROJECT
 from tests.support.fake_ai_toolkit_server import FakeToolkit, running_toolkit
-from tests.support.fake_runpod import KEY, PRICE, FakeRunPod, running_runpod
+from tests.support.fake_runpod import KEY, PRICE, FakeRunPod
+from tests.support.fake_web_service import running
 from tests.support.training_builders import DATASET, LORA, training_studio
 from tests.support.workspace_builders import reopen, tree_digest
 
@@ -49,7 +51,7 @@ def toolkit() -> Iterator[FakeToolkit]:
 @pytest.fixture
 def runpod(monkeypatch: pytest.MonkeyPatch, toolkit: FakeToolkit) -> Iterator[FakeRunPod]:
     monkeypatch.setenv("RUNPOD_API_KEY", KEY)
-    with running_runpod() as runpod:
+    with running(FakeRunPod()) as runpod:
         runpod.on_make = lambda name: setattr(toolkit, "token", pod_token(KEY, name))
         yield runpod
 
@@ -206,7 +208,7 @@ def test_key_and_token_stand_in_no_file(workspace: Workspace, runpod: FakeRunPod
     kept = b"".join(tree_digest(workspace.root).values())
     assert KEY.encode() not in kept
     assert runpod.made[0]["env"][-1]["value"].encode() not in kept
-    assert set(runpod.keys) == {f"Bearer {KEY}"}
+    assert set(runpod.tokens) == {f"Bearer {KEY}"}
 
 
 def test_the_pod_stands_in_the_record_before_anybody_waits_for_it(
@@ -383,7 +385,7 @@ def test_a_pod_of_somebody_elses_is_left_alone(workspace: Workspace, runpod: Fak
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="kill -9 is POSIX")
-@pytest.mark.parametrize("when", ["GET /v2/pods/pod1", "POST /api/jobs", "GET /api/files"])
+@pytest.mark.parametrize("when", ["/v2/pods/pod1", "/api/datasets/upload", "/api/files"])
 def test_killed_at_any_moment_the_same_command_ends_with_one_release_and_no_pod(
     when: str, workspace: Workspace, runpod: FakeRunPod, toolkit: FakeToolkit
 ) -> None:
@@ -404,15 +406,18 @@ def kill_at(workspace: Workspace, runpod: FakeRunPod, toolkit: FakeToolkit, when
         f"train(reopen(Path(sys.argv[1])), {LORA!r}, {DATASET!r}, trainer={NAME!r},"
         f" steps={STEPS}, rank=2, yes_upload=True)"
     )
-    server: FakeToolkit | FakeRunPod = toolkit if "/api/" in when else runpod
-    server.held_routes.hold(when)
+    held = runpod.count if when.startswith("/v2/") else toolkit.count
+    runpod.held = toolkit.waiting = when
     child = subprocess.Popen(
         [sys.executable, "-c", code, str(workspace.root)], cwd=Path(__file__).parents[3]
     )
-    server.held_routes.wait_held()
+    while not held(f"GET {when}") + held(f"POST {when}"):
+        assert child.poll() is None
+        time.sleep(0.01)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    server.held_routes.release()
+    runpod.gate.set()
+    toolkit.gate.set()
 
 
 def forget(workspace: Workspace, run: Run) -> None:

@@ -21,7 +21,8 @@ from lora_pipeline.training.trainers.runpod import RUNPOD, pod_token
 from lora_pipeline.training.trainers.runpod_pod import RunPodService
 from lora_pipeline.workspace.settings import Settings
 from tests.support.fake_ai_toolkit_server import FakeToolkit, running_toolkit
-from tests.support.fake_runpod import KEY, PRICE, FakeRunPod, running_runpod
+from tests.support.fake_runpod import KEY, PRICE, FakeRunPod
+from tests.support.fake_web_service import running
 from tests.support.trainer_requests import make_request, settings_with
 
 pytest.importorskip("httpx2")
@@ -31,7 +32,7 @@ NAME = "lora-01jz8b9q6v3w2k4m5n7p8r9s0t"
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[tuple[FakeRunPod, FakeToolkit]]:
-    with running_toolkit() as toolkit, running_runpod() as runpod:
+    with running_toolkit() as toolkit, running(FakeRunPod()) as runpod:
         yield runpod, toolkit
 
 
