@@ -20,11 +20,10 @@ from lora_pipeline.foundation.events import Event, EventSink
 from lora_pipeline.foundation.process import OutputLine, Supervised
 from lora_pipeline.training.outcome import Found, Outcome, steps_warning, verify_outputs
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
+from lora_pipeline.training.progress import TOPIC, progress_event
 from lora_pipeline.training.records import RunError
 from lora_pipeline.training.run_log import RunLog
 from lora_pipeline.training.trainers.interface import Continuation, Trainer, TrainingProgress
-
-TOPIC = "train"
 
 
 @dataclass
@@ -65,7 +64,7 @@ def supervise(
     secrets = {name: os.environ[name] for name in plan.secrets if name in os.environ}
     started, started_ns, watch = time.monotonic(), time.time_ns(), _Watch()
     with RunLog(folder, list(secrets.values())) as log:
-        events = _both(events, log)
+        events = log.beside(events)
         status, error, interrupted = None, None, False
         try:
             environment = child_environment(dict(plan.environment) | secrets)
@@ -95,7 +94,7 @@ def supervise(
             seconds=seconds,
             warnings=tuple([] if error else steps_warning(watch.steps, plan.total_steps)),
         )
-        log.add_event(Event("finished", TOPIC, _words(outcome)))
+        log.add_event(Event("finished", TOPIC, outcome.words))
     return outcome
 
 
@@ -149,32 +148,11 @@ def _note(progress: TrainingProgress, plan: Plan, watch: _Watch, events: EventSi
     if progress.loss is not None:
         # JSON has no NaN, and a loss that is none says nothing about how far training came.
         watch.loss = progress.loss if math.isfinite(progress.loss) else None
-    words = f"loss {watch.loss:.4f}" if watch.loss is not None else ""
-    facts = {"loss": watch.loss} if watch.loss is not None else {}
-    events(
-        Event(
-            "progress",
-            TOPIC,
-            words,
-            step=progress.step,
-            total=progress.total or plan.total_steps,
-            unit="steps",
-            data=facts,
-        )
-    )
+    events(progress_event(progress.step, progress.total or plan.total_steps, watch.loss))
 
 
 def _log_event(line: OutputLine) -> Event:
     return Event("log", TOPIC, line.text)
-
-
-def _both(events: EventSink, log: RunLog) -> EventSink:
-    def sink(event: Event) -> None:
-        if event.type != "log":  # lines stand in the log itself
-            log.add_event(event)
-        events(event)
-
-    return sink
 
 
 def _found(
@@ -186,9 +164,3 @@ def _found(
         told = RunError(code=error.code, message=error.message, hint=error.hint or "")
         return Found(None, (), told), None
     return verify_outputs(collected, folder, checkpoint, started_ns), collected.loss
-
-
-def _words(outcome: Outcome) -> str:
-    if outcome.interrupted:
-        return "cancelled"
-    return f"failed: {outcome.error.message}" if outcome.error else "weights verified"

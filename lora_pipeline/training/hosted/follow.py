@@ -34,10 +34,10 @@ from lora_pipeline.training.hosted.interface import (
 from lora_pipeline.training.hosted.rented import Renting
 from lora_pipeline.training.outcome import Found, Outcome
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
+from lora_pipeline.training.progress import TOPIC, progress_event
 from lora_pipeline.training.records import Cost, RunError
 from lora_pipeline.training.run_log import RunLog
 
-TOPIC = "train"
 _SLOWER = 1.5
 _SLOWEST = 6.0
 BEGUN = "service.json"
@@ -138,7 +138,7 @@ def follow(
     started, watch = pace.clock(), _Watch(job.job_id)
     error, interrupted, found = None, False, Found(None, (), None)
     with RunLog(job.folder, secrets) as log:
-        sink = _both(events, log)
+        sink = log.beside(events)
         try:
             final = job.folder / job.expected_output
             earlier = fetched_before(final, job.folder, checkpoint)
@@ -175,8 +175,7 @@ def follow(
             warnings=tuple(watch.warnings),
             cost=as_paid(watch.spent),
         )
-        words = f"failed: {error.message}" if error else "weights verified"
-        log.add_event(Event("finished", TOPIC, "cancelled" if interrupted else words))
+        log.add_event(Event("finished", TOPIC, outcome.words))
     return outcome
 
 
@@ -295,14 +294,7 @@ def _note(
             watch.loss = told.loss if told.loss is not None and math.isfinite(told.loss) else None
     watch.steps = max(watch.steps, view.step or 0)
     if changed and (watch.steps or view.message):
-        loss = {} if watch.loss is None else {"loss": watch.loss}
-        words = f"loss {watch.loss:.4f}" if loss else view.message
-        events(
-            Event(
-                "progress", TOPIC, words, step=watch.steps, total=job.total_steps,
-                unit="steps", data=loss,
-            )
-        )  # fmt: skip
+        events(progress_event(watch.steps, job.total_steps, watch.loss, view.message))
 
 
 def _why(view: JobView, trainer: HostedTrainer, log: RunLog) -> RunError:
@@ -352,15 +344,6 @@ def _told(failure: PipelineError, watch: _Watch) -> RunError:
 
 def _teller(events: EventSink) -> Callable[[str], None]:
     return lambda words: events(Event("log", TOPIC, words))
-
-
-def _both(events: EventSink, log: RunLog) -> EventSink:
-    def sink(event: Event) -> None:
-        if event.type != "log":  # lines stand in the log itself
-            log.add_event(event)
-        events(event)
-
-    return sink
 
 
 class _JobFailedError(PipelineError):
