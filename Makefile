@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-train demo test test-slow test-fast check format format-check lint types \
-	imports docs docs-check wheel bench bench-peers clean demo-art demo-checkpoint
+	imports docs docs-check goldens wheel bench bench-peers clean demo-art demo-checkpoint
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ docs: install  ## Write the command reference from the program
 
 docs-check: install  ## Check that the command reference agrees with the program
 	$(BIN)/python scripts/write_reference.py --check
+
+goldens: install  ## Write the golden plans of every trainer and architecture anew
+	$(BIN)/pytest tests/contract/test_golden_plans.py --update-goldens --quiet
 
 wheel: install  ## Build the wheel and run it in an empty environment
 	$(BIN)/python scripts/check_wheel.py

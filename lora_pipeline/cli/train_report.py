@@ -58,7 +58,10 @@ def trained(result: Result) -> Report:
     if result.refusal:
         if "changes" in data:
             return _outdated(result)
-        rows = _sending_rows(data) if "uploads" in data else []
+        rows = []
+        if "uploads" in data:
+            agree = result.refusal.code == "upload_not_agreed"
+            rows = _sending_rows(data) if agree else _cost_rows(data)
         return Report(f"refused · {result.refusal.message}", rows)
     if "plan" in data:
         return planned(result)
@@ -133,7 +136,7 @@ def duration(seconds: float) -> str:
 
 
 def _sending_rows(data: Any) -> list[tuple[str, str]]:
-    uploads, expected, spending = data["uploads"], data["estimate"], data["spending"]
+    uploads = data["uploads"]
     sizes = [one["bytes"] for one in uploads if one["bytes"] is not None]
     size = f", {size_text(sum(sizes))}" if len(sizes) == len(uploads) else ""
     names = [one["name"] for one in uploads]
@@ -144,7 +147,12 @@ def _sending_rows(data: Any) -> list[tuple[str, str]]:
         ("leaves", f"{counted(len(uploads), 'file')}{size}: images, captions and the job itself"),
         ("", "\n".join(names)),
     ]
-    unit = expected["currency"]
+    return [*rows, *_cost_rows(data)]
+
+
+def _cost_rows(data: Any) -> list[tuple[str, str]]:
+    expected, spending = data["estimate"], data["spending"]
+    unit, rows = expected["currency"], list[tuple[str, str]]()
     if expected["cost"] is None:
         rows.append(("cost", "nobody can say"))
     elif expected["cost"]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +19,16 @@ from lora_pipeline.operations.train_outcome import NO_RUN, base_to_plan
 from lora_pipeline.operations.train_outlook import Outlook, outlook_of
 from lora_pipeline.operations.train_request import Training, Wishes, request_for
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
+from lora_pipeline.training.portable_plan import (
+    Places,
+    anywhere,
+    is_place,
+    places_of_program,
+    places_of_settings,
+    without_places,
+)
 from lora_pipeline.training.recipe import DEFAULT
 from lora_pipeline.training.saved_plan import (
-    Places,
     PlanCaution,
     PlanFile,
     PlanMinutes,
@@ -34,7 +38,6 @@ from lora_pipeline.training.saved_plan import (
 from lora_pipeline.workspace.root import Workspace
 
 HEAD = b"# A plan of lora train: lora train --from-plan FILE runs it while nothing has changed.\n"
-_PACKAGE = Path(__file__).resolve().parents[2]
 
 
 def read_plan(workspace: Workspace, name: str) -> SavedPlan:
@@ -136,71 +139,27 @@ def _portable(
 ) -> tuple[Plan, Places]:
     """Return the plan as any machine would make it, and the words for the places of this one."""
     staging = plan_staging(workspace, training.manifest)
-    real = request_for(workspace, training, staging, base, run_id=NO_RUN)
-    models = Path("{models}")
-    request = replace(
-        real,
-        run_folder=Path("{run}"),
-        data=replace(real.data, folder=Path("{images}")),
-        checkpoint=replace(
-            base,
-            path=models / base.path.name,
-            companions={name: models / path.name for name, path in base.companions.items()},
-            training_adapter=base.training_adapter and models / base.training_adapter.name,
-        ),
-    )
-    plan = training.trainer.prepare(request, workspace.settings, version)
-    places = _places(workspace, plan)
-    return replace(
-        plan,
-        argv=_program(plan.argv, places),
-        cwd=Path(places.without(str(plan.cwd))),
-        environment={name: places.without(one) for name, one in plan.environment.items()},
-        files=tuple(replace(one, content=places.without(one.content)) for one in plan.files),
-    ), places
-
-
-def _places(workspace: Workspace, plan: Plan) -> Places:
-    own = f"trainers.{plan.trainer}."
-    settings = {
-        str(one.value): "{" + one.setting.key + "}"
-        for one in workspace.settings.explain()
-        if one.setting.key.startswith(own) and _is_place(one.value)
-    }
-    cwd = {str(plan.cwd): "{trainer}"} if plan.cwd.is_absolute() else {}
-    return Places(
+    request = request_for(workspace, training, staging, base, run_id=NO_RUN)
+    settings = workspace.settings
+    plan = training.trainer.prepare(anywhere(request), settings, version)
+    places = Places(
         {
             str(Path.home()): "{home}",
             str(workspace.root): "{workspace}",
-            str(_PACKAGE): "{package}",
-            sys.executable: "{python}",
-            **settings,
-            **cwd,
+            **places_of_program(),
+            **places_of_settings(settings, plan.trainer),
         }
     )
-
-
-def _program(argv: tuple[str, ...], places: Places) -> tuple[str, ...]:
-    if not argv:
-        return ()
-    program = Path(argv[0])
-    # Where a program stands is the machine's own affair; which one it is stands in the version.
-    named = program.name if program.is_absolute() else argv[0]
-    first = "{python}" if re.fullmatch(r"python[\d.]*(\.exe)?", named) else named
-    return (first, *(places.without(word) for word in argv[1:]))
+    return without_places(plan, places), places
 
 
 def _settings_of(workspace: Workspace, trainer: str, places: Places) -> dict[str, str]:
     own = f"trainers.{trainer}."
     return {
-        one.setting.key: "set" if _is_place(one.value) else places.without(str(one.value))
+        one.setting.key: "set" if is_place(one.value) else places.without(str(one.value))
         for one in workspace.settings.explain()
         if one.setting.key.startswith(own) and one.value not in (None, "")
     }
-
-
-def _is_place(value: object) -> bool:
-    return isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute())
 
 
 def _kept_wishes(workspace: Workspace, wishes: Wishes) -> PlanWishes:

@@ -1,9 +1,4 @@
-"""A plan as a file: complete, the same on every machine, and compared with today's. Pure.
-
-Places of one machine stand in it as words in braces: ``{run}`` the private folder of the run,
-``{images}`` the staged images, ``{models}`` where base models are, ``{trainer}`` the trainer's
-checkout, ``{python}`` its Python, ``{package}`` this program, ``{workspace}`` and ``{home}``.
-"""
+"""A plan as a file: complete, the same on every machine, and compared with today's. Pure."""
 
 from __future__ import annotations
 
@@ -127,30 +122,6 @@ class Difference:
     def to_dict(self) -> dict[str, str]:
         """Return the JSON-ready form."""
         return {"code": self.code, "what": self.what, "planned": self.planned, "now": self.now}
-
-
-class Places:
-    """Texts without the places of one machine.
-
-    Args:
-        places: Place to the word that stands for it; longer places are looked for first.
-    """
-
-    def __init__(self, places: Mapping[str, str]) -> None:
-        known = {}
-        for place, word in places.items():
-            if len(place) > 1:
-                known[place] = word
-                # As it stands in JSON and TOML, and with the slashes of every system.
-                known[place.replace("\\", "\\\\")] = word
-                known[place.replace("\\", "/")] = word
-        self._known = sorted(known.items(), key=lambda one: (-len(one[0]), one[0]))
-
-    def without(self, text: str) -> str:
-        """Return a text with words for places."""
-        for place, word in self._known:
-            text = text.replace(place, word)
-        return text
 
 
 def differences(planned: SavedPlan, now: SavedPlan) -> list[Difference]:

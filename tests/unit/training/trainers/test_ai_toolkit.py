@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,34 +56,6 @@ def planned(request: TrainingRequest, here: Settings) -> dict[str, Any]:
 
 
 # ---- plans
-
-
-@pytest.mark.parametrize("arch", sorted(MODELS))
-def test_the_plan_of_every_model_is_as_recorded(
-    arch: str, tmp_path: Path, nothing: Settings, golden: Callable[[str, str], None]
-) -> None:
-    request = request_for(tmp_path, arch, recipe=FULL, repeats=(1, 3))
-    plan = AI_TOOLKIT.prepare(request, nothing, "0.12.26")
-    document = plan.to_dict()
-    files = document.pop("files")
-    shown = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    shown += "".join(f"--- {file['path']}\n{file['content']}" for file in files)
-    golden(f"trainers/ai_toolkit-{arch}.txt", shown.replace(str(tmp_path), "/studio"))
-
-
-@pytest.mark.parametrize("arch", ["sdxl", "zimage"])
-def test_the_job_for_a_server_is_as_recorded(
-    arch: str, tmp_path: Path, golden: Callable[[str, str], None]
-) -> None:
-    here = settings_with(
-        tmp_path / "ws",
-        trainers__ai_toolkit_server__baseUrl="http://gpu-box:8675",
-        trainers__ai_toolkit_server__modelsRoot="/models",
-    )
-    request = request_for(tmp_path, arch, recipe=FULL, repeats=(1, 3))
-    plan = AI_TOOLKIT_SERVER.prepare(request, here, "unknown")
-    shown = json.dumps(plan.to_dict(), indent=2, ensure_ascii=False) + "\n"
-    golden(f"trainers/ai_toolkit_server-{arch}.json", shown.replace(str(tmp_path), "/studio"))
 
 
 def test_alpha_is_always_written_because_its_own_default_is_one(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,26 +65,6 @@ def request_for(tmp_path: Path, architecture: str, **changes: Any) -> TrainingRe
 
 
 # Plans
-
-
-@pytest.mark.parametrize("architecture", sorted(FAMILIES))
-def test_the_plan_of_every_architecture_is_as_recorded(
-    architecture: str, tmp_path: Path, nothing: Settings, golden: Callable[[str, str], None]
-) -> None:
-    recipe = {
-        "resolution": 1024, "steps": 1600, "rank": 16, "mixed_precision": "bf16",
-        "gradient_checkpointing": True, "save_every": 400, "sample_every": 400,
-        "sample_prompts": ("neon icon, a green tree --n blur",),
-    }  # fmt: skip
-    request = request_for(
-        tmp_path, architecture, recipe=recipe, repeats=(2, 2), sizes=((512, 512), (768, 512))
-    )
-    plan = KOHYA_SS.prepare(request, nothing, "git:0123456789ab")
-    document = plan.to_dict()
-    for file in document["files"]:
-        file["content"] = file["content"].splitlines()
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    golden(f"trainers/kohya_ss-{architecture}.json", text.replace(str(tmp_path), "/studio"))
 
 
 @pytest.mark.parametrize("architecture", sorted(FAMILIES))

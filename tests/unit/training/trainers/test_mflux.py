@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,25 +75,6 @@ def document(plan: Plan) -> dict[str, Any]:
 
 
 # Plans
-
-
-@pytest.mark.parametrize("alias", sorted(MODELS))
-def test_the_plan_of_every_model_is_as_recorded(
-    alias: str, tmp_path: Path, nothing: Settings, golden: Callable[[str, str], None]
-) -> None:
-    recipe = {
-        "resolution": 1024, "steps": 200, "rank": 16, "mixed_precision": "bf16",
-        "save_every": 50, "sample_every": 100, "quantize": 8, "low_memory": True,
-    }  # fmt: skip
-    plan = MFLUX.prepare(request_for(tmp_path, alias, recipe=recipe), nothing, "0.24.0")
-    printed = plan.to_dict()
-    for file in printed["files"]:
-        targets = document(plan)["lora_layers"]["targets"]
-        file["content"] = document(plan) | {
-            "lora_layers": {"targets": [json.dumps(one) for one in targets]}
-        }
-    text = json.dumps(printed, indent=2, ensure_ascii=False) + "\n"
-    golden(f"trainers/mflux-{alias}.json", text.replace(str(tmp_path), "/studio"))
 
 
 def test_steps_become_whole_epochs_and_the_difference_is_said(
