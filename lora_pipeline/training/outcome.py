@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_pipeline.foundation.errors import PipelineError
+from lora_pipeline.foundation.errors import PipelineError, UnsafePathError
 from lora_pipeline.foundation.result import Refusal
 from lora_pipeline.training.plan import CheckpointOnDisk
 from lora_pipeline.training.records import Cost, OutputFile, RunError
@@ -134,8 +134,8 @@ def _verified(
     one: CollectedFile, folder: Path, checkpoint: CheckpointOnDisk, started_ns: int
 ) -> WeightsReport:
     if one.path.is_symlink() or not one.path.resolve().is_relative_to(folder.resolve()):
-        raise PipelineError(
-            f"{one.path.name} is a link that leads out of the run's folder",
+        raise UnsafePathError(
+            f"{one.path.name} is a link, or stands outside of the run's folder",
             hint="lora run log shows what the trainer printed",
         )
     report = inspect_weights(one.path)

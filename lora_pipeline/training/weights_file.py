@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,9 +102,11 @@ def read_header(path: Path) -> WeightsHeader:
         WeightsRefusedError: When it is no sound safetensors file; says what it is instead.
     """
     try:
-        size = path.stat().st_size
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):  # a pipe or a device could be read for ever
+            raise WeightsRefusedError(f"{path.name} is no file", rule="no_file")
         with path.open("rb") as stream:
-            return _read_header(stream, size, path.name)
+            return _read_header(stream, facts.st_size, path.name)
     except FileNotFoundError as error:
         raise FileMissingError(f"no file {path}") from error
     except OSError as error:

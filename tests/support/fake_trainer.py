@@ -116,7 +116,7 @@ MISBEHAVIOURS = {
     "wrong_size": "weights_refused",
     "empty_file": "weights_refused",
     "pickle": "weights_refused",
-    "link": "failed",
+    "link": "unsafe_path",
     "killed": "killed",
     "asks": "trainer_failed",
     "traceback": "trainer_failed",
