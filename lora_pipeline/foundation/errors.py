@@ -268,6 +268,12 @@ class RecipeInvalidError(PipelineError):
     code = "recipe_invalid"
 
 
+class PlanOutdatedError(PipelineError):
+    """What was planned is not what would be trained now; the message says what changed."""
+
+    code = "plan_outdated"
+
+
 class TrainerError(PipelineError):
     """Training did not bring usable weights."""
 
@@ -296,6 +302,12 @@ class ServiceRefusedError(ServiceError):
     """It answered, and the answer is no, or no answer that can be used."""
 
     code = "service_refused"
+
+
+class JobInDoubtError(ServiceError):
+    """It was asked to create a job, and nobody but a person can say whether there is one."""
+
+    code = "job_in_doubt"
 
 
 class RendererError(PipelineError):

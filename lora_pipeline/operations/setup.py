@@ -23,7 +23,7 @@ from lora_pipeline.training.trainers.registry import TRAINERS, find_trainer
 from lora_pipeline.workspace.local_settings import record_local_settings
 from lora_pipeline.workspace.lock import workspace_lock
 from lora_pipeline.workspace.root import Workspace
-from lora_pipeline.workspace.settings import read_settings
+from lora_pipeline.workspace.settings import read_settings, typed_settings
 
 # What is installed with pip into our own environment, by trainer.
 _EXTRAS = {"diffusers": "pip install 'lora-pipeline[train]'"}
@@ -64,9 +64,9 @@ def setup_trainer(
     """
     found = find_trainer(trainer)
     _require_arguments(trainer, source=source, python=python)
+    if isinstance(found, HostedTrainer):
+        return _set_up_elsewhere(workspace, found, check=check)
     state = _state(workspace, found)
-    if state["ready"] and isinstance(found, HostedTrainer):
-        return _answer(_asked(workspace, found, state))
     if check or trainer not in _RECIPES:
         return _answer(state)
     if state["ready"] and source is None and python is None:
@@ -222,8 +222,9 @@ def _state(workspace: Workspace, trainer: Trainer) -> dict[str, Any]:
         "kohya_ss": settings.text("trainers.kohya_ss.home"),
         "mflux": str(find_program(settings) or "") or None,
         "ai_toolkit": settings.text("trainers.ai_toolkit.home"),
-        "ai_toolkit_server": settings.text("trainers.ai_toolkit_server.baseUrl"),
     }.get(trainer.name)
+    if isinstance(trainer, HostedTrainer) and problem is None:
+        where = trainer.address(settings)
     return {
         "trainer": trainer.name,
         "summary": trainer.summary,
@@ -236,6 +237,26 @@ def _state(workspace: Workspace, trainer: Trainer) -> dict[str, Any]:
         "hint": (_EXTRAS.get(trainer.name) or problem.hint) if problem else None,
         "leftOver": own.left_over,
     }
+
+
+def _set_up_elsewhere(workspace: Workspace, trainer: HostedTrainer, *, check: bool) -> Result:
+    """Ask a service for the settings that are not set yet, then whether it takes our token."""
+    written: list[str] = []
+    state = _state(workspace, trainer)
+    if not check:
+        try:
+            learnt = trainer.discover(workspace.settings)
+        except ServiceError as error:
+            refused = {"ready": False, "problem": error.message, "hint": error.hint or ""}
+            return _answer(state | refused)
+        if learnt:
+            written = record_local_settings(workspace, typed_settings(learnt))
+        if learnt and not workspace.dry_run:
+            workspace = replace(workspace, settings=read_settings(workspace.root))
+            state = _state(workspace, trainer)
+    if state["ready"]:
+        state = _asked(workspace, trainer, state)
+    return replace(_answer(state), written=written, dry_run=workspace.dry_run)
 
 
 def _asked(workspace: Workspace, trainer: HostedTrainer, state: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.settings import LOCAL_FILE
 
 
-def record_local_settings(workspace: Workspace, values: Mapping[str, str]) -> list[str]:
+def record_local_settings(workspace: Workspace, values: Mapping[str, Any]) -> list[str]:
     """Set dotted keys in ``config/local.json``, keep all others, and return what was written.
 
     Nothing is written when every value is there already.

@@ -148,6 +148,20 @@ SETTINGS = (
     Setting("trainers.replicate.pricePerSecond", 0.001525,
             "What a second of training costs, in USD; 0 is not known"),
     Setting("trainers.replicate.secondsPerStep", 1.2, "Time of one image in one step"),
+    Setting("trainers.fal.baseUrl", "https://queue.fal.run", "Address of fal's queue",
+            local_only=True),
+    Setting("trainers.fal.storageUrl", "https://rest.fal.ai", "Address of fal's storage",
+            local_only=True),
+    Setting("trainers.fal.filesUrl", "https://v3.fal.media", "Address that takes uploads",
+            local_only=True),
+    Setting("trainers.fal.keyVariable", "FAL_KEY", "Environment variable that holds fal's key",
+            local_only=True),
+    Setting("trainers.fal.endpoint", None,
+            "Trainer at fal, where several train a model: fal-ai/…"),
+    Setting("trainers.fal.keepDays", 7, "How long uploaded images stay at fal, in days"),
+    Setting("trainers.fal.pricePerThousandSteps", 0.0,
+            "What a thousand steps cost, in USD; 0 takes the price known of the endpoint"),
+    Setting("trainers.fal.secondsPerStep", 0.0, "Time of a step; 0 is not known"),
     Setting("spending.maxPerRun", 10.0,
             "The most that one hosted run may be estimated to cost; 0 lets nothing be spent",
             shared_only=True),
@@ -204,23 +218,21 @@ SETTINGS = (
     Setting("renderers.mflux.model", None,
             "mflux's name of the base model, where the checkpoint's name does not tell"),
     Setting("renderers.mflux.quantize", 0, "Bits per weight: 3, 4, 5, 6 or 8; 0 is as they are"),
-    Setting("renderers.replicate.baseUrl", "https://api.replicate.com", "Address of Replicate",
-            local_only=True),
     Setting("renderers.replicate.model", "black-forest-labs/flux-dev-lora",
             "Model that draws: owner/name, or owner/name:version"),
     Setting("renderers.replicate.loraUrl", None,
-            "Where the weights are already, for a model that takes an address", local_only=True),
-    Setting("renderers.replicate.price", 0.0, "What one image costs; 0 is not known"),
-    Setting("renderers.replicate.tokenVariable", "REPLICATE_API_TOKEN",
-            "Environment variable with the token", local_only=True),
+            "Where weights can be fetched, with {sha256} in it; else they are uploaded",
+            local_only=True),
+    Setting("renderers.replicate.pricePerImage", 0.0, "What one image costs; 0 is not known"),
     Setting("renderers.fal.baseUrl", "https://queue.fal.run", "Address of fal's queue",
             local_only=True),
     Setting("renderers.fal.storageUrl", "https://rest.fal.ai", "Address of fal's storage",
             local_only=True),
     Setting("renderers.fal.model", "fal-ai/flux-lora", "Endpoint that draws"),
-    Setting("renderers.fal.loraUrl", None, "Where the weights are already", local_only=True),
-    Setting("renderers.fal.pricePerMegapixel", 0.0,
-            "What one megapixel costs; 0 is not known"),
+    Setting("renderers.fal.loraUrl", None,
+            "Where weights can be fetched, with {sha256} in it; else they are uploaded",
+            local_only=True),
+    Setting("renderers.fal.pricePerMegapixel", 0.035, "What one megapixel costs; 0 is not known"),
     Setting("renderers.fal.tokenVariable", "FAL_KEY", "Environment variable with the key",
             local_only=True),
     Setting("gate.policy", "standard", "Gate policy where the project names none",
@@ -281,6 +293,15 @@ class Settings:
     def explain(self) -> list[SettingValue]:
         """Return every setting with its source, in the order of their definition."""
         return [self.values[setting.key] for setting in SETTINGS]
+
+
+def typed_settings(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return values that came as text in the types of their settings, as files hold them.
+
+    Raises:
+        SettingsError: When one is no value of its setting.
+    """
+    return {key: _parse(_BY_KEY[key], text, "the service") for key, text in texts.items()}
 
 
 def read_settings(root: Path, environment: Mapping[str, str] | None = None) -> Settings:

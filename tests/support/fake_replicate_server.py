@@ -125,7 +125,7 @@ class FakeReplicate(FakeWebService):
         model = self.models.get(str(names["id"]))
         return (200, model) if model else (404, {"title": "Not found", "status": 404})
 
-    def _version(self, asked: Asked, names: dict[str, str | None]) -> tuple[int, Any]:
+    def _version(self, _: Asked, names: dict[str, str | None]) -> tuple[int, Any]:
         if names["version"] != VERSION:
             return 404, {"title": "Not found", "status": 404}
         return 200, _version(VERSION)
@@ -166,7 +166,7 @@ class FakeReplicate(FakeWebService):
         }
 
     def _shown(self, training: dict[str, Any]) -> dict[str, Any]:
-        hidden = {"input": {}} if self.forgets_inputs else {}
+        hidden: dict[str, Any] = {"input": {}} if self.forgets_inputs else {}
         return {key: one for key, one in training.items() if key != "looked"} | hidden
 
     def _work(self, training: dict[str, Any]) -> None:

@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer."""
         self._handle()
 
-    do_POST = do_PUT = do_DELETE = do_GET
+    do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815
 
     def _handle(self) -> None:
         data = self.rfile.read(int(self.headers.get("Content-Length", 0)))

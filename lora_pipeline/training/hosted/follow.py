@@ -17,8 +17,10 @@ from pathlib import Path
 
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.errors import (
+    JobInDoubtError,
     PipelineError,
     ProgramTimedOutError,
+    ServiceError,
     ServiceRefusedError,
     ServiceUnreachableError,
 )
@@ -151,8 +153,9 @@ def follow(
             found, error = earlier, earlier.error
             _let_go(job, service, watch)
         except KeyboardInterrupt:
-            interrupted = True
-            _stop(job, service, watch)
+            error = _stop(job, service, watch)
+            # What may cost money without anybody's knowing its name is not settled by a Ctrl-C.
+            interrupted = error is None
         except _JobFailedError as failure:
             error = failure.error
             _let_go(job, service, watch)
@@ -222,9 +225,14 @@ def _sent(job: HostedJob, plan: Plan, service: HostedService) -> str:
 
     try:
         return service.send(plan, job.name, creating)
-    except ServiceUnreachableError:
+    except ServiceUnreachableError as lost:
         # The answer was lost, and perhaps the job was not: whoever sends again looks first.
-        known = find_job(service, job)
+        try:
+            known = find_job(service, job)
+        except JobInDoubtError:
+            raise
+        except ServiceError:
+            raise lost from None
         if known is None:
             raise
         return known
@@ -322,7 +330,8 @@ def _let_go(job: HostedJob, service: HostedService, watch: _Watch) -> None:
         )
 
 
-def _stop(job: HostedJob, service: HostedService, watch: _Watch) -> None:
+def _stop(job: HostedJob, service: HostedService, watch: _Watch) -> RunError | None:
+    """Stop a job, where there is one; returns why it is in doubt whether there is."""
     try:
         # The request that made it may have been cut off before its answer came.
         job_id = watch.job_id or find_job(service, job)
@@ -333,6 +342,10 @@ def _stop(job: HostedJob, service: HostedService, watch: _Watch) -> None:
         watch.warnings.append(
             f"job {watch.job_id or job.name} could not be stopped and may go on: {failure.message}"
         )
+        if not watch.job_id:
+            hint = failure.hint or ""
+            return RunError(code=JobInDoubtError.code, message=failure.message, hint=hint)
+    return None
 
 
 def _told(failure: PipelineError, watch: _Watch) -> RunError:

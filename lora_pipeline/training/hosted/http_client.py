@@ -141,9 +141,14 @@ class ServiceClient:
         self._repeated(once, path, repeat=False)
 
     def upload(
-        self, path: str, fields: Mapping[str, str], uploads: Sequence[tuple[str, Path]]
+        self,
+        path: str,
+        fields: Mapping[str, str],
+        uploads: Sequence[tuple[str, Path]],
+        *,
+        field: str = "files",
     ) -> Any:
-        """Post files under the field ``files`` and return the JSON answer.
+        """Post files under one field and return the JSON answer.
 
         Sent again after a failure: the same names hold the same bytes.
 
@@ -151,7 +156,7 @@ class ServiceClient:
             ServiceUnreachableError, ServiceRefusedError: When they could not be sent.
         """
         parts = [
-            ("files", (name, source.read_bytes(), "application/octet-stream"))
+            (field, (name, source.read_bytes(), "application/octet-stream"))
             for name, source in uploads
         ]
         return self._json("POST", path, repeat=True, data=dict(fields), files=parts)

@@ -104,16 +104,17 @@ class Spent:
     """What a job has cost.
 
     Attributes:
-        amount: Money.
+        amount: Money, or None for what was estimated, where that is how it is billed.
         currency: ISO 4217.
         basis: How it is known: told by the service, or its billed time and a price.
     """
 
-    amount: float
+    amount: float | None
     currency: str = "USD"
     basis: str = ""
 
 
+AS_ESTIMATED = Spent(None, basis="billed by the step, as estimated; no bill")
 FREE = JobEstimate(0.0, None)
 
 
@@ -142,7 +143,7 @@ class HostedService(Protocol):
         """Return the id of the job of a name, or None when there surely is none.
 
         Asked after a sending whose outcome is not known: it is what keeps one run from becoming
-        two jobs. A service that cannot tell raises ``ServiceRefusedError`` with a hint that says
+        two jobs. A service that cannot tell raises ``JobInDoubtError`` with a hint that says
         where a person can look; None would make a second job.
         """
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.errors import ServiceRefusedError
 from lora_pipeline.training.hosted.http_client import ServiceClient
-from lora_pipeline.training.plan import Upload
+from lora_pipeline.training.plan import TrainingRequest, Upload
 
 # Bytes of a zip must not depend on when it was made.
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
@@ -27,6 +27,14 @@ _UNREADABLE = (
     tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError,
     NotImplementedError, RuntimeError,
 )  # fmt: skip
+
+
+def uploads_of(request: TrainingRequest, name: str) -> Iterator[Upload]:
+    """Yield every image and caption of a request, as files of the zip ``name``."""
+    for image in request.data.images:
+        source = request.data.folder / image.name
+        yield Upload(source, f"{name}.zip/{image.name}")
+        yield Upload(source.with_suffix(".txt"), f"{name}.zip/{source.stem}.txt")
 
 
 def pack(uploads: Sequence[Upload], target: Path) -> int:

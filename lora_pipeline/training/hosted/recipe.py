@@ -14,6 +14,7 @@ from lora_pipeline.training.plan import TrainingRequest
 from lora_pipeline.training.recipe import parse_config
 from lora_pipeline.training.records import Recipe
 from lora_pipeline.training.trainers.user_file import reason_unused
+from lora_pipeline.workspace.settings import Settings
 
 _SECRET = ("token", "key", "secret", "password", "webhook", "hf_repo", "wandb")
 # Said even where the recipe holds the default: they describe what a LoRA is.
@@ -87,6 +88,11 @@ def with_user_file(
             )
             warnings.append(f"{name}: {key} is not used: {why}")
     return merged, warnings
+
+
+def of_when(settings: Settings, key: str, priced: str) -> str:
+    """Return of when a price is, where it is the built-in one."""
+    return f" (price of {priced})" if settings.values[key].source == "default" else ""
 
 
 def _read(request: TrainingRequest) -> dict[str, Any]:

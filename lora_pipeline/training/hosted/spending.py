@@ -17,7 +17,7 @@ from lora_pipeline.workspace.settings import Settings
 
 UNDER_WAY = frozenset({"created", "queued", "training"})
 # Failures after which a job may be there although no record names it.
-_JOB_IN_DOUBT = frozenset({"service_unreachable", "interrupted"})
+JOB_IN_DOUBT = frozenset({"service_unreachable", "interrupted", "job_in_doubt"})
 _PENNY = 0.005
 
 
@@ -87,7 +87,7 @@ def counts_for(run: Run) -> tuple[float, bool]:
     if cost.actual is not None and run.state not in UNDER_WAY:
         return cost.actual, True
     code = run.error.code if run.error is not None else ""
-    if run.state in UNDER_WAY or run.external_job_id or code in _JOB_IN_DOUBT:
+    if run.state in UNDER_WAY or run.external_job_id or code in JOB_IN_DOUBT:
         return max(cost.estimate, cost.actual or 0.0), False
     return 0.0, True  # it ended before a job of it existed
 

@@ -7,6 +7,7 @@ from lora_pipeline.foundation.ids import did_you_mean
 from lora_pipeline.training.trainers.ai_toolkit import AI_TOOLKIT
 from lora_pipeline.training.trainers.ai_toolkit_server import AI_TOOLKIT_SERVER
 from lora_pipeline.training.trainers.diffusers_trainer import DIFFUSERS
+from lora_pipeline.training.trainers.fal import FAL
 from lora_pipeline.training.trainers.interface import Registry, Trainer
 from lora_pipeline.training.trainers.kohya_ss import KOHYA_SS
 from lora_pipeline.training.trainers.manual import MANUAL
@@ -21,6 +22,7 @@ TRAINERS: Registry = {
     "ai_toolkit": AI_TOOLKIT,
     "ai_toolkit_server": AI_TOOLKIT_SERVER,
     "replicate": REPLICATE,
+    "fal": FAL,
     "runpod": RUNPOD,
     "manual": MANUAL,
 }

@@ -18,8 +18,14 @@ from lora_pipeline.foundation.errors import RecipeInvalidError, TrainerUnavailab
 from lora_pipeline.foundation.extras import missing_modules, require_extra
 from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.training.hosted.interface import HostedTrainer, JobEstimate, expected_output
-from lora_pipeline.training.hosted.recipe import decided_there, require_plain, with_user_file
-from lora_pipeline.training.plan import Plan, PlannedFile, TrainingRequest, Upload
+from lora_pipeline.training.hosted.parcel import uploads_of
+from lora_pipeline.training.hosted.recipe import (
+    decided_there,
+    of_when,
+    require_plain,
+    with_user_file,
+)
+from lora_pipeline.training.plan import Plan, PlannedFile, TrainingRequest
 from lora_pipeline.training.records import Recipe
 from lora_pipeline.training.steps import total_steps
 from lora_pipeline.training.trainers.ai_toolkit import read_bar
@@ -60,7 +66,7 @@ class Replicate(HostedTrainer):
 
     name = "replicate"
     summary = "FLUX.1 on Replicate's machines, paid by the second"
-    architectures = (_ARCHITECTURE,)
+    architectures: tuple[str, ...] = (_ARCHITECTURE,)
 
     def health(self, settings: Settings) -> Problem | None:
         """Return what is not set up here, or None; Replicate itself is not asked."""
@@ -73,7 +79,8 @@ class Replicate(HostedTrainer):
     def version(self, settings: Settings) -> str:
         """Return the trainer and its version, or ``unknown`` while none is set."""
         version = settings.text(f"{KEY}.version")
-        return f"{settings.require_text(f'{KEY}.trainer')}:{version}" if version else "unknown"
+        trainer = settings.require_text(f"{KEY}.trainer")
+        return f"{trainer}:{version[:12]}" if version else "unknown"
 
     def address(self, settings: Settings) -> str:
         """Return Replicate's address."""
@@ -147,7 +154,7 @@ class Replicate(HostedTrainer):
                 _BASE,
             ),
             service=self.address(settings),
-            uploads=tuple(_uploads(request, name)),
+            uploads=tuple(uploads_of(request, name)),
         )
 
     def estimate(self, plan: Plan, recipe: Recipe, settings: Settings) -> JobEstimate:
@@ -192,11 +199,6 @@ class Replicate(HostedTrainer):
 
 
 REPLICATE = Replicate()
-
-
-def of_when(settings: Settings, key: str, priced: str) -> str:
-    """Return of when a price is, where it is the built-in one."""
-    return f" (price of {priced})" if settings.values[key].source == "default" else ""
 
 
 def _problems(settings: Settings) -> Iterator[Problem]:
@@ -301,10 +303,3 @@ def _require_largest(inputs: Mapping[str, Any], recipe: Recipe) -> None:
             f"{recipe.resolution} is the largest",
             hint=f'"512,768,{recipe.resolution}", or another --resolution',
         )
-
-
-def _uploads(request: TrainingRequest, name: str) -> Iterator[Upload]:
-    for image in request.data.images:
-        source = request.data.folder / image.name
-        yield Upload(source, f"{name}.zip/{image.name}")
-        yield Upload(source.with_suffix(".txt"), f"{name}.zip/{source.stem}.txt")

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from lora_pipeline.foundation.errors import PipelineError, ServiceRefusedError
+from lora_pipeline.foundation.errors import JobInDoubtError, PipelineError, ServiceRefusedError
 from lora_pipeline.foundation.ids import time_of_ulid
 from lora_pipeline.training.hosted.client_bridge import ClientBridge, mapping, understood
 from lora_pipeline.training.hosted.http_client import AnsweredNoError, Manner, ServiceClient
@@ -143,7 +143,7 @@ class ReplicateService:
                 return str(training.id)
             if not given and str(training.version) in {"", "hidden", self._account.version}:
                 run = name.rpartition("-")[2].upper()
-                raise ServiceRefusedError(
+                raise JobInDoubtError(
                     f"nobody can tell whether training {training.id} is that of run {run}: "
                     "Replicate does not show its inputs any more",
                     hint=f"see replicate.com/p/{training.id}, then lora run resume {run} "
