@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 EventType = Literal["started", "progress", "log", "artifact", "warning", "finished"]
@@ -50,6 +51,23 @@ class Event:
 
 
 EventSink = Callable[[Event], None]
+VERSION = 1
+
+
+def line_of(event: Event, *, seq: int, at: datetime, run: str = "") -> dict[str, Any]:
+    """Return an event as one line of a stream: who reads on later knows where it was.
+
+    Args:
+        event: The event.
+        seq: Its number in the stream; each is larger than the one before.
+        at: When it happened.
+        run: The run that it belongs to, or empty.
+    """
+    moment = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    head: dict[str, Any] = {"v": VERSION, "ts": moment, "seq": seq}
+    if run:
+        head["run"] = run
+    return head | event.to_dict()
 
 
 def discard(event: Event) -> None:

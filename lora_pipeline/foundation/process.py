@@ -122,12 +122,22 @@ class Supervised:
         argv: Program and arguments.
         cwd: Folder to run in.
         environment: The child's whole environment.
+        held: Open files that the guard keeps open as long as anything of the group may run: a
+            lock on one of them outlives us until then. Where files cannot be passed on, it is
+            not used.
 
     Raises:
         ProgramNotFoundError: When the program is not there.
     """
 
-    def __init__(self, argv: Sequence[str], *, cwd: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        environment: Mapping[str, str],
+        held: Sequence[int] = (),
+    ) -> None:
         self.argv = tuple(argv)
         in_place = Path(argv[0]).name != argv[0]
         # Looked for here, because the guard could only say it in the log.
@@ -143,6 +153,7 @@ class Supervised:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            pass_fds=() if os.name == "nt" else tuple(held),
         )
         stdout, stderr = self._process.stdout, self._process.stderr
         assert stdout is not None and stderr is not None  # noqa: S101, PT018 - Popen was given PIPE
@@ -197,6 +208,11 @@ class Supervised:
             os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
             self._signal(_KILL)
         return self._process.wait()
+
+    def ask_to_stop(self) -> None:
+        """Ask the whole group to end, and wait for nothing; may be called from any thread."""
+        if not self._ended():
+            self._signal(signal.SIGTERM)
 
     def stop(self, *, grace_s: float = 10.0) -> None:
         """Stop the whole group: politely first, then for certain."""

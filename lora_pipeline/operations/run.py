@@ -11,14 +11,11 @@ from msgspec.structs import replace
 
 from lora_pipeline.foundation.errors import FileMissingError, StateError
 from lora_pipeline.foundation.result import Result
+from lora_pipeline.operations.run_notes import read_wishes
+from lora_pipeline.operations.run_states import UNDER_WAY
 from lora_pipeline.operations.train import train
 from lora_pipeline.operations.train_hosted import adopt_job, stop_job, take_up
-from lora_pipeline.operations.train_run import (
-    UNDER_WAY,
-    finish_killed,
-    mark_interrupted,
-    read_wishes,
-)
+from lora_pipeline.operations.train_run import finish_killed, mark_interrupted
 from lora_pipeline.operations.train_sending import may_have_job
 from lora_pipeline.releases.lookup import ScopeName, scope_of
 from lora_pipeline.training.hosted.spending import counts_for

@@ -4,49 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from lora_pipeline.datasets.staging import plan_staging, stage_manifest
-from lora_pipeline.foundation.errors import ArgumentInvalidError, TrainerUnavailableError
+from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.ids import new_ulid
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.release_register import register_release
+from lora_pipeline.operations.run_preflight import preflight_refusal
+from lora_pipeline.operations.run_queue import enqueue_training
 from lora_pipeline.operations.train_hosted import (
     complete_earlier_jobs,
     require_service,
     work_elsewhere,
 )
-from lora_pipeline.operations.train_outcome import (
-    NO_RUN,
-    base_to_plan,
-    brought,
-    command_of,
-    planned,
-    tried,
-)
-from lora_pipeline.operations.train_request import (
-    Training,
-    Wishes,
-    base_model,
-    gather,
-    make_plan,
-    plan_digest,
-)
+from lora_pipeline.operations.train_outcome import brought, planned, tried
+from lora_pipeline.operations.train_request import Training, Wishes, gather, make_plan
 from lora_pipeline.operations.train_run import (
     complete_earlier,
     earlier_runs,
     execute,
     new_run,
 )
-from lora_pipeline.operations.train_sending import (
-    cap_refusal,
-    estimate_of,
-    sending_facts,
-    sending_refusal,
-)
-from lora_pipeline.releases.facts import TrainedManifest, Unproven
+from lora_pipeline.operations.train_sending import cap_refusal
+from lora_pipeline.operations.train_start import not_done, prove, rights_refusal, start_of
 from lora_pipeline.releases.lookup import ScopeName
-from lora_pipeline.releases.rights_facts import rights_facts
 from lora_pipeline.training.hosted.interface import HostedTrainer
-from lora_pipeline.training.records import Cost
 from lora_pipeline.workspace.root import Workspace
 
 MANUAL = "manual"
@@ -139,6 +119,8 @@ def train(
     notes: str = "",
     yes_upload: bool = False,
     set_active: bool = False,
+    detach: bool = False,
+    skip_preflight: bool = False,
     project: str | None = None,
     scope: ScopeName = "project",
 ) -> Result:
@@ -170,6 +152,8 @@ def train(
         notes: Kept with the release.
         yes_upload: With a trainer elsewhere: send images and captions there.
         set_active: Refused: only the gate makes a release active.
+        detach: Put the run into the queue and return; ``lora worker`` executes it.
+        skip_preflight: Start although disk, memory or GPU look too small.
         project: Project of the LoRA; else the one in use.
         scope: ``baseline`` for the shared LoRA.
 
@@ -206,7 +190,7 @@ def train(
         tuple(trainer_arguments), trainer_config, release, project, scope, yes_upload,
     )  # fmt: skip
     training = gather(workspace, wishes)
-    refusal = _rights(workspace, training)
+    refusal = rights_refusal(workspace, training)
     if refusal is not None:
         return Result(
             data={"loraId": lora, "datasetId": training.manifest.id},
@@ -216,63 +200,42 @@ def train(
         )
     if workspace.dry_run:
         return tried(workspace, training)
-    return _trained(workspace, training, notes)
+    if detach:
+        return enqueue_training(workspace, training, notes, skip_preflight=skip_preflight)
+    return _trained(workspace, training, notes, anyway=skip_preflight)
 
 
-def _trained(workspace: Workspace, training: Training, notes: str) -> Result:
-    trainer, settings = training.trainer, workspace.settings
+def _trained(workspace: Workspace, training: Training, notes: str, *, anyway: bool) -> Result:
     # Asked before anything is read or written: who trains stands in the run and the release.
     workspace.require_actor()
-    version = trainer.version(settings)
-    elsewhere = isinstance(trainer, HostedTrainer)
     # Made for its refusals, which are to come before every byte of the model is read.
-    plan = make_plan(
-        workspace, training, base_to_plan(workspace, training),
-        plan_staging(workspace, training.manifest), NO_RUN, version,
-    )  # fmt: skip
-    estimate = estimate_of(workspace, training, plan)
-    if estimate is not None:
-        refusal = sending_refusal(workspace, training, plan, estimate)
-        if refusal is not None:
-            facts = sending_facts(workspace, training.lora.scope, plan, estimate)
-            return _not_done(training, refusal, facts)
-    problem = trainer.health(settings)
-    if problem is not None:
-        raise TrainerUnavailableError(f"{trainer.name}: {problem.message}", hint=problem.hint)
-    base = base_to_plan(workspace, training)
-    if not elsewhere:
-        base = base_model(workspace, training.checkpoint, prove=True)
-    staging = stage_manifest(workspace, training.manifest)
-    digest = plan_digest(workspace, training, base, staging, version)
-    scope = training.lora.scope
-    same = earlier_runs(workspace, scope, training.lora.record_id, digest)
-    settle = complete_earlier_jobs if elsewhere else complete_earlier
+    start = start_of(workspace, training)
+    if isinstance(start, Refusal):
+        return not_done(workspace, training, start)
+    refusal = None if anyway else preflight_refusal(workspace, training, start)
+    if refusal is not None:
+        return not_done(workspace, training, refusal)
+    proven = prove(workspace, training, start)
+    trainer, scope = training.trainer, training.lora.scope
+    same = earlier_runs(workspace, scope, training.lora.record_id, proven.digest)
+    settle = complete_earlier_jobs if isinstance(trainer, HostedTrainer) else complete_earlier
     finished, written = settle(workspace, same, notes)
     if finished is not None:
         return brought(workspace, training, finished, written, resumed=True)
-    refusal = cap_refusal(workspace, scope, estimate) if estimate else None
-    if refusal is not None and estimate is not None:
-        return _not_done(training, refusal, sending_facts(workspace, scope, plan, estimate))
+    refusal = cap_refusal(workspace, scope, start.estimate) if start.estimate else None
+    if refusal is not None:
+        return not_done(workspace, training, refusal)
     run_id = new_ulid()
-    plan = make_plan(workspace, training, base, staging, run_id, version)
-    cost = Cost() if estimate is None else estimate.as_cost()
-    run = new_run(workspace, training, base, plan, run_id, digest, cost)
+    plan = make_plan(workspace, training, proven.base, proven.staging, run_id, start.version)
+    run = new_run(workspace, training, proven.base, plan, run_id, proven.digest, start.cost)
     work = None
     if isinstance(trainer, HostedTrainer):
         require_service(workspace, trainer)
-        work = work_elsewhere(workspace, trainer, scope, base, plan, run)
-    finished = execute(workspace, training, base, plan, run, notes, elsewhere=work, earlier=same)
-    return brought(workspace, training, finished, written, resumed=False)
-
-
-def _not_done(training: Training, refusal: Refusal, facts: dict[str, Any]) -> Result:
-    agree = (f"{command_of(training.wishes)} --yes-upload",)
-    return Result(
-        data={"loraId": training.lora.record_id, "datasetId": training.manifest.id} | facts,
-        reasoning=refusal.message,
-        refusal=refusal,
-        suggestions=agree if refusal.code == "upload_not_agreed" else ("lora run list",),
+        work = work_elsewhere(workspace, trainer, scope, proven.base, plan, run)
+    finished = execute(
+        workspace, training, proven.base, plan, run, notes, elsewhere=work, earlier=same
     )
+    return brought(workspace, training, finished, written, resumed=False)
 
 
 def _require_weights(lora: str, dataset: str, weights: str) -> None:
@@ -281,21 +244,6 @@ def _require_weights(lora: str, dataset: str, weights: str) -> None:
             "trainer manual registers weights that were made elsewhere, and none are named",
             hint=f"lora train --lora {lora} --dataset {dataset} --trainer manual --weights FILE",
         )
-
-
-def _rights(workspace: Workspace, training: Training) -> Refusal | None:
-    facts = rights_facts(workspace.records, TrainedManifest(training.manifest), workspace.now())
-    if isinstance(facts, Unproven) or not facts.barred:
-        return None
-    shown = "; ".join(facts.barred[:3])
-    more = f" and {len(facts.barred) - 3} more" if len(facts.barred) > 3 else ""
-    build = f"lora dataset build {training.manifest.id}"
-    expired = any(one.expired for one in facts.withdrawn)
-    return Refusal(
-        "rights_refused",
-        f"{training.manifest.id} holds images that may not be trained on any more: {shown}{more}",
-        f"lora asset withdraw --expired, then {build}" if expired else build,
-    )
 
 
 def _refused_activation(lora: str) -> Result:

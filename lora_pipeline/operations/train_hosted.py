@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -18,15 +19,15 @@ from lora_pipeline.foundation.errors import (
     SettingsError,
     StateError,
 )
+from lora_pipeline.operations.run_states import begun, update_run
 from lora_pipeline.operations.train_rented import let_go_unsent
 from lora_pipeline.operations.train_request import base_model
 from lora_pipeline.operations.train_run import (
-    UNDER_WAY,
     Finished,
     complete_earlier,
     conclude,
     finish_killed,
-    update_run,
+    require_free,
     with_cost,
 )
 from lora_pipeline.operations.train_sending import cap_refusal, may_have_job
@@ -46,8 +47,8 @@ from lora_pipeline.training.hosted.interface import (
 )
 from lora_pipeline.training.outcome import Outcome, refused_outcome
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
-from lora_pipeline.training.records import Attempt, Run
-from lora_pipeline.training.run_folder import is_alive, run_folder, working_in
+from lora_pipeline.training.records import Run
+from lora_pipeline.training.run_folder import run_folder, working_in
 from lora_pipeline.training.supervision import asked_to_stop
 from lora_pipeline.training.trainers.registry import TRAINERS
 from lora_pipeline.workspace.layout import Scope
@@ -114,19 +115,23 @@ def complete_earlier_jobs(
         TrainerError: When a job that was taken up brought no usable weights.
     """
     for loaded in runs:
-        if loaded.record.state in UNDER_WAY and is_alive(workspace, loaded.record.id):
-            raise StateError(
-                f"run {loaded.record.id} trains this already",
-                hint=f"lora run show {loaded.record.id}",
-            )
+        require_free(workspace, loaded.record)
         finished = finish_killed(workspace, loaded, notes) or take_up(workspace, loaded, notes)
         if finished is not None:
             return finished, []
     return complete_earlier(workspace, runs, notes)
 
 
-def take_up(workspace: Workspace, loaded: Loaded[Run], notes: str) -> Finished | None:
+def take_up(
+    workspace: Workspace, loaded: Loaded[Run], notes: str, *, held: bool = False
+) -> Finished | None:
     """Follow the job of a run that nobody works on any more; None when nothing was sent.
+
+    Args:
+        workspace: Where the run is.
+        loaded: Its record.
+        notes: Kept with the release.
+        held: Whether the caller holds the run and has begun its try.
 
     Raises:
         ServiceError: When nobody can say what became of the job.
@@ -147,16 +152,12 @@ def take_up(workspace: Workspace, loaded: Loaded[Run], notes: str) -> Finished |
         Checkpoint, workspace.visible(scope), run.checkpoint_id
     ).record
     base = base_elsewhere(workspace, replace(checkpoint, training_adapter=None))
-    now = workspace.now()
-    with asked_to_stop(), working_in(run_folder(workspace, run.id), now):
-        attempt = Attempt(number=len(run.attempts) + 1, started_at=now)
-        update_run(
-            workspace, scope,
-            replace(
-                run, state="training", error=None, updated_at=now, external_job_id=job_id,
-                attempts=(*run.attempts, attempt),
-            ),
-        )  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        if not held:
+            stack.enter_context(asked_to_stop())
+            stack.enter_context(working_in(run_folder(workspace, run.id), workspace.now()))
+            run = begun(workspace, run)
+        update_run(workspace, scope, replace(run, external_job_id=job_id))
         job = dataclasses.replace(job, job_id=job_id)
         outcome = _followed(workspace, trainer, scope, base, run.id, job, ())
         return conclude(workspace, scope, run.id, outcome, notes)

@@ -7,7 +7,6 @@ Killed anywhere, what is there says how far it came, and the same command comple
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,27 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lora_pipeline.foundation import files
-from lora_pipeline.foundation.errors import PipelineError, StateError, TrainerError
+from lora_pipeline.foundation.errors import StateError, TrainerError
 from lora_pipeline.operations.release_register import (
     add_trained_release,
     keep_bytes,
     new_release,
+)
+from lora_pipeline.operations.run_notes import (
+    remember_outcome,
+    remember_wishes,
+    remembered_outcome,
+)
+from lora_pipeline.operations.run_notices import tell
+from lora_pipeline.operations.run_states import (
+    INTERRUPTED,
+    UNDER_WAY,
+    after_end,
+    closed,
+    failed,
+    interrupted,
+    record_end,
+    stopped,
 )
 from lora_pipeline.operations.train_request import Training
 from lora_pipeline.releases.records import Lora, Release
@@ -28,6 +42,7 @@ from lora_pipeline.training.outcome import Outcome, output_of
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
 from lora_pipeline.training.records import Attempt, Cost, OutputFile, Run, RunError
 from lora_pipeline.training.run_folder import is_alive, is_here, run_folder, working_in
+from lora_pipeline.training.run_ticket import read_ticket
 from lora_pipeline.training.supervision import asked_to_stop, supervise
 from lora_pipeline.training.trainers.interface import Continuation, Resuming
 from lora_pipeline.training.weights import WeightsReport, inspect_weights
@@ -36,14 +51,6 @@ from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import open_store
-
-_VERIFIED = "verified.json"
-UNDER_WAY = ("created", "queued", "training")
-INTERRUPTED = RunError(
-    code="interrupted",
-    message="the process that trained was killed or the machine stopped",
-    hint="the same lora train command again does the work anew",
-)
 
 
 @dataclass(frozen=True)
@@ -130,28 +137,42 @@ def execute(
     """
     scope, folder = training.lora.scope, run_folder(workspace, run.id)
     with asked_to_stop(), working_in(folder, run.started_at):
-        _remember_wishes(folder, training, notes)
+        remember_wishes(folder, training, notes)
         going_on = _going_on(workspace, training, plan, run, earlier)
         if going_on is not None:
             run = replace(run, warnings=(*run.warnings, going_on.words))
         changes = Changes(workspace)
         changes.create(run, scope, run.id)
         changes.apply()
-        idle = workspace.settings.number("trainers.idleTimeoutSeconds")
+        tell(workspace, run)
         outcome = (
             elsewhere()
             if elsewhere is not None
-            else supervise(
-                plan,
-                training.trainer,
-                base,
-                folder,
-                events=workspace.events,
-                idle_timeout_s=idle or None,
-                going_on=going_on.how if going_on else None,
+            else work_here(
+                workspace, training, base, plan, folder, going_on.how if going_on else None
             )
         )
         return conclude(workspace, scope, run.id, outcome, notes)
+
+
+def work_here(
+    workspace: Workspace,
+    training: Training,
+    base: CheckpointOnDisk,
+    plan: Plan,
+    folder: Path,
+    going_on: Continuation | None,
+) -> Outcome:
+    """Run a plan on this machine and return what it came to; the caller holds the folder."""
+    return supervise(
+        plan,
+        training.trainer,
+        base,
+        folder,
+        events=workspace.events,
+        idle_timeout_s=workspace.settings.number("trainers.idleTimeoutSeconds") or None,
+        going_on=going_on,
+    )
 
 
 @dataclass(frozen=True)
@@ -195,12 +216,12 @@ def conclude(
     run = workspace.records.read(Run, scope, run_id).record
     ended = _ended(workspace, run, outcome)
     if outcome.interrupted:
-        update_run(workspace, scope, replace(ended, state="cancelled"))
+        record_end(workspace, scope, stopped(workspace, ended))
         raise KeyboardInterrupt
     if outcome.error is not None or outcome.final is None:
         raise _failed(workspace, scope, ended, outcome.error)
     keep_bytes(workspace, outcome.final)
-    _remember_outcome(run_folder(workspace, run_id), ended, outcome.final)
+    remember_outcome(run_folder(workspace, run_id), ended, outcome.final)
     return _bring_release(workspace, scope, ended, outcome.final, notes)
 
 
@@ -232,8 +253,7 @@ def complete_earlier(
     written: list[str] = []
     for loaded in runs:
         run = loaded.record
-        if run.state in UNDER_WAY and is_alive(workspace, run.id):
-            raise StateError(f"run {run.id} trains this already", hint=f"lora run show {run.id}")
+        require_free(workspace, run)
         finished = finish_killed(workspace, loaded, notes)
         if finished is not None:
             return finished, written
@@ -242,11 +262,28 @@ def complete_earlier(
     return None, written
 
 
+def require_free(workspace: Workspace, run: Run) -> None:
+    """Check that nobody works on a run, or is going to.
+
+    Raises:
+        StateError: When it is under way, or waits in the queue.
+    """
+    if run.state not in UNDER_WAY:
+        return
+    if is_alive(workspace, run.id):
+        raise StateError(f"run {run.id} trains this already", hint=f"lora run show {run.id}")
+    if read_ticket(run_folder(workspace, run.id)) is not None:
+        raise StateError(
+            f"run {run.id} of the queue trains this already",
+            hint=f"lora worker --once executes it, lora run cancel {run.id} gives it up",
+        )
+
+
 def finish_killed(workspace: Workspace, loaded: Loaded[Run], notes: str = "") -> Finished | None:
     """Finish a run whose weights were verified before it was killed, or return None."""
     run, folder = loaded.record, run_folder(workspace, loaded.record.id)
     if run.state in UNDER_WAY:
-        run = _remembered_outcome(folder, run)
+        run = remembered_outcome(folder, run)
     if run.state != "ready" or not run.outputs or _has_release(workspace, loaded, run):
         return None
     stored = open_store(workspace).path(_final(run).sha256)
@@ -257,53 +294,7 @@ def finish_killed(workspace: Workspace, loaded: Loaded[Run], notes: str = "") ->
 
 def mark_interrupted(workspace: Workspace, loaded: Loaded[Run]) -> list[str]:
     """Record that a run was killed and return what was written."""
-    run, now = loaded.record, workspace.now()
-    changes = Changes(workspace)
-    changes.update(
-        loaded,
-        replace(
-            run,
-            state="failed",
-            updated_at=now,
-            error=INTERRUPTED,
-            attempts=_closed(run.attempts, now, None, INTERRUPTED.code),
-        ),
-    )
-    return changes.apply()
-
-
-def read_wishes(workspace: Workspace, run_id: str) -> dict[str, Any] | None:
-    """Return what a run of this machine was asked for, or None when nobody knows."""
-    try:
-        document = json.loads((run_folder(workspace, run_id) / "wishes.json").read_bytes())
-    except (OSError, ValueError):
-        return None
-    return document if isinstance(document, dict) else None
-
-
-def _remember_wishes(folder: Path, training: Training, notes: str) -> None:
-    wishes = training.wishes
-    document = {
-        "datasetId": wishes.dataset,
-        "trainerArguments": list(wishes.trainer_arguments),
-        "trainerConfig": wishes.trainer_config,
-        "notes": notes,
-        "yesUpload": wishes.yes_upload,
-    }
-    files.write_atomic(folder / "wishes.json", json.dumps(document).encode())
-
-
-def _remember_outcome(folder: Path, run: Run, report: WeightsReport) -> None:
-    ready = replace(run, state="ready", outputs=(output_of(report, folder), *run.outputs))
-    files.write_atomic(folder / _VERIFIED, json.dumps(ready.to_dict()).encode())
-
-
-def _remembered_outcome(folder: Path, run: Run) -> Run:
-    try:
-        document = json.loads((folder / _VERIFIED).read_bytes())
-        return Run.from_dict(document)
-    except (OSError, ValueError, PipelineError):
-        return run
+    return record_end(workspace, loaded.scope, interrupted(workspace, loaded.record))
 
 
 def _final(run: Run) -> OutputFile:
@@ -329,6 +320,7 @@ def _bring_release(
     ready = replace(run, state="ready", updated_at=workspace.now(), outputs=outputs)
     release = _release(workspace, lora, run, report, notes)
     written, release_id = add_trained_release(workspace, loaded, ready, release)
+    after_end(workspace, replace(ready, release_id=release_id))
     warnings = list(run.warnings)
     if release_id != run.release_id:
         warnings.append(f"{run.release_id} was taken meanwhile, the release is {release_id}")
@@ -371,40 +363,33 @@ def _ended(workspace: Workspace, run: Run, outcome: Outcome) -> Run:
         duration_seconds=round(outcome.seconds, 1),
         steps_done=outcome.steps_done,
         final_loss=outcome.final_loss,
-        attempts=_closed(run.attempts, now, outcome.status, code),
+        attempts=closed(run.attempts, now, outcome.status, code),
         outputs=outcome.checkpoints,
         warnings=(*run.warnings, *outcome.warnings),
     )
 
 
 def with_cost(run: Run, paid: Cost | None) -> Run:
-    """Return a run with what its job has cost, as its service tells; None leaves it unknown."""
-    if paid is None or paid.actual is None:
+    """Return a run with what its job has cost, as its service tells; None leaves it unknown.
+
+    Where a service bills what was estimated, it tells no amount but says so.
+    """
+    if paid is None or (paid.actual is None and not paid.actual_basis):
         return run
+    as_estimated = paid.actual is None
     known = replace(
-        run.cost, actual=paid.actual, currency=paid.currency, actual_basis=paid.actual_basis
+        run.cost,
+        actual=run.cost.estimate if as_estimated else paid.actual,
+        currency=run.cost.currency if as_estimated else paid.currency,
+        actual_basis=paid.actual_basis,
     )
     return replace(run, cost=known)
 
 
-def _closed(
-    attempts: tuple[Attempt, ...], now: str, status: int | None, code: str
-) -> tuple[Attempt, ...]:
-    if not attempts:
-        return ()
-    last = replace(attempts[-1], ended_at=now, exit_status=status, error=code)
-    return (*attempts[:-1], last)
-
-
 def _failed(workspace: Workspace, scope: Scope, run: Run, error: RunError | None) -> TrainerError:
     error = error or RunError(code="no_output", message="the trainer left no weights")
-    update_run(workspace, scope, replace(run, state="failed", error=error))
+    run = failed(workspace, run, error)
+    record_end(workspace, scope, run)
     advice = f"{error.hint}; lora run log {run.id}" if error.hint else f"lora run log {run.id}"
-    return TrainerError(f"{error.message}  (run {run.id} failed: {error.code})", hint=advice)
-
-
-def update_run(workspace: Workspace, scope: Scope, run: Run) -> None:
-    """Write the record of a run that only this process works on."""
-    changes = Changes(workspace)
-    changes.update(workspace.records.read(Run, scope, run.id), run)
-    changes.apply()
+    state = "waits for another try" if run.state == "queued" else "failed"
+    return TrainerError(f"{error.message}  (run {run.id} {state}: {error.code})", hint=advice)

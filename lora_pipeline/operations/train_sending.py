@@ -6,10 +6,11 @@ from typing import Any
 
 from lora_pipeline.catalog.records import Project
 from lora_pipeline.foundation.result import Refusal
+from lora_pipeline.operations.run_states import UNDER_WAY
 from lora_pipeline.operations.train_request import Training
-from lora_pipeline.operations.train_run import UNDER_WAY
 from lora_pipeline.training.hosted.interface import HostedTrainer, JobEstimate
 from lora_pipeline.training.hosted.spending import (
+    JOB_IN_DOUBT,
     Account,
     Caps,
     account_of,
@@ -25,10 +26,8 @@ from lora_pipeline.workspace.root import Workspace
 
 # Failures of ours or of the way there: the job itself may be running, or done.
 _JOB_MAY_LIVE = frozenset(
-    {"interrupted", "service_unreachable", "service_refused", "storage_failed"}
+    {"interrupted", "service_unreachable", "service_refused", "job_in_doubt", "storage_failed"}
 )
-# Those after which nobody knows, without asking, whether there is a job at all.
-_JOB_IN_DOUBT = frozenset({"interrupted", "service_unreachable"})
 
 
 def estimate_of(workspace: Workspace, training: Training, plan: Plan) -> JobEstimate | None:
@@ -72,7 +71,7 @@ def may_have_job(run: Run) -> bool:
         return True
     if run.state != "failed":
         return False
-    return _code(run.error) in (_JOB_MAY_LIVE if run.external_job_id else _JOB_IN_DOUBT)
+    return _code(run.error) in (_JOB_MAY_LIVE if run.external_job_id else JOB_IN_DOUBT)
 
 
 def cap_refusal(

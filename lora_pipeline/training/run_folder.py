@@ -12,6 +12,7 @@ import json
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from lora_pipeline.workspace.root import Workspace
 
 _LOCK = "process.lock"
 _PROCESS = "process.json"
+_TRAINER_LOCK = "trainer.lock"
+# What the guard needs to end a trainer whose supervisor died, and some more.
+_TRAINER_ENDS_S = 20.0
 _GIVEN = (".json", ".toml", ".yaml")
 _STAGING = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 
@@ -82,8 +86,11 @@ def working_in(folder: Path, started_at: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=1)  # somebody may look at this moment whether the run is alive
     except Timeout as error:
-        raise StateError(f"run {folder.name} is under way", hint="lora run show") from error
+        raise StateError(
+            f"run {folder.name} is under way", hint=f"lora run show {folder.name}"
+        ) from error
     try:
+        _wait_for_trainer(folder)
         facts = {"pid": os.getpid(), "host": socket.gethostname(), "startedAt": started_at}
         files.write_atomic(folder / _PROCESS, json.dumps(facts).encode() + b"\n")
         yield
@@ -91,6 +98,54 @@ def working_in(folder: Path, started_at: str) -> Iterator[None]:
         with contextlib.suppress(OSError):
             (folder / _PROCESS).unlink()
         lock.release()
+
+
+@contextlib.contextmanager
+def trainer_runs(folder: Path) -> Iterator[int | None]:
+    """Say for the time of the block, and for as long as the trainer lives, that one runs.
+
+    Yields:
+        An open file for the trainer's guard to hold: it ends after everything that the trainer
+        started, also when we are killed. None where files cannot be passed on.
+    """
+    if os.name == "nt":
+        yield None
+        return
+    import fcntl
+
+    descriptor = os.open(folder / _TRAINER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for_trainer(folder: Path) -> None:
+    """Wait for the end of a trainer whose supervisor was killed: its guard is stopping it.
+
+    Raises:
+        StateError: When it does not end.
+    """
+    lock = folder / _TRAINER_LOCK
+    if os.name == "nt" or not lock.is_file():
+        return
+    import fcntl
+
+    deadline = time.monotonic() + _TRAINER_ENDS_S
+    with lock.open("rb") as stream:
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise StateError(
+                        f"the trainer of run {folder.name} is still being stopped",
+                        hint=f"lora run show {folder.name}",
+                    ) from error
+                time.sleep(0.05)
+            else:
+                return
 
 
 def process_of(workspace: Workspace, run_id: str) -> int | None:

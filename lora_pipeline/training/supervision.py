@@ -22,8 +22,18 @@ from lora_pipeline.training.outcome import Found, Outcome, steps_warning, verify
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
 from lora_pipeline.training.progress import TOPIC, progress_event
 from lora_pipeline.training.records import RunError
+from lora_pipeline.training.run_folder import trainer_runs
 from lora_pipeline.training.run_log import RunLog
 from lora_pipeline.training.trainers.interface import Continuation, Trainer, TrainingProgress
+
+
+@dataclass(frozen=True)
+class _Guarded:
+    """How a program is started and watched."""
+
+    environment: dict[str, str]
+    held: tuple[int, ...]
+    idle_timeout_s: float | None
 
 
 @dataclass
@@ -68,7 +78,9 @@ def supervise(
         status, error, interrupted = None, None, False
         try:
             environment = child_environment(dict(plan.environment) | secrets)
-            status = _run(going_on, trainer, environment, watch, log, events, idle_timeout_s)
+            with trainer_runs(folder) as held:
+                guarded = _Guarded(environment, () if held is None else (held,), idle_timeout_s)
+                status = _run(going_on, trainer, guarded, watch, log, events)
         except KeyboardInterrupt:
             interrupted = True
         except PipelineError as failure:
@@ -122,16 +134,17 @@ def asked_to_stop() -> Iterator[None]:
 def _run(
     going_on: Continuation,
     trainer: Trainer,
-    environment: dict[str, str],
+    guarded: _Guarded,
     watch: _Watch,
     log: RunLog,
     events: EventSink,
-    idle_timeout_s: float | None,
 ) -> int:
     plan = going_on.plan
     events(Event("started", TOPIC, f"{plan.trainer} {plan.trainer_version}".strip()))
-    with Supervised(plan.argv, cwd=plan.cwd, environment=environment) as process:
-        for line in process.lines(idle_timeout_s=idle_timeout_s):
+    with Supervised(
+        plan.argv, cwd=plan.cwd, environment=guarded.environment, held=guarded.held
+    ) as process:
+        for line in process.lines(idle_timeout_s=guarded.idle_timeout_s):
             clean = log.add_line(line)
             progress = trainer.read_line(clean)
             progress = None if progress is None else going_on.counted(progress)
@@ -144,11 +157,13 @@ def _run(
 
 
 def _note(progress: TrainingProgress, plan: Plan, watch: _Watch, events: EventSink) -> None:
-    watch.steps = max(watch.steps, progress.step)
+    # A program may count wrongly, or mean to; the record knows how many steps were planned.
+    step = min(max(progress.step, 0), plan.total_steps)
+    watch.steps = max(watch.steps, step)
     if progress.loss is not None:
         # JSON has no NaN, and a loss that is none says nothing about how far training came.
         watch.loss = progress.loss if math.isfinite(progress.loss) else None
-    events(progress_event(progress.step, progress.total or plan.total_steps, watch.loss))
+    events(progress_event(step, progress.total or plan.total_steps, watch.loss))
 
 
 def _log_event(line: OutputLine) -> Event:

@@ -1,0 +1,145 @@
+"""Telling people outside of the terminal: a program, an address, the desktop.
+
+None of them may harm what it tells of: each has little time, its failure is returned as words,
+and nothing is tried a second time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shlex
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from lora_pipeline.foundation import process
+from lora_pipeline.foundation.errors import PipelineError, SettingsError
+from lora_pipeline.foundation.redaction import redacted
+
+TIMEOUT_S = 10.0
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_LONGEST = 200
+
+
+def run_command(line: str, notice: Mapping[str, Any]) -> None:
+    """Run a program with the notice as JSON on its standard input; no shell is asked.
+
+    It also finds the notice's plain values in ``LORA_NOTICE_…`` variables.
+
+    Raises:
+        SettingsError: When the line is no command, or the program fails.
+        ProcessError: When it is not there, or does not end in time.
+    """
+    try:
+        argv = shlex.split(line)
+    except ValueError as error:
+        raise SettingsError(f"notify.command is no command line: {error}") from error
+    if not argv:
+        return
+    facts = {
+        f"LORA_NOTICE_{name.upper()}": str(value)
+        for name, value in notice.items()
+        if isinstance(value, str | int | float)
+    }
+    done = process.run(
+        argv,
+        environment=process.child_environment(facts),
+        timeout_s=TIMEOUT_S,
+        stdin=json.dumps(notice).encode() + b"\n",
+    )
+    if done.status != 0:
+        raise SettingsError(f"{argv[0]} ended with exit status {done.status}")
+
+
+def post_webhook(address: str, notice: Mapping[str, Any], *, token: str = "") -> None:
+    """Send the notice as JSON to an address; redirections are not followed.
+
+    Raises:
+        SettingsError: When the address may not be used, or the answer is no.
+        OSError: When there is no answer.
+    """
+    parts = urlsplit(address)
+    if parts.scheme != "https" and not (
+        parts.scheme == "http" and (parts.hostname or "") in _LOOPBACK
+    ):
+        raise SettingsError("a webhook is an https:// address (http:// on this machine alone)")
+    if parts.username or parts.password:
+        raise SettingsError(
+            "the webhook's address holds a password", hint="name it with notify.tokenVariable"
+        )
+    headers = {"Content-Type": "application/json", "User-Agent": "lora-pipeline"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    request = urllib.request.Request(  # noqa: S310 - the scheme was checked above
+        address, data=json.dumps(notice).encode(), headers=headers, method="POST"
+    )
+    opener = urllib.request.build_opener(_Stay())
+    try:
+        with opener.open(request, timeout=TIMEOUT_S) as answer:
+            answer.read(1024)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise SettingsError(f"the webhook answered {error.code}") from error
+    except http.client.HTTPException as error:
+        raise SettingsError("the webhook's answer is no HTTP") from error
+
+
+def show_on_desktop(title: str, text: str) -> None:
+    """Show a line on the desktop of this machine, with the program that its system has.
+
+    Raises:
+        SettingsError: When it says no.
+        ProcessError: When there is no such program.
+    """
+    done = process.run(
+        _desktop_argv(title, text), environment=_desktop_environment(), timeout_s=TIMEOUT_S
+    )
+    if done.status != 0:
+        raise SettingsError(f"the desktop refused: {done.stderr.strip()[:_LONGEST]}")
+
+
+def attempt(name: str, tell: Callable[[], None], secrets: tuple[str, ...] = ()) -> str | None:
+    """Try to tell, and return why it failed in one line without secrets, or None."""
+    try:
+        tell()
+    except PipelineError as error:
+        words = error.message
+    except OSError as error:
+        reason = getattr(error, "reason", None) or error.strerror or error
+        words = f"no answer: {reason}"
+    else:
+        return None
+    return redacted(f"{name}: {' '.join(words.split())[:_LONGEST]}", secrets)
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Takes a redirection as the answer that it is: the token is for one address alone."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def _desktop_argv(title: str, text: str) -> list[str]:
+    if sys.platform == "darwin":
+        # The words are arguments of the script and never part of it.
+        script = (
+            "on run argv\ndisplay notification (item 2 of argv) with title (item 1 of argv)\nend"
+        )
+        return ["osascript", "-e", script, title, text]
+    if sys.platform == "win32":
+        return ["msg", "*", f"{title}: {text}"]
+    return ["notify-send", "--app-name=lora", "--", title, text]
+
+
+def _desktop_environment() -> dict[str, str]:
+    session: dict[str, str] = {}
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"):
+        with contextlib.suppress(KeyError):
+            session[name] = os.environ[name]
+    return process.child_environment(session)
