@@ -102,6 +102,15 @@ def verify_outputs(
     return Found(report, checkpoints, None)
 
 
+def not_before(started_ns: int, seconds: float, now_ns: int) -> int:
+    """Return the time before which no file of a run can have been written.
+
+    A clock that was set back while the run went on would make its own files look older than it;
+    the duration is told by a clock that nobody can set.
+    """
+    return min(started_ns, now_ns - round(seconds * 1e9))
+
+
 def output_of(report: WeightsReport, folder: Path, step: int | None = None) -> OutputFile:
     """Return verified weights as a run's record names them."""
     return OutputFile(

@@ -18,7 +18,13 @@ from lora_pipeline.foundation.child_environment import child_environment
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.foundation.events import Event, EventSink
 from lora_pipeline.foundation.process import OutputLine, Supervised
-from lora_pipeline.training.outcome import Found, Outcome, steps_warning, verify_outputs
+from lora_pipeline.training.outcome import (
+    Found,
+    Outcome,
+    not_before,
+    steps_warning,
+    verify_outputs,
+)
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
 from lora_pipeline.training.progress import TOPIC, progress_event
 from lora_pipeline.training.records import RunError
@@ -86,7 +92,8 @@ def supervise(
         except PipelineError as failure:
             error = RunError(code=failure.code, message=failure.message, hint=failure.hint or "")
         seconds = time.monotonic() - started
-        found, written_loss = _found(plan, trainer, folder, checkpoint, started_ns)
+        earliest = not_before(started_ns, seconds, time.time_ns())
+        found, written_loss = _found(plan, trainer, folder, checkpoint, earliest)
         if status == 0 and found.error and found.error.code == "no_output":
             # Some programs say on the way why there is nothing, and end as if all were well.
             told = trainer.explain(log.last_lines, status)
