@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lora_pipeline.datasets.described import Described, Describing
@@ -37,7 +37,7 @@ class Draft:
         steps: What each filter did, in order.
         considered: Number of assets looked at.
         findings: What is wrong with the files of assets that were left out.
-        files: Every image that was looked at.
+        index: Knows every image that was looked at.
     """
 
     items: tuple[Item, ...]
@@ -47,7 +47,7 @@ class Draft:
     steps: tuple[Step, ...]
     considered: int
     findings: tuple[Finding, ...]
-    files: Sequence[str] = ()
+    index: StatIndex
 
     @property
     def barred(self) -> list[LeftOut]:
@@ -60,11 +60,19 @@ class Draft:
         return len(self.items) + len(self.barred)
 
 
-def draft_dataset(workspace: Workspace, scope: Scope, rule: DatasetRule) -> Draft:
+def draft_dataset(
+    workspace: Workspace, scope: Scope, rule: DatasetRule, stands: Iterable[Item] = ()
+) -> Draft:
     """Return what a manifest of that rule would hold.
 
     Assets pass one by one from their record to their line of the manifest, while other cores
     hash the images of those before; only the lines are kept.
+
+    Args:
+        workspace: The workspace.
+        scope: Where the manifest will stand.
+        rule: The rule.
+        stands: The lines of the manifest that stands there; they save memory, and no more.
 
     Raises:
         SelectionEmptyError: When a filter leaves nothing over; names it.
@@ -72,15 +80,15 @@ def draft_dataset(workspace: Workspace, scope: Scope, rule: DatasetRule) -> Draf
         RecordError: At the first record that is not valid.
     """
     with many_objects():
-        return _draft(workspace, scope, rule)
+        return _draft(workspace, scope, rule, stands)
 
 
-def _draft(workspace: Workspace, scope: Scope, rule: DatasetRule) -> Draft:
+def _draft(workspace: Workspace, scope: Scope, rule: DatasetRule, stands: Iterable[Item]) -> Draft:
     projects = source_projects(workspace, scope, rule.selection)
     start = ", ".join(projects) or "the workspace"
     sieve = Sieve(rule.selection)
     index = StatIndex.load(index_path(workspace))
-    remembered = Remembered(workspace, projects, rule)
+    remembered = Remembered(workspace, projects, rule, stands)
     passed: list[Described] = []
     described = _described(workspace, projects, rule, sieve, remembered, passed)
     proven = prove_images(workspace, described, index)
@@ -108,7 +116,7 @@ def _draft(workspace: Workspace, scope: Scope, rule: DatasetRule) -> Draft:
         steps=(*steps, *limits),
         considered=sieve.considered,
         findings=proven.findings,
-        files=index.asked,
+        index=index,
     )
 
 

@@ -30,7 +30,7 @@ def build_footprint(
     """
     yield from (f"{workspace.root}/{name}" for name in ("config", PIPELINE_FILE, LOCAL_FILE))
     yield from _tree(str(workspace.data_root))
-    yield from draft.files
+    yield from draft.index.files
     yield from head_files(workspace.root)
     for folder in stagings:
         yield from _tree(str(folder))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
 from lora_pipeline.datasets.image_files import ImageFiles, Proof, proof_of
+from lora_pipeline.engine.children import FEW
 from lora_pipeline.engine.many_files import read_each
 from lora_pipeline.foundation.errors import (
     FileMissingError,
@@ -42,20 +44,31 @@ def prove_each(
     """
     settled: deque[tuple[T, Proof | PipelineError]] = deque()
 
-    def unknown() -> Iterator[tuple[tuple[T, str], str]]:
-        for thing, path in work:
-            try:
-                file, status = finder.find(path)
-            except (FileMissingError, UnsafePathError, SettingsError) as error:
-                settled.append((thing, error))
-                continue
-            known = index.known(file, stamp_of(status)) if index is not None else None
-            if known is None:
-                yield (thing, path), file
-            else:
-                settled.append((thing, _known_proof(file, known)))
+    def looked_up(thing: T, path: str) -> tuple[tuple[T, str], str] | None:
+        """Return what must be read; all else is settled."""
+        try:
+            file, status = finder.find(path)
+        except (FileMissingError, UnsafePathError, SettingsError) as error:
+            settled.append((thing, error))
+            return None
+        known = index.known(file, stamp_of(status)) if index is not None else None
+        if known is None:
+            return (thing, path), file
+        settled.append((thing, _known_proof(file, known)))
+        return None
 
-    for (thing, path), file, facts in _read(unknown()):
+    rest, first = iter(work), []
+    # As long as hardly any file must be read, nothing waits for another one.
+    for thing, path in rest:
+        unknown = looked_up(thing, path)
+        yield from _emptied(settled)
+        if unknown is not None:
+            first.append(unknown)
+            if len(first) > FEW:
+                break
+    others = (looked_up(thing, path) for thing, path in rest)
+    to_read = chain(first, (one for one in others if one is not None))
+    for (thing, path), file, facts in _read(to_read):
         yield from _emptied(settled)
         if isinstance(facts, OSError):
             yield thing, FileMissingError(f"cannot read {path}: {facts.strerror}")

@@ -19,6 +19,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from sys import intern
 from typing import NamedTuple
 
 import msgspec
@@ -75,6 +76,16 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
         return Described(item, self.title, *self.rest, self.project_id, self.spec_id)
 
 
+class _Kept(msgspec.Struct, frozen=True, array_like=True):
+    """An outcome as it is kept: most are looked at one by one, and only once."""
+
+    project_id: str
+    asset_id: str
+    outcome: msgspec.Raw
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Outcome).decode
 _NO_STAMPS = (Stamp(0, 0, 0, 0), Stamp(0, 0, 0, 0))
 
 
@@ -90,25 +101,41 @@ class Remembered:
         workspace: The workspace.
         projects: The projects whose assets are looked at.
         rule: The rule.
+        stands: The lines of the manifest as it stands. One that is recalled as it was is that
+            very line, and takes no room of its own.
     """
 
-    def __init__(self, workspace: Workspace, projects: list[str], rule: DatasetRule) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        projects: list[str],
+        rule: DatasetRule,
+        stands: Iterable[Item] = (),
+    ) -> None:
         self._workspace = workspace
+        self._lines = {item.asset_id: item for item in stands}
         self._began_ns = time.time_ns()
         self._world = _world(workspace, projects, rule, self._began_ns)
         self._data = str(workspace.data_root)
         self._known = self._load()
-        self._recalled: dict[_Key, Outcome] = {}
+        self._recalled: set[_Key] = set()
 
     def recall(self, sieve: Sieve, project_id: str, asset_id: str) -> Outcome | None:
         """Return what became of an asset when nothing it depends on has changed, else None.
 
         One that was left out is counted by the sieve.
         """
-        outcome = self._known.get(_Key(project_id, asset_id))
-        if outcome is None or outcome.stamps != self._stamps(outcome):
+        key = _Key(project_id, asset_id)
+        kept = self._known.get(key)
+        if kept is None:
             return None
-        self._recalled[_Key(project_id, asset_id)] = outcome
+        outcome = _decode(kept)
+        if outcome.stamps != self._stamps(outcome):
+            return None
+        self._recalled.add(key)
+        line = self._lines.get(asset_id)
+        if line is not None and line == outcome.item:
+            outcome = msgspec.structs.replace(outcome, item=line)
         if outcome.why is not None:
             left = LeftOut(asset_id, outcome.title, Reason(*outcome.why), matches=outcome.matches)
             sieve.count(outcome.stopped, outcome.spec_id, project_id, left)
@@ -126,8 +153,9 @@ class Remembered:
         if not self._world or (first is None and len(self._recalled) == len(self._known)):
             return
         fresh = itertools.chain(() if first is None else (first,), found)
-        settled = (outcome for outcome in fresh if not self._is_young(outcome))
-        self._save(itertools.chain(self._recalled.values(), settled))
+        settled = (_kept(outcome) for outcome in fresh if not self._is_young(outcome))
+        recalled = (_Kept(*key, self._known[key]) for key in self._known if key in self._recalled)
+        self._save(itertools.chain(recalled, settled))
 
     def _found(self, sieve: Sieve, described: Iterable[Described]) -> Iterator[Outcome]:
         """Yield what was not known before."""
@@ -165,15 +193,16 @@ class Remembered:
     def _file(self) -> Path:
         return self._workspace.runtime / "cache" / "outcomes" / self._world
 
-    def _load(self) -> dict[_Key, Outcome]:
+    def _load(self) -> dict[_Key, msgspec.Raw]:
         if not self._world:
             return {}
         # Whatever is wrong with a cache, it is made anew.
         with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):
-            return {_key(one): one for one in _outcomes_in(self._file.read_bytes())}
+            kept = _kept_in(self._file.read_bytes())
+            return {_Key(intern(one.project_id), one.asset_id): one.outcome for one in kept}
         return {}
 
-    def _save(self, outcomes: Iterator[Outcome]) -> None:
+    def _save(self, outcomes: Iterator[_Kept]) -> None:
         temporary = self._file.with_name(f".lora-tmp-{self._world}-{os.getpid()}")
         with contextlib.suppress(OSError):
             temporary.parent.mkdir(parents=True, exist_ok=True)
@@ -188,22 +217,21 @@ class Remembered:
                 old.unlink(missing_ok=True)
 
 
-def _key(outcome: Outcome) -> _Key:
-    return _Key(outcome.project_id, outcome.asset_id)
+def _kept(outcome: Outcome) -> _Kept:
+    return _Kept(outcome.project_id, outcome.asset_id, msgspec.Raw(_encode(outcome)))
 
 
-def _batches_of(outcomes: Iterator[Outcome]) -> Iterator[bytes]:
+def _batches_of(outcomes: Iterator[_Kept]) -> Iterator[bytes]:
     """Yield a file of outcomes in pieces: of all at once there would be a second copy."""
-    encode = msgspec.msgpack.Encoder().encode
     while batch := list(itertools.islice(outcomes, _BATCH)):
-        data = encode(batch)
+        data = _encode(batch)
         yield _BATCH_HEAD.pack(len(data), zlib.crc32(data))
         yield data
     yield _BATCH_HEAD.pack(0, 0)  # a file that was cut has no end
 
 
-def _outcomes_in(data: bytes) -> Iterator[Outcome]:
-    decode = msgspec.msgpack.Decoder(list[Outcome]).decode
+def _kept_in(data: bytes) -> Iterator[_Kept]:
+    decode = msgspec.msgpack.Decoder(list[_Kept]).decode
     view, start = memoryview(data), 0
     while True:
         length, checksum = _head_at(view, start)

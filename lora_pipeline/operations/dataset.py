@@ -156,7 +156,7 @@ def build_dataset(
     stored = stored_rule(before.record) if before else None
     asked = rule_from(options, stored, vocabulary, architecture=architecture)
     rule = for_projects(asked, place, project or workspace.project)
-    draft = draft_dataset(workspace, place, rule)
+    draft = draft_dataset(workspace, place, rule, before.record.items if before else ())
     manifest = _manifest(workspace, place, target, rule, draft, before, provenance)
     changes = Changes(workspace)
     if before is None:

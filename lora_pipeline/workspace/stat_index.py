@@ -14,9 +14,11 @@ empty. ``verify`` never asks it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,13 +62,12 @@ class StatIndex:
 
     Attributes:
         path: Its file.
-        asked: Every file that was looked up.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.asked: list[str] = []
         self._rows: dict[str, bytes] = {}
+        self._unknown: set[str] = set()
         self._changed = False
 
     @classmethod
@@ -82,11 +83,16 @@ class StatIndex:
         """Return the number of files that are known."""
         return len(self._rows)
 
+    @property
+    def files(self) -> Iterator[str]:
+        """Every file that was looked up, and all others that are known."""
+        return itertools.chain(self._rows, self._unknown)
+
     def known(self, path: str, stamp: Stamp) -> Known | None:
         """Return what is known of a file, or None when it must be read."""
-        self.asked.append(path)
         row = self._rows.get(path)
         if row is None or row[: _STAMP.size] != _STAMP.pack(*stamp):
+            self._unknown.add(path)
             return None
         size, plain_png, sha256, xxh3 = _KNOWN.unpack_from(row, _STAMP.size)
         return Known(size, sha256.hex(), xxh3.hex(), plain_png)
@@ -106,6 +112,7 @@ class StatIndex:
         digests = bytes.fromhex(known.sha256), bytes.fromhex(known.xxh3)
         row = _STAMP.pack(*stamp) + _KNOWN.pack(known.size, known.plain_png, *digests)
         self._rows[path] = row
+        self._unknown.discard(path)
         self._changed = True
 
     def restamp(self, path: str, stamp: Stamp, *, now_ns: int) -> None:
@@ -125,6 +132,7 @@ class StatIndex:
 
     def forget(self, path: str) -> None:
         """Drop what is known of a file."""
+        self._unknown.add(path)
         self._changed |= self._rows.pop(path, None) is not None
 
     def save(self) -> None:
