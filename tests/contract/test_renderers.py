@@ -27,7 +27,14 @@ from lora_pipeline.foundation.digests import sha256_of_file
 from lora_pipeline.foundation.errors import ImageRefusedError, RendererError
 from tests.support.fake_renderer import FakeRenderer
 from tests.support.lora_files import write_lora
-from tests.support.renderer_cases import Case, comfyui_case, settings_with
+from tests.support.renderer_cases import (
+    Case,
+    a1111_case,
+    comfyui_case,
+    fal_case,
+    replicate_case,
+    settings_with,
+)
 
 
 def _fake(folder: Path) -> Case:
@@ -57,11 +64,19 @@ def _session_folder(folder: Path) -> Path:
 CASES = [
     "fake",
     "comfyui",
+    "a1111",
+    "replicate",
+    "fal",
     pytest.param("diffusers sd15", marks=pytest.mark.train),
     pytest.param("diffusers sdxl", marks=[pytest.mark.train, pytest.mark.slow]),
     pytest.param("diffusers flux1", marks=[pytest.mark.train, pytest.mark.slow]),
 ]
-SERVED = {"comfyui": comfyui_case}
+SERVED = {
+    "comfyui": comfyui_case,
+    "a1111": a1111_case,
+    "replicate": replicate_case,
+    "fal": fal_case,
+}
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -160,7 +175,7 @@ def test_a_request_that_cannot_be_drawn_leaves_the_session_usable(
     if isinstance(case.renderer, FakeRenderer):
         pytest.skip("the fake draws everything; its faults have tests of their own")
     with pytest.raises((RendererError, ImageRefusedError)):
-        draw(width=63)  # some refuse, some round it: then the size tells
+        draw(width=7)  # some refuse, some round it: then the size tells
     with pytest.raises(RendererError, match="sampler 'magic' does not go with"):
         draw(sampler="magic")
     assert session.alive
@@ -181,5 +196,5 @@ def test_another_session_draws_the_same_and_leaves_nothing_but_its_log(
 
 
 def test_the_registry_names_every_renderer_by_its_name() -> None:
-    assert list(RENDERERS) == ["diffusers", "comfyui"]
+    assert list(RENDERERS) == ["diffusers", "comfyui", "a1111", "replicate", "fal"]
     assert all(name == one.name for name, one in RENDERERS.items())

@@ -11,19 +11,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from safetensors.numpy import save_file
 
+from lora_pipeline.evaluation.renderers.a1111_renderer import A1111Renderer
 from lora_pipeline.evaluation.renderers.comfyui_renderer import ComfyUiRenderer
 from lora_pipeline.evaluation.renderers.connection import Waiting
+from lora_pipeline.evaluation.renderers.fal_renderer import FalRenderer
+from lora_pipeline.evaluation.renderers.hosted_renderer import HostedRenderer
 from lora_pipeline.evaluation.renderers.interface import Renderer, RenderSource
 from lora_pipeline.evaluation.renderers.probing import Probe
+from lora_pipeline.evaluation.renderers.replicate_renderer import ReplicateRenderer
 from lora_pipeline.foundation.digests import sha256_of_file
 from lora_pipeline.workspace.settings import Settings, read_settings
+from tests.support.fake_a1111 import FakeA1111
 from tests.support.fake_comfyui import FakeComfyUi
+from tests.support.fake_hosted_drawing import TOKEN, FakeFal, FakeReplicate
 from tests.support.faulty_server import running
 
 BASE_BYTES = b"these bytes stand for a base model"
 SMALL_PROBE = Probe(side=64)
+HOSTED_PROBE = Probe(side=64, tolerance=0.01)
+TOKEN_VARIABLE = "LORA_TEST_DRAWING_TOKEN"
 
 
 @dataclass
@@ -125,6 +134,68 @@ def comfyui_case(folder: Path, **shared: Any) -> Iterator[Case]:
             shared,
         )
         renderer = ComfyUiRenderer(waiting=naps.waiting(), probe=SMALL_PROBE)
+        yield Case(renderer, source, settings, session, server, naps)
+
+
+@contextlib.contextmanager
+def a1111_case(folder: Path, **shared: Any) -> Iterator[Case]:
+    """Return AUTOMATIC1111 with its folder of LoRAs seen from here."""
+    loras = folder / "webui" / "Lora"
+    loras.mkdir(parents=True)
+    source = make_source(folder, write_sd15_lora(folder / "weights"))
+    server = FakeA1111(loras=loras, base_sha256=source.base_digests[0])
+    naps = Naps()
+    session = folder / "session"
+    session.mkdir()
+    with running(server):
+        local = {
+            "renderers.a1111.baseUrl": server.address,
+            "renderers.a1111.lorasRoot": str(loras),
+        }
+        settings = settings_with(folder, local, shared)
+        renderer = A1111Renderer(waiting=naps.waiting(), probe=SMALL_PROBE)
+        yield Case(renderer, source, settings, session, server, naps)
+
+
+@contextlib.contextmanager
+def replicate_case(folder: Path, **shared: Any) -> Iterator[Case]:
+    """Return Replicate; the token is in the environment for the time of the block."""
+    server = FakeReplicate()
+    local = {"trainers.replicate.tokenVariable": TOKEN_VARIABLE}
+    renderer = ReplicateRenderer(probe=HOSTED_PROBE)
+    with _hosted(folder, server, renderer, local, ("trainers.replicate.baseUrl",), shared) as case:
+        yield case
+
+
+@contextlib.contextmanager
+def fal_case(folder: Path, **shared: Any) -> Iterator[Case]:
+    """Return fal; the key is in the environment for the time of the block."""
+    server = FakeFal()
+    local = {"renderers.fal.tokenVariable": TOKEN_VARIABLE}
+    keys = ("renderers.fal.baseUrl", "renderers.fal.storageUrl")
+    with _hosted(folder, server, FalRenderer(probe=HOSTED_PROBE), local, keys, shared) as case:
+        yield case
+
+
+@contextlib.contextmanager
+def _hosted(
+    folder: Path,
+    server: FakeReplicate | FakeFal,
+    renderer: HostedRenderer,
+    local: dict[str, Any],
+    address_keys: tuple[str, ...],
+    shared: dict[str, Any],
+) -> Iterator[Case]:
+    source = make_source(folder, write_sd15_lora(folder / "weights"))
+    naps = Naps()
+    renderer.waiting = naps.waiting()
+    session = folder / "session"
+    session.mkdir()
+    with running(server), pytest.MonkeyPatch.context() as environment:
+        environment.setenv(TOKEN_VARIABLE, TOKEN)
+        settings = settings_with(
+            folder, local | dict.fromkeys(address_keys, server.address), shared
+        )
         yield Case(renderer, source, settings, session, server, naps)
 
 

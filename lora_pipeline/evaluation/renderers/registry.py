@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from lora_pipeline.evaluation.renderers.a1111_renderer import A1111Renderer
 from lora_pipeline.evaluation.renderers.comfyui_renderer import ComfyUiRenderer
 from lora_pipeline.evaluation.renderers.diffusers_renderer import DiffusersRenderer
+from lora_pipeline.evaluation.renderers.fal_renderer import FalRenderer
 from lora_pipeline.evaluation.renderers.interface import Registry, Renderer
+from lora_pipeline.evaluation.renderers.replicate_renderer import ReplicateRenderer
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.ids import did_you_mean
 
-RENDERERS: Registry = {one.name: one for one in (DiffusersRenderer(), ComfyUiRenderer())}
+_ALL: tuple[Renderer, ...] = (
+    DiffusersRenderer(),
+    ComfyUiRenderer(),
+    A1111Renderer(),
+    ReplicateRenderer(),
+    FalRenderer(),
+)
+RENDERERS: Registry = {renderer.name: renderer for renderer in _ALL}
 
 
 def find_renderer(name: str, registry: Registry = RENDERERS) -> Renderer:

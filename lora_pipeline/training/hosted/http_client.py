@@ -161,6 +161,21 @@ class ServiceClient:
         ]
         return self._json("POST", path, repeat=True, data=dict(fields), files=parts)
 
+    def put(self, path: str, source: Path) -> None:
+        """Put a file at a path, as it is; again after a failure, for the place is its own.
+
+        Raises:
+            ServiceUnreachableError, ServiceRefusedError: When it could not be sent.
+        """
+        kind = {"Content-Type": "application/octet-stream"}
+
+        def once() -> None:
+            data = source.read_bytes()
+            with self._client.stream("PUT", self.base + path, content=data, headers=kind) as answer:
+                self._require_success(answer, read=True)
+
+        self._repeated(once, path, repeat=True)
+
     def download(
         self, path: str, target: Path, *, bytes_expected: int | None, sha256: str = ""
     ) -> None:
