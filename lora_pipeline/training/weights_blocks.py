@@ -31,7 +31,8 @@ _OTHER = "other"
 # The first that matches the end of a module's name is the answer.
 _KINDS = (
     ("projection", re.compile(r"(?:^|_)proj_(?:in|out)$")),
-    ("embedding", re.compile(r"emb|_in$|modulation|_mod(?:_|$)")),
+    ("embedding", re.compile(
+        r"emb|(?:img|txt|time|vector|guidance)_in(?:_|$)|modulation|_mod(?:_|$)")),
     ("feed-forward", re.compile(
         r"(?:^|_)(?:ff|feed_forward|ffn|mlp|fc1|fc2|dense|wi|wo|DenseReluDense)(?:_|$)")),
     ("attention", re.compile(
