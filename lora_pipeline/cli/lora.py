@@ -1,4 +1,4 @@
-"""``lora create``, ``list``, ``show``, ``activate``, ``deactivate``, ``delete``, ``resolve``."""
+"""``lora create``, ``list``, ``show``, ``activate``, ``deactivate``, ``delete``."""
 
 from __future__ import annotations
 
@@ -78,6 +78,11 @@ def create(
 @click.option("--checkpoint", default="", metavar="ID", help="Only those for this base model.")
 @click.option("--active/--no-active", default=None, help="Only those with, or without, one.")
 @click.option(
+    "--status",
+    type=click.Choice(["created", "queued", "training", "ready", "failed"]),
+    help="Only those that stand there.",
+)
+@click.option(
     "--scope",
     type=click.Choice(["all", "project", "baseline"]),
     default="all",
@@ -92,6 +97,7 @@ def list_loras(
     asset_type: str,
     checkpoint: str,
     active: bool | None,
+    status: Any,
     scope: Literal["all", "project", "baseline"],
 ) -> None:
     """List LoRAs.
@@ -110,6 +116,7 @@ def list_loras(
         asset_type=asset_type,
         checkpoint=checkpoint,
         active=active,
+        status=status,
     )
 
 
@@ -202,54 +209,6 @@ def delete(session: Session, lora: str, *, force: bool, yes: bool, scope: ScopeN
     session.run(delete_lora, _deleted, lora, force=force, project=session.project, scope=scope)
 
 
-@click.command()
-@click.argument("lora", metavar="[ID]", required=False)
-@click.option("--release", default="", metavar="ID", help="This release instead of the active.")
-@click.option("--asset-type", default="", metavar="TYPE", help="All that go together for it.")
-@click.option("--checkpoint", default="", metavar="ID", help="With --asset-type: base model used.")
-@click.option(
-    "--with", "loras", multiple=True, metavar="ID", help="With --asset-type: must be in it."
-)
-@scope_option
-@shared_options
-@click.pass_obj
-def resolve(
-    session: Session,
-    lora: str | None,
-    *,
-    release: str,
-    asset_type: str,
-    checkpoint: str,
-    loras: tuple[str, ...],
-    scope: ScopeName,
-) -> None:
-    """Say which weights production uses, and why.
-
-    Computes the gate anew, from the bytes up: a release that does not pass today is not used.
-    With --asset-type instead of an ID, all LoRAs that go together, by the project's policies.
-    Exits with 1 when nothing can be used.
-
-    Example: lora resolve ui_icons --json
-    """
-    from lora_pipeline.operations.resolve import resolve_lora, resolve_stack
-
-    if bool(lora) == bool(asset_type):
-        raise click.UsageError("Give a LoRA, or --asset-type.")
-    if lora:
-        session.run(
-            resolve_lora, _resolved, lora, release=release, project=session.project, scope=scope
-        )
-    else:
-        session.run(
-            resolve_stack,
-            _stacked,
-            asset_type=asset_type,
-            checkpoint=checkpoint,
-            loras=loras,
-            project=session.project,
-        )
-
-
 def _created(result: Result) -> Report:
     record = result.data["lora"]
     rows = [
@@ -257,6 +216,9 @@ def _created(result: Result) -> Report:
         ("base", record["checkpointId"]),
         ("trigger", record.get("triggerWord") or "none"),
     ]
+    if result.data["recommendedFrom"]:
+        wanted = f"{result.data['recommendedFrom']} to {result.data['recommendedTo']}"
+        rows.append(("images", f"none yet; {wanted} are recommended"))
     return Report(f"{record['name']} · LoRA {record['id']}", rows)
 
 
@@ -270,6 +232,7 @@ def _listed(result: Result) -> Report:
             one["scope"],
             ", ".join(one["assetTypes"]),
             one["checkpointId"],
+            one["status"],
             one["activeReleaseId"] or "none",
             _use(one),
             one["releases"],
@@ -277,7 +240,7 @@ def _listed(result: Result) -> Report:
         )
         for one in loras
     ]
-    columns = ("LoRA", "scope", "for", "base", "active", "use", "releases", "candidates")
+    columns = ("LoRA", "scope", "for", "base", "state", "active", "use", "releases", "candidates")
     return Report(counted(len(loras), "LoRA"), tables=[Table(columns, rows)])
 
 
@@ -320,45 +283,6 @@ def _deleted(result: Result) -> Report:
         counted(facts[kind], kind[:-1]) for kind in ("releases", "runs", "evaluations", "reviews")
     )
     return Report(f"{verb} {facts['loraId']} with {what}")
-
-
-def _resolved(result: Result) -> Report:
-    facts = result.data
-    if not result.success:
-        words = result.refusal.message if result.refusal else ""
-        return Report(f"refused · {words}", _skipped(facts["explanation"]["skipped"]))
-    return Report(f"{facts['loraId']} → {facts['releaseId']}", _use_rows(facts))
-
-
-def _stacked(result: Result) -> Report:
-    facts = result.data
-    skipped = [("skipped", f"{one['loraId']}  {one['reason']}") for one in facts["skipped"]]
-    if not result.success:
-        words = result.refusal.message if result.refusal else ""
-        return Report(f"refused · {words}", skipped)
-    rows: list[tuple[str, str]] = []
-    for one in facts["loras"]:
-        rows.append(("", f"{one['loraId']} → {one['releaseId']}"))
-        rows += _use_rows(one)
-    headline = f"{counted(len(facts['loras']), 'LoRA')} for {facts['assetType']}"
-    return Report(headline, rows + skipped)
-
-
-def _use_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    why = facts["explanation"]
-    since = f" since {why['since'][:10]}, by {why['by']}" if why["since"] else ""
-    trigger = f"trigger {facts['triggerWord']}" if facts["triggerWord"] else "no trigger word"
-    return [
-        ("weights", facts["path"]),
-        ("sha256", facts["sha256"]),
-        ("use", f"{trigger} · strength {facts['strength']:g} · base {facts['checkpointId']}"),
-        ("why", f"{why['chosen']}{since}; the gate passes now"),
-        *_skipped(why["skipped"]),
-    ]
-
-
-def _skipped(skipped: list[dict[str, str]]) -> list[tuple[str, str]]:
-    return [("skipped", f"{one['releaseId']}  {one['reason']}") for one in skipped]
 
 
 def _use(record: Mapping[str, Any]) -> str:

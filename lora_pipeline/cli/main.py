@@ -59,12 +59,13 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
     },
     "LoRA": {
         "create": Lazy("lora", "create", "Create a LoRA"),
+        "add-images": Lazy("lora_images", "add_images", "Add images to a LoRA's dataset"),
         "list": Lazy("lora", "list_loras", "List LoRAs"),
         "show": Lazy("lora", "show", "Show a LoRA, its releases and its history"),
         "activate": Lazy("lora", "activate", "Switch a LoRA on for use, with a strength"),
         "deactivate": Lazy("lora", "deactivate", "Switch a LoRA off for use"),
         "delete": Lazy("lora", "delete", "Delete a LoRA that nothing uses"),
-        "resolve": Lazy("lora", "resolve", "Say which weights production uses, and why"),
+        "resolve": Lazy("resolve", "resolve", "Say which weights production uses, and why"),
         "release": Lazy("release", "release", "Show, register and verify releases"),
     },
     "Evaluation": {

@@ -146,6 +146,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("weights.inspect", "weights:inspect_weights_file", "read"),
     Operation("weights.scrub", "weights:scrub_weights", "write"),
     Operation("lora.create", "lora:create_lora", "write"),
+    Operation("lora.add-images", "lora_images:add_images", "write"),
+    Operation("lora.add-approved-images", "lora_images:add_approved_images", "write", agents=False),
     Operation("lora.list", "lora:list_loras", "read"),
     Operation("lora.show", "lora:show_lora", "read"),
     Operation("lora.activate", "lora:activate_lora", "write", agents=False),

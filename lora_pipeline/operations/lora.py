@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
+from lora_pipeline.catalog.catalogs import read_vocabulary
 from lora_pipeline.catalog.records import Checkpoint
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.releases.history import extended
+from lora_pipeline.releases.image_volume import volume_of
 from lora_pipeline.releases.lookup import ScopeName, find_lora, scope_of
 from lora_pipeline.releases.new_lora import (
     meeting_scopes,
@@ -21,9 +23,10 @@ from lora_pipeline.releases.new_lora import (
     require_unused,
 )
 from lora_pipeline.releases.records import HistoryEntry, Lora, Release
-from lora_pipeline.releases.standing import next_for_lora
+from lora_pipeline.releases.standing import LoraState, next_for_lora, state_of
+from lora_pipeline.training.records import Run
 from lora_pipeline.workspace.changes import Changes
-from lora_pipeline.workspace.layout import SHARED
+from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 
@@ -89,13 +92,17 @@ def create_lora(
         strength=strength,
         recommended=recommended,
     )
+    volume = volume_of(0, record.asset_types, read_vocabulary(workspace, place).asset_types)
     changes = Changes(workspace)
     changes.create(record, place, lora)
     return Result(
-        data={"lora": record.to_dict()},
+        data={"lora": record.to_dict(), "status": "created", **volume.to_dict()},
         reasoning=f"Created LoRA {lora}",
-        warnings=_doubts(record, base),
-        suggestions=(f"lora train --lora {lora} --dataset ID --plan",),
+        warnings=[*_doubts(record, base), *_rivals(record, met)],
+        suggestions=(
+            f"lora add-images {lora} DIR",
+            f"lora train --lora {lora} --dataset ID --plan",
+        ),
         written=changes.apply(),
         dry_run=workspace.dry_run,
     )
@@ -109,6 +116,7 @@ def list_loras(
     asset_type: str = "",
     checkpoint: str = "",
     active: bool | None = None,
+    status: LoraState | None = None,
 ) -> Result:
     """List the LoRAs that a project sees: its own and the shared ones.
 
@@ -119,6 +127,8 @@ def list_loras(
         asset_type: Only those for this asset type.
         checkpoint: Only those for this base model.
         active: Only those that have, or have not, an active release.
+        status: Only those that stand there: ``created``, ``queued``, ``training``, ``ready``
+            or ``failed``.
 
     Raises:
         RecordNotFoundError, ArgumentInvalidError: When the project does not exist, or none was
@@ -131,18 +141,26 @@ def list_loras(
     if scope == "project":
         places = places[:1]
     loras = [
-        loaded.record
+        (loaded.record, state)
         for place in places
-        for loaded in workspace.records.all(Lora, place)
+        for loaded, state in _with_states(workspace, place)
         if asset_type in ("", *loaded.record.asset_types)
         and checkpoint in ("", loaded.record.checkpoint_id)
         and active in (None, bool(loaded.record.active_release_id))
+        and status in (None, state)
     ]
     return Result(
-        data={"loras": [_row(record) for record in loras]},
+        data={"loras": [_row(record) | {"status": state} for record, state in loras]},
         reasoning=f"{len(loras)} LoRAs",
         suggestions=() if loras else ("lora create ID --checkpoint ID --asset-type TYPE",),
     )
+
+
+def _with_states(workspace: Workspace, place: Scope) -> list[tuple[Loaded[Lora], LoraState]]:
+    runs = [loaded.record for loaded in workspace.records.all(Run, place)]
+    return [
+        (loaded, state_of(loaded.record, runs)) for loaded in workspace.records.all(Lora, place)
+    ]
 
 
 def show_lora(
@@ -306,6 +324,17 @@ def _doubts(lora: Lora, checkpoint: Checkpoint) -> list[str]:
     if not lora.trigger_word:
         doubts.append("without a trigger word it is called by nothing but its strength")
     return doubts
+
+
+def _rivals(lora: Lora, met: Sequence[tuple[Scope, Lora]]) -> list[str]:
+    """Say which other LoRA is for the same: one for each asset type is easiest to tell apart."""
+    return [
+        f"{other.id} in {scope} is for {kind} on {lora.checkpoint_id} too: a new release of it may "
+        "be what is meant"
+        for scope, other in met
+        for kind in lora.asset_types
+        if other.checkpoint_id == lora.checkpoint_id and kind in other.asset_types
+    ]
 
 
 def _row(lora: Lora) -> dict[str, Any]:

@@ -1,11 +1,36 @@
-"""What comes next for a LoRA: one command, told from its records. Decides only."""
+"""Where a LoRA stands and what comes next, told from its records. Decides only."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.releases.records import Lora, Release
+from lora_pipeline.training.records import Run
+
+LoraState = Literal["created", "queued", "training", "ready", "failed"]
+"""``created``: nothing was trained; ``queued``, ``training``: a run is on its way; ``ready``: it
+has a release; ``failed``: the last run brought none, and there is no other."""
+
+
+def state_of(lora: Lora, runs: Iterable[Run]) -> LoraState:
+    """Return where a LoRA stands; a run that is on its way comes first.
+
+    Args:
+        lora: The LoRA.
+        runs: Runs of its scope, also those of others.
+    """
+    own = [one for one in runs if one.lora_id == lora.id]
+    states = {one.state for one in own}
+    if "training" in states:
+        return "training"
+    if states & {"created", "queued"}:
+        return "queued"
+    if lora.releases:
+        return "ready"
+    last = max(own, key=lambda one: (one.created_at, one.id), default=None)
+    return "failed" if last is not None and last.state == "failed" else "created"
 
 
 def next_for_lora(

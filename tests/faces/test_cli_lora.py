@@ -56,7 +56,10 @@ def test_create_writes_what_was_said_and_names_the_next_command(studio: Studio) 
     record = read(studio, "logos")
 
     assert answer.exit_code == 0
-    assert answer.document["suggestions"] == ["lora train --lora logos --dataset ID --plan"]
+    assert answer.document["suggestions"] == [
+        "lora add-images logos DIR",
+        "lora train --lora logos --dataset ID --plan",
+    ]
     assert answer.document["written"] == ["data/projects/neon_city/loras/logos.json"]
     assert (record.name, record.trigger_word, record.strength) == ("Brand logos", "lgo", 0.7)
     assert (record.scope, record.recommended, record.enabled) == ("project", True, True)
@@ -143,9 +146,18 @@ def test_a_trigger_word_of_another_project_is_free(studio: Studio) -> None:
 
 def test_a_base_model_without_a_licence_for_commerce_is_a_warning(studio: Studio) -> None:
     edit(studio.path("checkpoint", "tiny"), '"commercialLoras": "yes"', '"commercialLoras": "no"')
-    [warning, _] = lora(studio, "create", "logos", *CREATE).document["warnings"]
+    [warning, *_] = lora(studio, "create", "logos", *CREATE).document["warnings"]
 
     assert warning == "LoRAs of tiny may not be used commercially (Apache-2.0)"
+
+
+def test_a_second_lora_for_the_same_is_a_warning(studio: Studio) -> None:
+    warnings = lora(studio, "create", "logos", *CREATE, "--trigger", "x1").document["warnings"]
+
+    assert warnings == [
+        "icons in project neon_city is for ui_icon on tiny too: a new release of it may be "
+        "what is meant"
+    ]
 
 
 # ---- list and show --------------------------------------------------------------------------
@@ -157,6 +169,9 @@ def test_a_base_model_without_a_licence_for_commerce_is_a_warning(studio: Studio
         ([], ["icons", "logos"]),
         (["--active"], ["icons"]),
         (["--no-active"], ["logos"]),
+        (["--status", "ready"], ["icons"]),
+        (["--status", "created"], ["logos"]),
+        (["--status", "failed"], []),
         (["--asset-type", "ui_icon"], ["icons", "logos"]),
         (["--asset-type", "banner"], []),
         (["--checkpoint", "other"], []),

@@ -9,7 +9,8 @@ import pytest
 
 from lora_pipeline.evaluation.records import Evaluation, Review, ReviewBinding
 from lora_pipeline.releases.records import Lora, Release
-from lora_pipeline.releases.standing import next_for_lora
+from lora_pipeline.releases.standing import next_for_lora, state_of
+from lora_pipeline.training.records import Recipe, Run, RunState
 
 NOW = "2026-03-01T12:00:00Z"
 
@@ -95,3 +96,33 @@ def test_a_verdict_on_another_grid_is_none() -> None:
     step = next_for_lora(lora(release("r1")), [GRID], [review(other, "approved")], [])
 
     assert step == "lora eval review icons r1"
+
+
+def run(state: RunState, day: int = 1, lora_id: str = "icons") -> Run:
+    return Run(
+        id=f"01JZ8B9Q6V3W2K4M5N7P8R9S0{day}", lora_id=lora_id, release_id="r1", state=state,
+        trainer="fake", created_at=f"2026-03-0{day}T12:00:00Z", updated_at="", plan_digest="",
+        dataset_id="d", manifest_hash="", checkpoint_id="tiny", checkpoint_digest="",
+        recipe=Recipe(steps=1),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("one", "runs", "state"),
+    [
+        (lora(), [], "created"),
+        (lora(), [run("cancelled")], "created"),
+        (lora(), [run("queued")], "queued"),
+        (lora(), [run("created")], "queued"),
+        (lora(), [run("queued", 1), run("training", 2)], "training"),
+        (lora(), [run("failed", 1)], "failed"),
+        (lora(), [run("failed", 1), run("cancelled", 2)], "created"),
+        (lora(), [run("failed", 1, lora_id="other")], "created"),
+        (lora(release("r1")), [run("failed", 1)], "ready"),
+        (lora(release("r1")), [run("training", 1)], "training"),
+    ],
+)
+def test_where_a_lora_stands_is_told_by_its_runs_and_releases(
+    one: Lora, runs: list[Run], state: str
+) -> None:
+    assert state_of(one, runs) == state
