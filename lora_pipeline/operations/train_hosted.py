@@ -16,6 +16,7 @@ from lora_pipeline.foundation import files
 from lora_pipeline.foundation.errors import (
     FileMissingError,
     RecordInvalidError,
+    ServiceError,
     SettingsError,
     StateError,
 )
@@ -193,7 +194,9 @@ def stop_job(workspace: Workspace, run: Run) -> Run:
         if job_id is None:
             return run
         service.stop(job_id)
-        cost = as_paid(service.spent(job_id))
+        cost = None
+        with contextlib.suppress(ServiceError):  # what is gone tells no cost
+            cost = as_paid(service.spent(job_id))
     return with_cost(replace(run, external_job_id=job_id), cost)
 
 

@@ -38,7 +38,9 @@ class FakeWebService:
         secret: Repeated in refusals, as careless servers do.
         requests: ``METHOD /path`` of every request, in order.
         tokens: Authorization of every request.
-        gate: While it is not set, requests whose path begins with ``held`` wait.
+        gate: Lets go on what waits at ``held`` and ``late``.
+        held: Requests that begin with this ``METHOD /path`` wait before anything is done.
+        late: Their answers wait: it is done, and nobody knows yet.
     """
 
     secret: str = ""
@@ -46,7 +48,9 @@ class FakeWebService:
     requests: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     faults: dict[str, list[str]] = field(default_factory=dict)
-    held: str = ""
+    held: str = "-"
+    late: str = "-"
+    waiting: threading.Event = field(default_factory=threading.Event)
     gate: threading.Event = field(default_factory=threading.Event)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -107,20 +111,26 @@ class _Handler(BaseHTTPRequestHandler):
             service.requests.append(f"{self.command} {path}")
             service.tokens.append(self.headers.get("Authorization", ""))
             fault = service.fault_for(f"{self.command} {path}")
-        if service.held and path.startswith(service.held):
-            service.gate.wait(30)
+        route = f"{self.command} {path}"
+        self._wait_at(service.held, route)
         if fault == "cut":
             return self._cut()
         if fault and fault not in {"lost", "short", "long"}:
             return self._fail(fault)
         with service.lock:
             status, document = service.answer(asked)
+        self._wait_at(service.late, route)
         if fault == "lost":
             return self._cut()
         if isinstance(document, bytes):
             return self._send_file(document, fault)
         data = b"" if document is None else json.dumps(document).encode()
         return self._send(status, data, "application/json")
+
+    def _wait_at(self, place: str, route: str) -> None:
+        if route.startswith(place):
+            self.service.waiting.set()
+            self.service.gate.wait(30)
 
     def _fail(self, fault: str) -> None:
         if fault == "html":

@@ -315,6 +315,9 @@ def _why(view: JobView, trainer: HostedTrainer, log: RunLog) -> RunError:
     told = trainer.explain(log.last_lines, 1)
     if told.code != "trainer_failed" or not view.message:
         return told
+    told = trainer.explain([OutputLine("stderr", view.message)], 1)
+    if told.code != "trainer_failed":
+        return told
     return RunError(code=told.code, message=f"the job failed: {view.message[:300]}", hint=told.hint)
 
 
