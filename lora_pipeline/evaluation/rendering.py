@@ -17,6 +17,7 @@ import msgspec
 
 from lora_pipeline.evaluation.effect import CONSTANT
 from lora_pipeline.evaluation.grid import BASE, problems_of_grid
+from lora_pipeline.evaluation.pace import remember_pace, work_of
 from lora_pipeline.evaluation.pixels import is_constant, read_pixels
 from lora_pipeline.evaluation.records import Cell, CellStatus, Evaluation, RendererIdentity
 from lora_pipeline.evaluation.renderers.interface import (
@@ -54,6 +55,7 @@ class GridReport:
         failed: Tried now without a usable image.
         restarted: Why every cell was drawn again, or empty.
         stopped: Why the rest was not tried, or empty.
+        cautions: What a person should know about how it was drawn.
     """
 
     rendered: int = 0
@@ -62,6 +64,7 @@ class GridReport:
     failed: int = 0
     restarted: str = ""
     stopped: str = ""
+    cautions: tuple[str, ...] = ()
 
 
 def render_grid(
@@ -98,11 +101,15 @@ def render_grid(
             with renderer.open(source, workspace.settings, folder) as session:
                 grid.begin(session.identity, donors)
                 grid.render(session, folder, limit)
+                grid.report.cautions = tuple(session.cautions)
             if grid.todo(limit):
                 crashes += 1
                 if crashes == _MOST_CRASHES:
                     grid.report.stopped = f"the renderer ended {crashes} times"
                     break
+    pace = grid.pace
+    if pace is not None:
+        remember_pace(workspace, renderer.name, pace)
     return grid.loaded, grid.report
 
 
@@ -118,6 +125,15 @@ class _Grid:
         self._identity = loaded.record.renderer
         self._tried: set[str] = set()
         self._saved_at = time.monotonic()
+        self._drawing_s = 0.0
+
+    @property
+    def pace(self) -> float | None:
+        """Seconds for a million pixels and one step, as measured; None when nothing was drawn."""
+        cells = list(self._cells.values())
+        if not self.report.rendered or not cells:
+            return None
+        return self._drawing_s / self.report.rendered / work_of(cells[0])
 
     def todo(self, limit: int | None) -> list[Cell]:
         """Return the cells that are to be drawn now."""
@@ -167,6 +183,7 @@ class _Grid:
             )
             target.unlink(missing_ok=True)
             self._tried.add(cell.id)
+            began = time.monotonic()
             try:
                 sha256 = _drawn(session, cell, target, self._store)
             except (RendererError, ImageRefusedError) as error:
@@ -176,6 +193,7 @@ class _Grid:
             else:
                 self._set(cell, "done", image_sha256=sha256)
                 self.report.rendered += 1
+                self._drawing_s += time.monotonic() - began
             if time.monotonic() - self._saved_at > _SAVE_EVERY_S:
                 self.save()
             if not session.alive:

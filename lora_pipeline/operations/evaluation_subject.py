@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lora_pipeline.catalog.checkpoints import digest_checkpoint, list_files
 from lora_pipeline.catalog.records import Checkpoint
-from lora_pipeline.catalog.weight_files import weights_path
+from lora_pipeline.catalog.weight_files import place_of_weights, weights_path
 from lora_pipeline.evaluation.records import Evaluation
 from lora_pipeline.evaluation.renderers.interface import RenderSource
 from lora_pipeline.evaluation.suites import (
@@ -22,6 +22,7 @@ from lora_pipeline.foundation.canonical import short
 from lora_pipeline.foundation.errors import (
     ArgumentInvalidError,
     DigestMismatchError,
+    PipelineError,
     RecordError,
     RecordInvalidError,
     RecordNotFoundError,
@@ -157,8 +158,15 @@ def subject_of(
     return Subject(target, sha256, checkpoint, suite)
 
 
-def render_source(workspace: Workspace, subject: Subject) -> RenderSource:
+def render_source(
+    workspace: Workspace, subject: Subject, *, with_base: bool = True
+) -> RenderSource:
     """Return the files that a renderer loads, after their digests were checked.
+
+    Args:
+        workspace: Where they are.
+        subject: What is rendered.
+        with_base: False where the renderer has its base elsewhere; then it need not be here.
 
     Raises:
         FileMissingError, DigestMismatchError, SettingsError: When they are not here, or are not
@@ -170,8 +178,11 @@ def render_source(workspace: Workspace, subject: Subject) -> RenderSource:
             f"{target.words} does not say where its weights are",
             hint=f"lora release register {target.lora.record_id} FILE",
         )
+    companions = checkpoint.companions if with_base else {}
     return RenderSource(
-        checkpoint_path=_checkpoint_path(workspace, checkpoint),
+        checkpoint_path=_checkpoint_path(workspace, checkpoint)
+        if with_base
+        else _base_if_here(workspace, checkpoint),
         architecture=checkpoint.architecture,
         weights_path=weights_path(
             workspace, target.release.weights, name=f"weights of {target.words}"
@@ -179,8 +190,11 @@ def render_source(workspace: Workspace, subject: Subject) -> RenderSource:
         weights_sha256=subject.weights_sha256,
         companions={
             name: weights_path(workspace, weights, name=f"{name} of {checkpoint.id}")
-            for name, weights in checkpoint.companions.items()
+            for name, weights in companions.items()
         },
+        checkpoint_id=checkpoint.id,
+        base_digests=_digests_of_files(checkpoint),
+        root=workspace.root,
     )
 
 
@@ -215,6 +229,24 @@ def _checkpoint_path(workspace: Workspace, checkpoint: Checkpoint) -> Path:
                 hint=f"lora checkpoint verify {checkpoint.id}",
             )
     return path
+
+
+def _base_if_here(workspace: Workspace, checkpoint: Checkpoint) -> Path:
+    """Return where the base would be on this machine; its keys are compared when it is there."""
+    if checkpoint.weights is None:
+        return workspace.runtime / "nowhere"
+    try:
+        return place_of_weights(workspace, checkpoint.weights)
+    except PipelineError:
+        return workspace.runtime / "nowhere"
+
+
+def _digests_of_files(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return the SHA-256 of each single file that the record calls this base or a part of it."""
+    every = [checkpoint.weights, *checkpoint.companions.values()]
+    found = [one.sha256.lower() for one in every if one is not None and len(one.sha256) == 64]
+    found.append(checkpoint.digest.removeprefix("sha256:"))
+    return tuple(dict.fromkeys(one for one in found if one))
 
 
 def _by_release(

@@ -32,6 +32,7 @@ from tests.support.renderer_cases import (
     a1111_case,
     comfyui_case,
     fal_case,
+    mflux_case,
     replicate_case,
     settings_with,
 )
@@ -65,6 +66,7 @@ CASES = [
     "fake",
     "comfyui",
     "a1111",
+    "mflux",
     "replicate",
     "fal",
     pytest.param("diffusers sd15", marks=pytest.mark.train),
@@ -74,6 +76,7 @@ CASES = [
 SERVED = {
     "comfyui": comfyui_case,
     "a1111": a1111_case,
+    "mflux": mflux_case,
     "replicate": replicate_case,
     "fal": fal_case,
 }
@@ -86,7 +89,8 @@ def case(
     folder = tmp_path_factory.mktemp("renderer")
     name, _, architecture = request.param.partition(" ")
     if name in SERVED:
-        pytest.importorskip("httpx2")
+        if name != "mflux":
+            pytest.importorskip("httpx2")
         with SERVED[name](folder) as served:
             yield served
     else:
@@ -196,5 +200,5 @@ def test_another_session_draws_the_same_and_leaves_nothing_but_its_log(
 
 
 def test_the_registry_names_every_renderer_by_its_name() -> None:
-    assert list(RENDERERS) == ["diffusers", "comfyui", "a1111", "replicate", "fal"]
+    assert list(RENDERERS) == ["diffusers", "comfyui", "a1111", "mflux", "replicate", "fal"]
     assert all(name == one.name for name, one in RENDERERS.items())

@@ -20,6 +20,7 @@ from lora_pipeline.evaluation.renderers.connection import Waiting
 from lora_pipeline.evaluation.renderers.fal_renderer import FalRenderer
 from lora_pipeline.evaluation.renderers.hosted_renderer import HostedRenderer
 from lora_pipeline.evaluation.renderers.interface import Renderer, RenderSource
+from lora_pipeline.evaluation.renderers.mflux_renderer import MfluxRenderer
 from lora_pipeline.evaluation.renderers.probing import Probe
 from lora_pipeline.evaluation.renderers.replicate_renderer import ReplicateRenderer
 from lora_pipeline.foundation.digests import sha256_of_file
@@ -27,11 +28,13 @@ from lora_pipeline.workspace.settings import Settings, read_settings
 from tests.support.fake_a1111 import FakeA1111
 from tests.support.fake_comfyui import FakeComfyUi
 from tests.support.fake_hosted_drawing import TOKEN, FakeFal, FakeReplicate
+from tests.support.fake_trainer_programs import make_mflux
 from tests.support.faulty_server import running
 
 BASE_BYTES = b"these bytes stand for a base model"
 SMALL_PROBE = Probe(side=64)
 HOSTED_PROBE = Probe(side=64, tolerance=0.01)
+_PROGRAMS = Path(__file__).with_name("programs")
 TOKEN_VARIABLE = "LORA_TEST_DRAWING_TOKEN"
 
 
@@ -197,6 +200,41 @@ def _hosted(
             folder, local | dict.fromkeys(address_keys, server.address), shared
         )
         yield Case(renderer, source, settings, session, server, naps)
+
+
+@contextlib.contextmanager
+def mflux_case(folder: Path, **shared: Any) -> Iterator[Case]:
+    """Return mflux in an environment of its own, with a program that draws."""
+    mflux = make_mflux(folder)
+    python = mflux.program.parent / "python"
+    draws = (_PROGRAMS / "mflux_generate.py").read_text(encoding="utf-8")
+    for name in ("mflux-generate", "mflux-generate-z-image"):
+        program = mflux.program.with_name(name)
+        program.write_text(f"#!{python}\n{draws}", encoding="utf-8")
+        program.chmod(0o755)
+    checkpoint = folder / "flux1-dev"
+    checkpoint.mkdir()
+    weights = write_flux_lora(folder / "weights")
+    source = RenderSource(
+        checkpoint, "flux1", weights, sha256_of_file(weights), checkpoint_id="flux1-dev",
+        root=folder,
+    )  # fmt: skip
+    session = folder / "session"
+    session.mkdir()
+    settings = settings_with(folder, {"trainers.mflux.program": str(mflux.program)}, shared)
+    yield Case(MfluxRenderer(probe=SMALL_PROBE), source, settings, session, mflux)
+
+
+def write_flux_lora(path: Path) -> Path:
+    """Write a small LoRA for FLUX.1 in the names of diffusers."""
+    random = np.random.default_rng(5)
+    tensors = {}
+    for block in range(3):
+        name = f"transformer.single_transformer_blocks.{block}.attn.to_q"
+        tensors[f"{name}.lora_A.weight"] = random.normal(size=(2, 3072)).astype(np.float32)
+        tensors[f"{name}.lora_B.weight"] = random.normal(size=(3072, 2)).astype(np.float32)
+    save_file(tensors, path)
+    return path
 
 
 def _nested(flat: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lora_pipeline.evaluation.records import RendererIdentity
 from lora_pipeline.evaluation.renderers.a1111_answer import Asking, answer_of
 from lora_pipeline.evaluation.renderers.connection import (
+    HASTE,
     Patience,
     Waiting,
     address_problem,
@@ -78,7 +79,7 @@ class A1111Renderer:
         Raises:
             RendererError: When none does.
         """
-        with as_renderer_errors(), self._client(settings, answer_s=10.0) as client:
+        with as_renderer_errors(), self._client(settings, HASTE, answer_s=10.0) as client:
             program = "Forge" if _FORGE in _options(client) else "AUTOMATIC1111"
             return f"{program} at {client.base}"
 
@@ -105,7 +106,7 @@ class A1111Renderer:
         with (
             SessionLog(folder) as log,
             as_renderer_errors(),
-            self._client(settings, answer_s=limit_s) as client,
+            self._client(settings, self.waiting, answer_s=limit_s) as client,
         ):
             log(f"LoRA {lora.name}: {lora.proof}")
             options = _options(client)
@@ -133,12 +134,14 @@ class A1111Renderer:
             yield session
 
     @contextlib.contextmanager
-    def _client(self, settings: Settings, *, answer_s: float) -> Iterator[ServiceClient]:
+    def _client(
+        self, settings: Settings, waiting: Waiting, *, answer_s: float
+    ) -> Iterator[ServiceClient]:
         key = "renderers.a1111.loginVariable"
         login = token_of(settings, key)
         with connected(
             settings.require_text(_ADDRESS),
-            self.waiting,
+            waiting,
             token=base64.b64encode(login.encode()).decode() if login else "",
             variable=settings.require_text(key),
             scheme="Basic",

@@ -32,6 +32,7 @@ from lora_pipeline.evaluation.renderers.comfyui_roles import (
 from lora_pipeline.evaluation.renderers.comfyui_server import ComfyServer
 from lora_pipeline.evaluation.renderers.comfyui_session import ComfySession
 from lora_pipeline.evaluation.renderers.connection import (
+    HASTE,
     Patience,
     Waiting,
     address_problem,
@@ -89,7 +90,7 @@ class ComfyUiRenderer:
         Raises:
             RendererError: When none does.
         """
-        with as_renderer_errors(), self._server(settings, answer_s=10.0) as server:
+        with as_renderer_errors(), self._server(settings, HASTE, answer_s=10.0) as server:
             stats = server.stats()
         return f"ComfyUI {stats['system']['comfyui_version']} at {server.address}"
 
@@ -115,7 +116,7 @@ class ComfyUiRenderer:
         with (
             SessionLog(folder) as log,
             as_renderer_errors(),
-            self._server(settings) as server,
+            self._server(settings, self.waiting) as server,
         ):
             log(f"LoRA {lora.name}: {lora.proof}")
             stats = server.stats()
@@ -143,11 +144,13 @@ class ComfyUiRenderer:
             yield session
 
     @contextlib.contextmanager
-    def _server(self, settings: Settings, answer_s: float = 60.0) -> Iterator[ComfyServer]:
+    def _server(
+        self, settings: Settings, waiting: Waiting, *, answer_s: float = 60.0
+    ) -> Iterator[ComfyServer]:
         key = "renderers.comfyui.tokenVariable"
         with connected(
             settings.require_text(_ADDRESS),
-            self.waiting,
+            waiting,
             token=token_of(settings, key),
             variable=settings.require_text(key),
             answer_s=answer_s,

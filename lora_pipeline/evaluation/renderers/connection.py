@@ -38,6 +38,10 @@ class Waiting:
     clock: Callable[[], float] = time.monotonic
 
 
+# For questions whose answer is only told: who asks does not want to wait for a server.
+HASTE = Waiting(sleep=lambda _: None)
+
+
 @dataclass
 class Patience:
     """Looks again and again, ever less often, until too long nothing was new.

@@ -7,6 +7,7 @@ from lora_pipeline.evaluation.renderers.comfyui_renderer import ComfyUiRenderer
 from lora_pipeline.evaluation.renderers.diffusers_renderer import DiffusersRenderer
 from lora_pipeline.evaluation.renderers.fal_renderer import FalRenderer
 from lora_pipeline.evaluation.renderers.interface import Registry, Renderer
+from lora_pipeline.evaluation.renderers.mflux_renderer import MfluxRenderer
 from lora_pipeline.evaluation.renderers.replicate_renderer import ReplicateRenderer
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.ids import did_you_mean
@@ -15,6 +16,7 @@ _ALL: tuple[Renderer, ...] = (
     DiffusersRenderer(),
     ComfyUiRenderer(),
     A1111Renderer(),
+    MfluxRenderer(),
     ReplicateRenderer(),
     FalRenderer(),
 )

@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from lora_pipeline.evaluation.renderers.interface import Renderer
 from lora_pipeline.evaluation.renderers.registry import RENDERERS
-from lora_pipeline.foundation.errors import PipelineError
+from lora_pipeline.foundation.errors import PipelineError, RendererError
 from lora_pipeline.foundation.process import run
 from lora_pipeline.training.trainers.environment import Environment
 from lora_pipeline.training.trainers.registry import TRAINERS
@@ -88,10 +89,19 @@ def program_checks(workspace: Workspace) -> Iterator[Check]:
     for name, python in _own_environments(workspace, settings):
         yield _environment(name, python)
     for name, renderer in RENDERERS.items():
-        reason = renderer.health(settings)
-        state = _state_of(name, settings.text("renderers.default"), broken=reason is not None)
-        found = reason.message if reason else "ready"
-        yield Check(f"renderer {name}", state, found, reason.hint if reason else "")
+        yield _renderer(name, renderer, settings)
+
+
+def _renderer(name: str, renderer: Renderer, settings: Settings) -> Check:
+    reason = renderer.health(settings)
+    state = _state_of(name, settings.text("renderers.default"), broken=reason is not None)
+    if reason is not None:
+        return Check(f"renderer {name}", state, reason.message, reason.hint)
+    try:
+        return Check(f"renderer {name}", state, renderer.found(settings))
+    except RendererError as error:
+        # It is set up, so somebody means to use it.
+        return Check(f"renderer {name}", "warn", error.message, error.hint or "")
 
 
 def _own_environments(workspace: Workspace, settings: Settings) -> Iterator[tuple[str, Path]]:
