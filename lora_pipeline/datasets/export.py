@@ -18,15 +18,14 @@ from pathlib import Path
 from lora_pipeline.catalog.import_folder import EXPORT_NAME
 from lora_pipeline.catalog.import_marker import FORM, ExportedFile, ExportMarker, read_marker
 from lora_pipeline.datasets.export_layouts import ExportPlan, PlacedImage
-from lora_pipeline.datasets.image_files import Proof, image_files
-from lora_pipeline.datasets.proving import prove_each
-from lora_pipeline.datasets.records import Item, Manifest
+from lora_pipeline.datasets.image_files import image_files
+from lora_pipeline.datasets.proving import prove_each, require_image
+from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.engine.images import map_images
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.digests import sha256_of_file
 from lora_pipeline.foundation.errors import (
-    DigestMismatchError,
     FileMissingError,
     PipelineError,
     RecordConflictError,
@@ -257,12 +256,21 @@ class Export:
         finder = image_files(self._workspace)
         # All of them are proven before the first is written.
         for image, proof in prove_each(finder, ((one, one.item.path) for one in todo)):
-            source = _proven(image.item, proof, self._manifest.id)
+            with self._hinting():
+                source = require_image(image.item, proof)
             plain = self._originals or source.plain_png
             (as_they_are if plain else to_normalise).append((image, Path(source.file)))
         self._copy(as_they_are)
         found = {image.name: image.item.sha256 for image, _ in as_they_are}
         return found | dict(self._normalise(to_normalise))
+
+    @contextlib.contextmanager
+    def _hinting(self) -> Iterator[None]:
+        try:
+            yield
+        except PipelineError as error:
+            error.hint = error.hint or f"lora dataset verify {self._manifest.id}"
+            raise
 
     def _write_texts(self, names: Sequence[str]) -> None:
         for start in range(0, len(names), _BATCH):
@@ -329,23 +337,6 @@ class Export:
             images=self._plan.described,
         )
         files.write_atomic(self._folder / EXPORT_NAME, marker.encoded())
-
-
-def _proven(item: Item, proof: Proof | PipelineError, dataset_id: str) -> Proof:
-    if isinstance(proof, PipelineError):
-        proof.hint = proof.hint or f"lora dataset verify {dataset_id}"
-        raise proof
-    if proof.pointer:
-        raise FileMissingError(
-            f"{item.path} is a Git LFS pointer; the image itself is not here", hint="git lfs pull"
-        )
-    if not proof.agrees(sha256=item.sha256, xxh3=item.xxh3, size=item.bytes):
-        raise DigestMismatchError(
-            f"{item.path} is not the image of the manifest: sha256 {proof.sha256[:12]}…, "
-            f"recorded {item.sha256[:12]}…",
-            hint=f"lora dataset verify {dataset_id}",
-        )
-    return proof
 
 
 def _files_below(folder: Path) -> Iterator[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from lora_pipeline.datasets.build import Draft
+from lora_pipeline.foundation.files import walk
 from lora_pipeline.workspace.git import head_files
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.settings import LOCAL_FILE, PIPELINE_FILE
@@ -29,15 +29,8 @@ def build_footprint(
         stagings: Folders that were looked at too.
     """
     yield from (f"{workspace.root}/{name}" for name in ("config", PIPELINE_FILE, LOCAL_FILE))
-    yield from _tree(str(workspace.data_root))
+    yield from walk(str(workspace.data_root), without=_NO_RECORDS)
     yield from draft.index.files
     yield from head_files(workspace.root)
     for folder in stagings:
-        yield from _tree(str(folder))
-
-
-def _tree(folder: str) -> Iterator[str]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = [one for one in folders if one not in _NO_RECORDS]
-        yield place
-        yield from (f"{place}/{name}" for name in names)
+        yield from walk(str(folder))

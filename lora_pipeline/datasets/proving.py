@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from lora_pipeline.datasets.image_files import ImageFiles, Proof, proof_of
+from lora_pipeline.datasets.records import Item
 from lora_pipeline.engine.children import FEW
 from lora_pipeline.engine.many_files import read_each
 from lora_pipeline.foundation.errors import (
+    DigestMismatchError,
     FileMissingError,
     PipelineError,
     SettingsError,
@@ -78,6 +80,28 @@ def prove_each(
             _learn(index, file, facts)
         yield thing, proof
     yield from _emptied(settled)
+
+
+def require_image(item: Item, proof: Proof | PipelineError) -> Proof:
+    """Return what the image of an item is, when it is the image of the manifest.
+
+    Raises:
+        FileMissingError: When it, or what a Git LFS pointer stands for, is not there.
+        DigestMismatchError: When it is another one.
+        UnsafePathError, SettingsError: As ``ImageFiles.locate`` does.
+    """
+    if isinstance(proof, PipelineError):
+        raise proof
+    if proof.pointer:
+        raise FileMissingError(
+            f"{item.path} is a Git LFS pointer; the image itself is not here", hint="git lfs pull"
+        )
+    if not proof.agrees(sha256=item.sha256, xxh3=item.xxh3, size=item.bytes):
+        raise DigestMismatchError(
+            f"{item.path} is not the image of the manifest: sha256 {proof.sha256[:12]}…, "
+            f"recorded {item.sha256[:12]}…"
+        )
+    return proof
 
 
 def _read(

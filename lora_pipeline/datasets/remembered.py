@@ -30,6 +30,7 @@ from lora_pipeline.datasets.picks import Reason
 from lora_pipeline.datasets.records import Item
 from lora_pipeline.datasets.rules import DatasetRule
 from lora_pipeline.datasets.selection import LeftOut, Sieve
+from lora_pipeline.foundation.files import walk
 from lora_pipeline.workspace.file_times import is_racy
 from lora_pipeline.workspace.layout import FOLDERS, SHARED, Scope
 from lora_pipeline.workspace.root import Workspace
@@ -257,7 +258,7 @@ def _world(workspace: Workspace, projects: list[str], rule: DatasetRule, began_n
     shared = {
         file: _stamp(file)
         for scope in (SHARED, *map(Scope, projects))
-        for file in _files_of(f"{workspace.data_root}/{scope.folder}")
+        for file in walk(f"{workspace.data_root}/{scope.folder}", without=_ELSEWHERE)
     }
     code = [_stamp(str(_PACKAGE / folder)) for folder in _CODE]
     if any(_is_young(stamp, began_ns) for stamp in shared.values()):
@@ -266,13 +267,6 @@ def _world(workspace: Workspace, projects: list[str], rule: DatasetRule, began_n
     named = (__version__, code, day, sorted(shared.items()), rule.captions, rule.selection)
     # A folder may have a name that is no text, so this is no canonical JSON.
     return hashlib.sha256(ascii(named).encode()).hexdigest()[:32]
-
-
-def _files_of(folder: str) -> Iterator[str]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = [one for one in folders if one not in _ELSEWHERE]
-        yield place
-        yield from (f"{place}/{name}" for name in names)
 
 
 def _stamp(file: str) -> Stamp:

@@ -10,16 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_pipeline.datasets.image_files import Proof, image_files
-from lora_pipeline.datasets.proving import index_path, prove_each
+from lora_pipeline.datasets.image_files import image_files
+from lora_pipeline.datasets.proving import index_path, prove_each, require_image
 from lora_pipeline.datasets.records import Item, Manifest
 from lora_pipeline.datasets.staging_marker import MASKS, StagedImage, caption_name, mask_name
 from lora_pipeline.datasets.staging_pool import NAME_DIGITS, Kept, StagingPool
 from lora_pipeline.engine.many_files import place_each
 from lora_pipeline.foundation.errors import (
     CaptionInvalidError,
-    DigestMismatchError,
-    FileMissingError,
     PipelineError,
 )
 from lora_pipeline.foundation.events import Event
@@ -93,9 +91,9 @@ def _ready(workspace: Workspace, manifest: Manifest, index: StatIndex) -> Iterat
     masked = has_masks(manifest)
     others: list[tuple[str, Item]] = []
     work = (((name, item), item.path) for name, item in named_items(manifest))
-    for (name, item), proof in prove_each(finder, work, index):
-        _require_source(item, proof)
-        assert isinstance(proof, Proof)  # noqa: S101 - anything else was refused
+    for (name, item), found in prove_each(finder, work, index):
+        proof = require_image(item, found)
+        _require_one_line(item)
         if proof.plain_png:
             # sd-scripts stops at an image without a mask, so an opaque one has a white one.
             mask = pool.white(proof.file) if masked else None
@@ -106,18 +104,7 @@ def _ready(workspace: Workspace, manifest: Manifest, index: StatIndex) -> Iterat
         yield _Ready(name, item, image.file, image.sha256, mask)
 
 
-def _require_source(item: Item, proof: Proof | PipelineError) -> None:
-    if isinstance(proof, PipelineError):
-        raise proof
-    if proof.pointer:
-        raise FileMissingError(
-            f"{item.path} is a Git LFS pointer; the image itself is not here", hint="git lfs pull"
-        )
-    if not proof.agrees(sha256=item.sha256, xxh3=item.xxh3, size=item.bytes):
-        raise DigestMismatchError(
-            f"{item.path} is not the image of the manifest: sha256 {proof.sha256[:12]}…, "
-            f"recorded {item.sha256[:12]}…"
-        )
+def _require_one_line(item: Item) -> None:
     # The schema forbids both; a trainer that meets them would train on something else.
     if not item.caption.strip() or len(item.caption.splitlines()) != 1:
         raise CaptionInvalidError(f"the caption of asset {item.asset_id} must be one line")

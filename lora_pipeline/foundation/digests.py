@@ -7,14 +7,13 @@ identity of our own caches.
 from __future__ import annotations
 
 import hashlib
-import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_pipeline.foundation.buffer_read import read_into
 from lora_pipeline.foundation.errors import DigestMismatchError, FileMissingError
 
-_BLOCK = 1024 * 1024
+_readers = threading.local()  # each has a buffer that is filled again and again
 
 
 @dataclass(frozen=True)
@@ -33,31 +32,23 @@ class FileDigest:
 
 
 def digest_file(path: Path) -> FileDigest:
-    """Return both digests of a file from one read with a reused buffer.
+    """Return both digests of a file from one read.
 
     Raises:
         FileMissingError: When it cannot be read.
     """
-    import xxhash  # imported late: start-up of reading commands stays light
+    from lora_pipeline.foundation.file_facts import FileReader  # late: it needs xxhash
 
-    sha256, xxh3, size = hashlib.sha256(), xxhash.xxh3_128(), 0
+    reader = getattr(_readers, "reader", None)
+    if reader is None:
+        reader = _readers.reader = FileReader()
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        try:
-            # A small file needs no large buffer; clearing that would take longer than reading.
-            buffer = bytearray(min(_BLOCK, os.fstat(descriptor).st_size + 1))
-            view = memoryview(buffer)
-            while count := read_into(descriptor, buffer):
-                sha256.update(view[:count])
-                xxh3.update(view[:count])
-                size += count
-        finally:
-            os.close(descriptor)
+        facts = reader.facts(str(path))
     except FileNotFoundError as error:
         raise FileMissingError(f"no file {path}") from error
     except OSError as error:
         raise FileMissingError(f"cannot read {path}: {error.strerror}") from error
-    return FileDigest(bytes=size, sha256=sha256.hexdigest(), xxh3=xxh3.hexdigest())
+    return FileDigest(facts.size, facts.sha256, facts.xxh3)
 
 
 def sha256_of_file(path: Path) -> str:

@@ -14,8 +14,6 @@ from typing import NamedTuple
 
 import xxhash
 
-from lora_pipeline.foundation.buffer_read import read_into
-
 _BLOCK = 1024 * 1024
 _HEAD = 1024  # bytes; a Git LFS pointer is shorter
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -103,11 +101,19 @@ class FileReader:
         """Fill the buffer from a file; less than all of it means that the file ends there."""
         filled = 0
         while filled < _BLOCK:
-            count = read_into(descriptor, self._view[filled:])
+            count = _read_into(descriptor, self._view[filled:])
             if not count:
                 break
             filled += count
         return filled
+
+
+def _read_into(descriptor: int, buffer: memoryview) -> int:
+    if hasattr(os, "readv"):
+        return os.readv(descriptor, [buffer])
+    data = os.read(descriptor, len(buffer))  # Windows has no readv
+    buffer[: len(data)] = data
+    return len(data)
 
 
 def is_plain_rgb_png(data: bytes | memoryview) -> bool:

@@ -16,7 +16,7 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -58,6 +58,19 @@ _REFUSED = {
     errno.ENAMETOOLONG: "use a shorter path",
     errno.ELOOP: "remove the symbolic link that points at itself",
 }
+
+
+def walk(folder: str, *, without: Collection[str] = ()) -> Iterator[str]:
+    """Yield a folder, all folders below it and all of their files.
+
+    Args:
+        folder: The folder; nothing is yielded when there is none.
+        without: Names of folders that are left out, wherever they stand.
+    """
+    for place, folders, names in os.walk(folder):
+        folders[:] = [one for one in folders if one not in without]
+        yield place
+        yield from (f"{place}/{name}" for name in names)
 
 
 def refusal_of(error: OSError) -> StorageError | None:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from lora_pipeline.datasets.captions import Caption, Tokens, caption_of, spoken
+from lora_pipeline.catalog.records import Prompt
+from lora_pipeline.datasets.captions import Caption, Tokens, caption_of, ingredients, spoken
 from lora_pipeline.datasets.picks import Pick
 from lora_pipeline.datasets.records import CaptionRule
 from lora_pipeline.foundation.errors import CaptionInvalidError
@@ -163,3 +167,42 @@ def test_a_token_of_the_checkpoints_own_catalog_says_so_in_the_trace() -> None:
         "token of style flat for sdxl_base",
         "token of tag shape:circle",
     ]
+
+
+TEXTS = st.sampled_from(["flat", "hud", "a potion, red"])
+SAME = {
+    "tags": st.lists(st.sampled_from(["shape:circle", "color:red"]), unique=True).map(tuple),
+    "spec_tags": st.lists(st.sampled_from(["line:thick", "color:red"]), unique=True).map(tuple),
+    "style": TEXTS,
+    "scenario": TEXTS,
+}
+
+
+@given(
+    fields=st.fixed_dictionaries(SAME),
+    titles=st.tuples(TEXTS, TEXTS),
+    prompts=st.tuples(TEXTS, TEXTS),
+    strategy=st.sampled_from(["tags", "tags+spec", "tags+spec+title"]),
+    template=st.sampled_from([UNSET, "{title}, {prompt}", "[{tags}] {style} {scenario}"]),
+    tokens=st.booleans(),
+)
+def test_images_of_equal_ingredients_have_equal_captions(
+    fields: dict[str, Any],
+    titles: tuple[str, str],
+    prompts: tuple[str, str],
+    strategy: str,
+    template: str | UnsetType,
+    *,
+    tokens: bool,
+) -> None:
+    rule = replace(
+        CaptionRule(), trigger_word="zx", strategy=strategy, template=template,
+        include_prompt_tokens=tokens,
+    )  # fmt: skip
+    one, other = (
+        pick(asset_id, title=title, prompt=Prompt(positive=prompt), license_=asset_id, **fields)
+        for asset_id, title, prompt in zip("AB", titles, prompts, strict=True)
+    )
+    same = caption_of(one, rule, TOKENS).text == caption_of(other, rule, TOKENS).text
+
+    assert same or ingredients(one, rule) != ingredients(other, rule)

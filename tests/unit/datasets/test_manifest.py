@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -145,3 +146,31 @@ def test_the_summary_counts_licences_and_names_authors_once() -> None:
 
     assert found.authors == ("ana",)
     assert [(one.license, one.images) for one in found.licenses] == [("", 1), ("MIT", 2)]
+
+
+@given(
+    caption=st.text(st.characters(codec="utf-8")),
+    license_=st.text(st.characters(codec="utf-8")),
+    tags=st.lists(st.text(st.characters(codec="utf-8"))),
+    repeats=st.integers(0, 2**53 - 1),
+    held_out=st.booleans(),
+)
+def test_the_fast_form_of_an_item_is_that_of_rfc_8785(
+    caption: str, license_: str, tags: list[str], repeats: int, *, held_out: bool
+) -> None:
+    split = "held_out" if held_out else "train"
+    one = replace(
+        item("a"), caption=caption, license=license_, tags=tuple(tags), repeats=repeats, split=split
+    )
+    seen: dict[str, Any] = {
+        "items": [
+            {
+                "caption": caption, "license": license_, "repeats": repeats,
+                "sha256": one.sha256, "split": split, "tags": tags,
+            }
+        ],
+        "normalization": Normalization().to_dict(),
+        "split": SplitRule().to_dict(),
+    }  # fmt: skip
+
+    assert hashed(one) == f"sha256:{hashlib.sha256(rfc8785.dumps(seen)).hexdigest()}"
