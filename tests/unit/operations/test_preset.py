@@ -21,7 +21,9 @@ def workspace(tmp_path: Path) -> Workspace:
 def test_presets_of_an_architecture_are_listed(workspace: Workspace) -> None:
     rows = list_presets(workspace, architecture="sdxl").data["presets"]
 
-    assert [row["presetId"] for row in rows] == ["icons-sdxl", "style-sdxl"]
+    assert [row["presetId"] for row in rows] == [
+        "character-sdxl", "icons-sdxl", "product-sdxl", "style-sdxl", "texture-sdxl",
+    ]  # fmt: skip
     assert all(row["summary"] for row in rows)
 
 

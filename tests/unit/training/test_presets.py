@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lora_pipeline.foundation.errors import RecordInvalidError, RecordNotFoundError
+from lora_pipeline.foundation.errors import (
+    PipelineError,
+    RecordInvalidError,
+    RecordNotFoundError,
+)
 from lora_pipeline.foundation.schemas import violations_of
 from lora_pipeline.training.presets import (
     all_presets,
@@ -17,7 +24,11 @@ from lora_pipeline.training.presets import (
 from lora_pipeline.training.recipe import resolve_recipe
 from lora_pipeline.training.recipe_rules import RULES
 from lora_pipeline.training.records import Preset
+from lora_pipeline.training.steps import looks_per_image
+from lora_pipeline.training.trainers.registry import TRAINERS
 from lora_pipeline.workspace.root import Workspace
+from tests.support.plan_cases import cases, settings_for_goldens
+from tests.support.trainer_requests import make_request
 from tests.support.workspace_builders import make_workspace
 
 
@@ -34,10 +45,46 @@ def test_every_shipped_preset_is_a_sound_recipe(workspace: Workspace) -> None:
         resolve_recipe([preset_layer(preset)])
 
 
-def test_every_reason_is_about_a_setting(workspace: Workspace) -> None:
+def test_every_number_has_its_reason_and_every_reason_its_number(workspace: Workspace) -> None:
     for preset in all_presets(workspace):
-        assert set(preset.reasons) <= set(RULES)
-        assert preset.reasons
+        assert set(preset.reasons) == set(preset.recipe) <= set(RULES), preset.id
+
+
+def test_reasons_count_right(workspace: Workspace) -> None:
+    counted = 0
+    for preset in all_presets(workspace):
+        said = re.match(r"(\d+) looks at each of (\d+) images", preset.reasons.get("steps", ""))
+        if said:
+            recipe = resolve_recipe([preset_layer(preset)]).recipe
+            assert looks_per_image(recipe, int(said.group(2))) == int(said.group(1)), preset.id
+            counted += 1
+    assert counted > 12
+
+
+def test_every_architecture_that_a_trainer_trains_has_a_preset(workspace: Workspace) -> None:
+    covered = {one for preset in all_presets(workspace) for one in preset.architectures}
+
+    assert {one for trainer in TRAINERS.values() for one in trainer.architectures} <= covered
+
+
+def test_every_preset_is_taken_by_a_trainer_for_each_of_its_architectures(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    settings = settings_for_goldens(tmp_path / "settings")
+    for preset in all_presets(workspace):
+        recipe = resolve_recipe([preset_layer(preset)]).recipe
+        for architecture in preset.architectures:
+            takers = []
+            for case in cases():
+                if case.architecture != architecture or case.trainer == "manual":
+                    continue
+                request = replace(
+                    make_request(tmp_path, architecture, **case.options), recipe=recipe
+                )
+                with contextlib.suppress(PipelineError):
+                    TRAINERS[case.trainer].prepare(request, settings, "1.2.3")
+                    takers.append(case.trainer)
+            assert takers, f"{preset.id} on {architecture}"
 
 
 @pytest.mark.parametrize(
@@ -46,11 +93,16 @@ def test_every_reason_is_about_a_setting(workspace: Workspace) -> None:
         ("sd15", "ui_icon", 64, "demo-64"),
         ("sd15", "ui_icon", 512, "icons-sd15"),
         ("sd15", "ui_icon", 0, "icons-sd15"),
-        ("sd15", "character", 0, "style-sd15"),
+        ("sd15", "character", 0, "character-sd15"),
+        ("sd15", "illustration", 0, "style-sd15"),
         ("sdxl", "ui_icon", 1024, "icons-sdxl"),
-        ("sdxl", "character", 0, "style-sdxl"),
+        ("sdxl", "character", 0, "character-sdxl"),
+        ("sdxl", "illustration", 0, "style-sdxl"),
+        ("sdxl", "product", 0, "product-sdxl"),
+        ("sdxl", "texture", 1024, "texture-sdxl"),
         ("flux1", "logo", 1024, "icons-flux1"),
-        ("flux1", "character", 0, "style-flux1"),
+        ("flux1", "character", 0, "character-flux1"),
+        ("flux1", "illustration", 0, "style-flux1"),
         ("flux2", "ui_icon", 0, "style-flux2"),
         ("zimage", "ui_icon", 0, "style-zimage"),
         ("wan", "ui_icon", 0, None),
