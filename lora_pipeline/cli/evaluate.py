@@ -119,10 +119,18 @@ def create(
 @evaluate.command()
 @_what
 @_making
-@click.option("--renderer", default="", metavar="NAME", help="Renderer; else the setting.")
+@click.option(
+    "--renderer",
+    default="",
+    metavar="NAME",
+    help="diffusers, comfyui, a1111, mflux, replicate or fal; else the setting.",
+)
 @click.option("--limit", type=int, metavar="N", help="Draw at most N cells now.")
 @click.option("--again", is_flag=True, help="Render anew where a grid is complete.")
 @click.option("--yes", is_flag=True, help="Draw a large grid without asking.")
+@click.option(
+    "--yes-upload", is_flag=True, help="With a renderer elsewhere: send weights and prompts there."
+)
 @_png
 @_scope
 @writing_options
@@ -140,6 +148,7 @@ def grid(
     limit: int | None,
     again: bool,
     yes: bool,
+    yes_upload: bool,
     png: str,
     scope: ScopeName,
 ) -> None:
@@ -147,9 +156,11 @@ def grid(
 
     Reads the release, its weights, the checkpoint and the suite. Writes the images into the
     store, and evals/ID.json with evals/ID.webp, the contact sheet, beside it. An interrupted
-    grid is continued. --dry-run says how many cells there are to draw.
+    grid is continued. --dry-run says how many cells there are to draw, how long that takes and
+    what it costs. A renderer on another machine gets weights and prompts only with --yes-upload.
 
-    Exits with 0 when every cell that was to be drawn has its image, 1 when some have none.
+    Exits with 0 when every cell that was to be drawn has its image, 1 when some have none or
+    nothing was sent.
 
     Example: lora eval grid ui_icons r7 --suite ui_icon
     """
@@ -167,6 +178,7 @@ def grid(
         limit=limit,
         again=again,
         yes=yes,
+        yes_upload=yes_upload,
         png=_absolute(png),
         project=session.project,
         scope=scope,

@@ -85,7 +85,9 @@ def _not_started(result: Result) -> Report:
     facts = result.data
     to_draw, total = facts["toRender"], facts["cellsTotal"]
     head = "would draw" if result.success else "not started"
-    rows = [("suite", _suite(facts))]
+    rows = [("suite", _suite(facts)), ("takes", facts["estimate"]["words"])]
+    if facts["estimate"]["sentTo"]:
+        rows.append(("sent to", facts["estimate"]["sentTo"]))
     if result.refusal:
         rows.append(("why", result.refusal.message))
     return Report(f"{_name(facts)} · {head} · {to_draw} of {total} cells", rows=rows)

@@ -11,6 +11,7 @@ from lora_pipeline.evaluation.renderers.registry import RENDERERS, find_renderer
 from lora_pipeline.evaluation.rendering import render_grid
 from lora_pipeline.foundation.errors import ArgumentInvalidError, RendererError
 from lora_pipeline.foundation.result import Result
+from lora_pipeline.operations.evaluation_cost import estimate_grid, sending_refusal
 from lora_pipeline.operations.evaluation_outcome import (
     complete_result,
     evaluation_facts,
@@ -55,6 +56,7 @@ class GridOptions:
     limit: int | None = None
     again: bool = False
     yes: bool = False
+    yes_upload: bool = False
     png: str = ""
 
 
@@ -111,6 +113,7 @@ def render_evaluation(
     limit: int | None = None,
     again: bool = False,
     yes: bool = False,
+    yes_upload: bool = False,
     png: str = "",
     project: str | None = None,
     scope: ScopeName = "project",
@@ -131,6 +134,7 @@ def render_evaluation(
         limit: Most cells to draw now; the rest waits for the next call.
         again: Whether to start a new evaluation where one is complete.
         yes: Whether a large grid may be drawn.
+        yes_upload: Whether weights and prompts may be sent to a renderer on another machine.
         png: File for the contact sheet as PNG as well, relative to the workspace.
         project: Project of the LoRA; else the one in use.
         scope: ``baseline`` to take the shared LoRA of that id.
@@ -142,7 +146,7 @@ def render_evaluation(
         RendererError: When the renderer cannot run, or the LoRA does not apply.
         LockedError: When another process renders the same evaluation.
     """
-    options = GridOptions(suite, renderer, prompts, notes, limit, again, yes, png)
+    options = GridOptions(suite, renderer, prompts, notes, limit, again, yes, yes_upload, png)
     target = find_target(workspace, lora, release, project=project, scope=scope)
     subject = subject_of(workspace, target, suite_id=suite, prompts=prompts)
     return render_subject(workspace, subject, options)
@@ -163,19 +167,24 @@ def render_subject(
     name = options.renderer or workspace.settings.require_text("renderers.default")
     renderer = find_renderer(name, registry)
     earlier, warnings = earlier_evaluations(workspace, subject.target.lora.scope)
-    warnings += _unused_parts(subject, name)
+    warnings += _unused_parts(subject, renderer)
     loaded, lost = continued_evaluation(workspace, subject, earlier, name, again=options.again)
     record = loaded.record if loaded else planned_evaluation(workspace, subject, options.notes)
     lacking = lacking_cells(workspace, record)
     if loaded and record.status == "complete":
         _draw(workspace, subject, record, options)
         return complete_result(workspace, subject, loaded, png=png).with_warnings(warnings)
+    estimate = estimate_grid(workspace, renderer, lacking, options.limit)
     if len(lacking) > ASK_ABOVE and not options.yes and options.limit is None:
-        return too_many_result(workspace, subject, record, len(lacking))
+        return too_many_result(workspace, subject, record, estimate)
     _require_healthy(renderer, workspace)
-    source = render_source(workspace, subject)
-    if workspace.dry_run:
-        return planned_result(subject, record, lacking).with_warnings([*warnings, *lost])
+    refusal = sending_refusal(workspace, subject, estimate, yes_upload=options.yes_upload)
+    if workspace.dry_run or refusal is not None:
+        render_source(workspace, subject, with_base=renderer.loads_base)
+        return planned_result(workspace, subject, record, estimate, refusal=refusal).with_warnings(
+            [*warnings, *lost]
+        )
+    source = render_source(workspace, subject, with_base=renderer.loads_base)
     # Who asks for pictures again wants to see them drawn, not taken over.
     donors = () if options.again else [one.record for one in earlier if one is not loaded]
     started = loaded or write_evaluation(workspace, subject, record)
@@ -267,14 +276,14 @@ def write_sheet(
     return replace(shown, data={**shown.data, "png": written})
 
 
-def _unused_parts(subject: Subject, renderer: str) -> list[str]:
+def _unused_parts(subject: Subject, renderer: Renderer) -> list[str]:
     checkpoint = subject.checkpoint
-    if checkpoint.vae_weights is None:
+    if checkpoint.vae_weights is None or not renderer.loads_base:
         return []
     return [
         (
-            f"checkpoint {checkpoint.id} names a VAE, which renderer {renderer} does not load; "
-            "base and LoRA are both drawn with the one inside the checkpoint"
+            f"checkpoint {checkpoint.id} names a VAE, which renderer {renderer.name} does not "
+            "load; base and LoRA are both drawn with the one inside the checkpoint"
         )
     ]
 

@@ -14,6 +14,7 @@ from lora_pipeline.evaluation.reviews import is_unchanged
 from lora_pipeline.foundation.errors import ArgumentInvalidError, StateError, UnsafePathError
 from lora_pipeline.foundation.files import write_atomic
 from lora_pipeline.foundation.result import Refusal, Result
+from lora_pipeline.operations.evaluation_cost import GridEstimate
 from lora_pipeline.operations.evaluation_subject import Subject, Target
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
@@ -84,12 +85,20 @@ def rendered_result(
         f"{record.suite_id}",
         warnings=tuple(
             ([f"drawn anew: {report.restarted}"] if report.restarted else [])
+            + list(report.cautions)
+            + _unproven(record)
             + (doubts(record.metrics) if record.metrics else [])
         ),
         suggestions=(again,) if missing else (f"lora eval review {words}",),
         written=tuple(workspace.relative(path) for path in (loaded.path, sheet_path(loaded))),
         refusal=refusal,
     )
+
+
+def _unproven(record: Evaluation) -> list[str]:
+    """Say what the renderer had to take on somebody's word; the gate will not pass over it."""
+    found = record.renderer.unproven if record.renderer else ()
+    return [f"not proven: {one}" for one in found]
 
 
 def complete_result(
@@ -114,33 +123,49 @@ def complete_result(
     )
 
 
-def planned_result(subject: Subject, record: Evaluation, lacking: Sequence[Cell]) -> Result:
-    """Say what would be rendered."""
+def planned_result(
+    workspace: Workspace,
+    subject: Subject,
+    record: Evaluation,
+    estimate: GridEstimate,
+    *,
+    refusal: Refusal | None = None,
+) -> Result:
+    """Say what would be rendered, or why nothing is sent where it would be rendered."""
+    words = subject.target.words
     return Result(
-        data={**evaluation_facts(record), "toRender": len(lacking)},
-        reasoning=f"{len(lacking)} of {len(record.cells)} cells of {subject.target.words} "
-        "would be rendered",
-        suggestions=(f"lora eval grid {subject.target.words}",),
-        dry_run=True,
+        data=_not_drawn(record, estimate),
+        reasoning=f"{estimate.cells} of {len(record.cells)} cells of {words} would be rendered",
+        suggestions=() if refusal else (f"lora eval grid {words}",),
+        dry_run=workspace.dry_run,
+        refusal=refusal,
     )
 
 
 def too_many_result(
-    workspace: Workspace, subject: Subject, record: Evaluation, count: int
+    workspace: Workspace, subject: Subject, record: Evaluation, estimate: GridEstimate
 ) -> Result:
     """Ask before hours of computing."""
     words = subject.target.words
     return Result(
-        data={**evaluation_facts(record), "toRender": count},
-        reasoning=f"{count:,} cells of {words} would be rendered",
+        data=_not_drawn(record, estimate),
+        reasoning=f"{estimate.cells:,} cells of {words} would be rendered",
         suggestions=(f"lora eval grid {words} --yes", f"lora eval grid {words} --limit 50"),
         dry_run=workspace.dry_run,
         refusal=Refusal(
             "confirmation_needed",
-            f"{count:,} cells are to be drawn; at 10 s a cell that is {count / 360:.1f} hours",
+            f"{estimate.cells:,} cells are to be drawn: {estimate.words}",
             f"lora eval grid {words} --yes",
         ),
     )
+
+
+def _not_drawn(record: Evaluation, estimate: GridEstimate) -> dict[str, Any]:
+    return {
+        **evaluation_facts(record),
+        "toRender": estimate.cells,
+        "estimate": estimate.to_dict(),
+    }
 
 
 def shown_result(
@@ -163,7 +188,7 @@ def shown_result(
             ],
         },
         reasoning=f"Evaluation {record.id} of {target.words} is {record.status}",
-        warnings=tuple(doubts(record.metrics)) if record.metrics else (),
+        warnings=tuple(_unproven(record) + (doubts(record.metrics) if record.metrics else [])),
         suggestions=(f"lora {verb} {target.words}",),
         dry_run=workspace.dry_run,
     )

@@ -66,6 +66,10 @@ def grid_complete(evidence: ReleaseEvidence, evaluation: Evaluation) -> Conditio
         reason = f"{done} of {total} cells, and nobody recorded what drew them"
     if reason is not None:
         return _condition("grid", "fail", reason, done, total)
+    unproven = evaluation.renderer.unproven if evaluation.renderer else ()
+    if unproven:
+        words = f"{done} of {total} cells, but the renderer could not prove {unproven[0]}"
+        return _condition("grid", "not_proven", words, done, total)
     return _condition("grid", "pass", f"{done} of {total} cells, one render session", done, total)
 
 
