@@ -17,7 +17,7 @@ help:  ## Show this list
 
 install: $(VENV)/.core  ## Core and development tools, without torch
 
-install-train: $(VENV)/.train  ## Core, tools and the extra `train` (torch, diffusers, peft)
+install-train: $(VENV)/.train  ## Core, tools and the extras that tests need (torch, diffusers, peft, light clients)
 
 $(VENV)/.core: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
@@ -29,7 +29,7 @@ $(VENV)/.core: pyproject.toml
 # torch first and alone: what depends on it must not choose another build.
 $(VENV)/.train: $(VENV)/.core
 	$(PIP) torch==2.13.0
-	$(PIP) --editable '.[train]'
+	$(PIP) --editable '.[train,captions,queue,hosted,replicate,fal]'
 	touch $@
 
 demo: install-train  ## Import, approve, build, train, evaluate, review and promote, for real
