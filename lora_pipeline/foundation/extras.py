@@ -10,7 +10,14 @@ from lora_pipeline.foundation.errors import ExtraMissingError
 
 def missing_modules(modules: Sequence[str]) -> list[str]:
     """Return those of ``modules`` that are not installed; none is imported."""
-    return [module for module in modules if importlib.util.find_spec(module) is None]
+    return [module for module in modules if not _is_there(module)]
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # its package is not there either
+        return False
 
 
 def require_extra(extra: str, modules: Sequence[str]) -> None:

@@ -38,6 +38,7 @@ TAKES = {
     "ai_toolkit": ("zimage", {"checkpoint": "z-image"}),
     "ai_toolkit_server": ("sdxl", {}),
     "runpod": ("sdxl", {}),
+    "azure_ml": ("sdxl", {}),
     "manual": ("wan", {}),
 }
 NAMES = sorted(TRAINERS)
@@ -51,6 +52,7 @@ def settings(tmp_path: Path) -> Settings:
         tmp_path / "ws",
         trainers__ai_toolkit_server__modelsRoot="/models",
         trainers__runpod__modelsRoot="/models",
+        trainers__azure_ml__modelsUri="azureml://datastores/models/paths/base/",
     )
 
 

@@ -74,8 +74,8 @@ class FakeWebService:
                 return faults.pop(0)
         return ""
 
-    def answer(self, asked: Asked) -> tuple[int, Any]:
-        """Return status and document; bytes are sent as a file."""
+    def answer(self, asked: Asked) -> tuple[int, Any] | tuple[int, Any, dict[str, str]]:
+        """Return status, document and perhaps further headers; bytes are sent as a file."""
         raise NotImplementedError
 
     def refusal(self, status: int) -> Any:
@@ -118,14 +118,15 @@ class _Handler(BaseHTTPRequestHandler):
         if fault and fault not in {"lost", "short", "long"}:
             return self._fail(fault)
         with service.lock:
-            status, document = service.answer(asked)
+            status, document, *more = service.answer(asked)
+        extra = more[0] if more else {}
         self._wait_at(service.late, route)
         if fault == "lost":
             return self._cut()
         if isinstance(document, bytes):
-            return self._send_file(document, fault)
+            return self._send_file(status, document, fault, extra)
         data = b"" if document is None else json.dumps(document).encode()
-        return self._send(status, data, "application/json")
+        return self._send(status, data, "application/json", extra)
 
     def _wait_at(self, place: str, route: str) -> None:
         if route.startswith(place):
@@ -145,10 +146,10 @@ class _Handler(BaseHTTPRequestHandler):
         words = json.dumps(self.service.refusal(int(code))).encode()
         return self._send(int(code), words, "application/json", extra)
 
-    def _send_file(self, data: bytes, fault: str) -> None:
+    def _send_file(self, status: int, data: bytes, fault: str, extra: dict[str, str]) -> None:
         announced = len(data) + (10 if fault == "long" else 0)
         sent = data[: len(data) // 2] if fault == "short" else data
-        self._send(200, sent, "application/octet-stream", {}, announced)
+        self._send(status, sent, "application/octet-stream", extra, announced)
 
     def _send(
         self,

@@ -108,7 +108,9 @@ class AiToolkitServer(HostedTrainer):
         ai_toolkit_config.require_trainable(request, model)
         _require_no_masks(request)
         name = self.job_name(request.run_id)
-        base, adapter = _models_there(request, theirs, settings, self.key)
+        base, adapter = _models_there(
+            request, theirs, self.models_root(settings), self.models_setting
+        )
         counts = sorted({image.repeats for image in request.data.images})
         # Names that the server keeps as they are: lower case, digits and underscores.
         data_sets = {times: f"{re.sub('[^a-z0-9]', '_', name)}_{times}x" for times in counts}
@@ -153,6 +155,15 @@ class AiToolkitServer(HostedTrainer):
             service=address,
             uploads=tuple(_uploads(request, data_sets)),
         )
+
+    @property
+    def models_setting(self) -> str:
+        """Name of the setting that says where base models are."""
+        return f"{self.key}.modelsRoot"
+
+    def models_root(self, settings: Settings) -> str:
+        """Return where base models are at the server, or an empty text."""
+        return settings.text(self.models_setting) or ""
 
     def token_variable(self, settings: Settings) -> str:
         """Return the name of the environment variable that holds what lets us in."""
@@ -205,17 +216,17 @@ def _variable(settings: Settings) -> str:
 
 
 def _models_there(
-    request: TrainingRequest, theirs: dict[str, Any], settings: Settings, key: str
+    request: TrainingRequest, theirs: dict[str, Any], root: str, setting: str
 ) -> tuple[str, str | None]:
     """Return where base model and training adapter are at the server; neither is uploaded."""
     stated = theirs.get("model")
     stated = stated if isinstance(stated, dict) else {}
-    root = (settings.text(f"{key}.modelsRoot") or "").rstrip("/\\")
+    root = root.rstrip("/\\")
     base = stated.get("name_or_path") or (root and f"{root}/{request.checkpoint.path.name}")
     if not base:
         raise RecipeInvalidError(
             f"nothing says where checkpoint {request.checkpoint.checkpoint_id} is at the server",
-            hint=f"set {key}.modelsRoot to the server's folder that holds "
+            hint=f"set {setting} to the folder there that holds "
             f"{request.checkpoint.path.name}, or --trainer-config FILE with "
             "model: {name_or_path: …}",
         )
@@ -225,7 +236,7 @@ def _models_there(
         if not root:
             raise RecipeInvalidError(
                 f"nothing says where the training adapter {adapter.name} is at the server",
-                hint=f"set {key}.modelsRoot, or --trainer-config FILE with "
+                hint=f"set {setting}, or --trainer-config FILE with "
                 "model: {assistant_lora_path: …}",
             )
         there = f"{root}/{adapter.name}"

@@ -6,6 +6,7 @@ from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.ids import did_you_mean
 from lora_pipeline.training.trainers.ai_toolkit import AI_TOOLKIT
 from lora_pipeline.training.trainers.ai_toolkit_server import AI_TOOLKIT_SERVER
+from lora_pipeline.training.trainers.azure_ml import AZURE_ML
 from lora_pipeline.training.trainers.diffusers_trainer import DIFFUSERS
 from lora_pipeline.training.trainers.fal import FAL
 from lora_pipeline.training.trainers.interface import Registry, Trainer
@@ -24,6 +25,7 @@ TRAINERS: Registry = {
     "replicate": REPLICATE,
     "fal": FAL,
     "runpod": RUNPOD,
+    "azure_ml": AZURE_ML,
     "manual": MANUAL,
 }
 

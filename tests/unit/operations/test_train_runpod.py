@@ -385,7 +385,15 @@ def test_a_pod_of_somebody_elses_is_left_alone(workspace: Workspace, runpod: Fak
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="kill -9 is POSIX")
-@pytest.mark.parametrize("when", ["/v2/pods/pod1", "/api/datasets/upload", "/api/files"])
+@pytest.mark.parametrize(
+    "when",
+    [
+        "late POST /graphql",
+        "held GET /v2/pods/pod1",
+        "server POST /api/datasets/upload",
+        "server GET /api/files",
+    ],
+)
 def test_killed_at_any_moment_the_same_command_ends_with_one_release_and_no_pod(
     when: str, workspace: Workspace, runpod: FakeRunPod, toolkit: FakeToolkit
 ) -> None:
@@ -406,12 +414,15 @@ def kill_at(workspace: Workspace, runpod: FakeRunPod, toolkit: FakeToolkit, when
         f"train(reopen(Path(sys.argv[1])), {LORA!r}, {DATASET!r}, trainer={NAME!r},"
         f" steps={STEPS}, rank=2, yes_upload=True)"
     )
-    held = runpod.count if when.startswith("/v2/") else toolkit.count
-    runpod.held = toolkit.waiting = when
+    moment, _, route = when.partition(" ")
+    toolkit.waiting = route.partition(" ")[2] if moment == "server" else ""
+    if moment != "server":
+        setattr(runpod, moment, route)
+    asked = toolkit.count if moment == "server" else runpod.count
     child = subprocess.Popen(
         [sys.executable, "-c", code, str(workspace.root)], cwd=Path(__file__).parents[3]
     )
-    while not held(f"GET {when}") + held(f"POST {when}"):
+    while not asked(route):
         assert child.poll() is None
         time.sleep(0.01)
     os.kill(child.pid, signal.SIGKILL)
