@@ -54,7 +54,8 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
         "preset": Lazy("preset", "preset", "Show named recipes"),
         "setup": Lazy("setup", "setup", "Install a trainer in its own environment"),
         "train": Lazy("train", "train", "Train a LoRA from a manifest"),
-        "run": Lazy("run", "run", "Show training runs and their logs"),
+        "run": Lazy("run", "run", "Show, stop and take up training runs"),
+        "worker": Lazy("worker", "worker", "Execute the runs that wait in the queue"),
         "weights": Lazy("weights", "weights", "Look into weight files"),
     },
     "LoRA": {

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
 from lora_pipeline.cli.lora_options import scope_option
 from lora_pipeline.cli.options import shared_options, writing_options
-from lora_pipeline.cli.output import Report, Table, counted
 from lora_pipeline.cli.session import Session
-from lora_pipeline.foundation.result import Result
 
 ScopeName = Literal["project", "baseline"]
-StateName = Literal["training", "interrupted", "ready", "failed", "cancelled"]
+STATES = ("created", "queued", "training", "interrupted", "ready", "failed", "cancelled")
+StateName = Literal["created", "queued", "training", "interrupted", "ready", "failed", "cancelled"]
 
 
 @click.group()
 def run() -> None:
-    """Show training runs and their logs.
+    """Show, stop and take up training runs.
 
     A run is one execution of a plan; it is kept also when it failed. RUN is its id, or the
     beginning or end of it.
@@ -29,7 +28,7 @@ def run() -> None:
 @click.option("--lora", default="", metavar="ID", help="Only those of this LoRA.")
 @click.option(
     "--state",
-    type=click.Choice(["training", "interrupted", "ready", "failed", "cancelled"]),
+    type=click.Choice(STATES),
     help="Only those in this state.",
 )
 @scope_option
@@ -43,10 +42,11 @@ def list_all(session: Session, lora: str, *, state: StateName | None, scope: Sco
     \b
     lora run list --lora ui_icons --state failed
     """
+    from lora_pipeline.cli.run_report import listed
     from lora_pipeline.operations.run import list_runs
 
     session.run(
-        list_runs, _listed, lora=lora, state=state or "", project=session.project, scope=scope
+        list_runs, listed, lora=lora, state=state or "", project=session.project, scope=scope
     )
 
 
@@ -61,9 +61,10 @@ def show(session: Session, run_id: str, *, scope: ScopeName) -> None:
     \b
     lora run show 01KAYX3M8Q4Z6V0N5T2R7C9HJD
     """
+    from lora_pipeline.cli.run_report import shown
     from lora_pipeline.operations.run import show_run
 
-    session.run(show_run, _shown, run_id, project=session.project, scope=scope)
+    session.run(show_run, shown, run_id, project=session.project, scope=scope)
 
 
 @run.command()
@@ -72,20 +73,43 @@ def show(session: Session, run_id: str, *, scope: ScopeName) -> None:
     "--lines", type=click.IntRange(min=0), default=200, show_default=True,
     help="How many lines from the end; 0 for all.",
 )  # fmt: skip
+@click.option("--follow", "-f", is_flag=True, help="Go on until the run is at its end.")
+@click.option("--events", is_flag=True, help="What happened, as JSON objects, one on a line.")
 @scope_option
 @shared_options
 @click.pass_obj
-def log(session: Session, run_id: str, *, lines: int, scope: ScopeName) -> None:
+def log(
+    session: Session, run_id: str, *, lines: int, follow: bool, events: bool, scope: ScopeName
+) -> None:
     r"""Print what the trainer of a run printed.
 
-    Reads .lora/runs/RUN/log.txt, which is on the machine that ran it, without secrets.
+    Reads .lora/runs/RUN/log.txt, which is on the machine that ran it, bounded and without
+    secrets; with --events the events.jsonl beside it. --follow prints new lines as they come,
+    also of a run that still waits; with --json every line is a JSON object, the last one the
+    answer.
 
     \b
     lora run log 01KAYX3M8Q4Z6V0N5T2R7C9HJD --lines 50
+    lora run log 7C9HJD --follow
     """
-    from lora_pipeline.operations.run import read_run_log
+    from lora_pipeline.operations.run_reading import follow_run, read_run_log
 
-    session.run(read_run_log, _logged, run_id, lines=lines, project=session.project, scope=scope)
+    if follow:
+        from lora_pipeline.cli.run_report import said
+        from lora_pipeline.cli.stream import JsonLines, StoredLines, TextLines, run_streaming
+
+        sink = StoredLines() if events else JsonLines() if session.json else TextLines()
+        run_streaming(
+            session, sink, said, follow_run, run_id,
+            lines=lines, events=events, project=session.project, scope=scope,
+        )  # fmt: skip
+        return
+    from lora_pipeline.cli.run_report import logged
+
+    session.run(
+        read_run_log, logged, run_id,
+        lines=lines, events=events, project=session.project, scope=scope,
+    )  # fmt: skip
 
 
 @run.command()
@@ -98,18 +122,20 @@ def log(session: Session, run_id: str, *, lines: int, scope: ScopeName) -> None:
 @writing_options
 @click.pass_obj
 def cancel(session: Session, run_id: str, *, no_job: bool, scope: ScopeName) -> None:
-    r"""Stop a run, or give up one that was killed.
+    r"""Stop a run, or give up one that waits or was killed.
 
-    A run that is under way on this machine is asked to stop and records itself as cancelled.
+    A run that waits is taken out of the queue. One that is under way on this machine is stopped
+    with everything that its trainer started; the command waits until that is done.
     One whose job runs elsewhere is given up only after its job was stopped. Writes the run's
-    record when its process is gone.
+    record.
 
     \b
     lora run cancel 01KAYX3M8Q4Z6V0N5T2R7C9HJD
     """
-    from lora_pipeline.operations.run import cancel_run
+    from lora_pipeline.cli.run_report import said
+    from lora_pipeline.operations.run_cancel import cancel_run
 
-    session.run(cancel_run, _said, run_id, no_job=no_job, project=session.project, scope=scope)
+    session.run(cancel_run, said, run_id, no_job=no_job, project=session.project, scope=scope)
 
 
 @run.command()
@@ -118,147 +144,40 @@ def cancel(session: Session, run_id: str, *, no_job: bool, scope: ScopeName) -> 
     "--job", default="", metavar="ID",
     help="Its job at the service, which you found there.",
 )  # fmt: skip
+@click.option("--detach", is_flag=True, help="Put it into the queue; lora worker executes it.")
+@click.option(
+    "--skip-preflight", is_flag=True, help="Start although disk, memory or GPU look too small."
+)
 @scope_option
 @writing_options
 @click.pass_obj
-def resume(session: Session, run_id: str, *, job: str, scope: ScopeName) -> None:
-    r"""Complete a run that was killed.
+def resume(
+    session: Session,
+    run_id: str,
+    *,
+    job: str,
+    detach: bool,
+    skip_preflight: bool,
+    scope: ScopeName,
+) -> None:
+    r"""Complete a run that was killed, or try one again.
 
     A run whose weights were verified before it was killed gets its release; one whose job runs
-    elsewhere is followed again and never sent twice; any other is recorded as failed and
-    trained anew with the same recipe.
+    elsewhere is followed again and never sent twice; one of the queue goes back into it; any
+    other is recorded as failed and trained anew with the same recipe.
+
+    With --detach a run that failed or was cancelled is put into the queue again, with new
+    tries; its record goes on.
 
     \b
     lora run resume 01KAYX3M8Q4Z6V0N5T2R7C9HJD
+    lora run resume 7C9HJD --detach
     """
+    from lora_pipeline.cli.run_report import resumed
     from lora_pipeline.operations.run import resume_run
 
-    session.run(resume_run, _resumed, run_id, job=job, project=session.project, scope=scope)
-
-
-def _listed(result: Result) -> Report:
-    rows = result.data["runs"]
-    if not rows:
-        return Report("no runs")
-    costs = result.data["costs"]
-    head = ("run", "lora", "release", "state", "steps", "loss", "took", "by", "started")
-    table = Table(
-        (*head, "cost") if costs else head,
-        [(*_line(row), _cost(row["cost"])) if costs else _line(row) for row in rows],
-    )
-    totals = [("cost", _total(one)) for one in costs]
-    return Report(counted(len(rows), "run"), totals, tables=[table])
-
-
-def _line(row: dict[str, Any]) -> tuple[str, ...]:
-    state = f"{row['state']} ({row['error']})" if row["error"] else row["state"]
-    return (
-        row["runId"],
-        row["loraId"],
-        row["releaseId"],
-        state,
-        f"{row['stepsDone']}/{row['stepsPlanned']}",
-        _loss(row["finalLoss"]),
-        _took(row["seconds"]),
-        row["requestedBy"],
-        row["createdAt"],
-    )
-
-
-def _shown(result: Result) -> Report:
-    data, record = result.data, result.data["run"]
-    rows = [
-        ("lora", f"{data['loraId']} {data['releaseId']}"),
-        ("trainer", _trainer(data["trainer"], record.get("trainerVersion", ""))),
-        ("dataset", f"{data['datasetId']}  {record['manifestHash'][:19]}…"),
-        ("base", f"{record['checkpointId']}  {record['checkpointDigest'][:19]}…"),
-        ("steps", f"{data['stepsDone']} of {data['stepsPlanned']}{_with_loss(data)}"),
-        ("time", f"{record.get('startedAt', '')}  {_took(data['seconds'])}".rstrip()),
-    ]
-    if data["cost"]:
-        rows.append(("cost", _cost_told(record["cost"])))
-    if record.get("externalJobId"):
-        rows.append(("job", record["externalJobId"]))
-    if data["requestedBy"]:
-        rows.append(("by", data["requestedBy"]))
-    error = record.get("error")
-    if error:
-        rows.append(("error", f"{error['message']}  [{error['code']}]"))
-        if error.get("hint"):
-            rows.append(("advice", error["hint"]))
-    rows += [("weights", _output(one)) for one in record.get("outputs", [])]
-    rows += [("warning", one) for one in record.get("warnings", [])]
-    rows.append(("recipe", _recipe(record["recipe"])))
-    if data["folder"]:
-        rows.append(("folder", data["folder"]))
-    return Report(f"run {data['runId']} · {data['state']}", rows)
-
-
-def _logged(result: Result) -> Report:
-    data = result.data
-    shown, every = len(data["lines"]), data["linesInAll"]
-    more = f", the last {shown} of {every} lines" if shown < every else ""
-    return Report(f"{data['path']}{more}", lines=[f"  {line}" for line in data["lines"]])
-
-
-def _said(result: Result) -> Report:
-    return Report(f"run {result.data['runId']} · {result.data['state']}")
-
-
-def _resumed(result: Result) -> Report:
-    from lora_pipeline.cli.train_report import trained
-
-    if "recipe" in result.data:
-        return trained(result)
-    data = result.data
-    return Report(f"{data['loraId']} {data['releaseId']} · a candidate, from run {data['runId']}")
-
-
-def _recipe(recipe: dict[str, Any]) -> str:
-    told = [f"{name} {value}" for name, value in recipe.items() if value not in (None, [], False)]
-    lines = [" · ".join(told[start : start + 6]) for start in range(0, len(told), 6)]
-    return "\n".join(lines)
-
-
-def _output(one: dict[str, Any]) -> str:
-    step = f"  step {one['step']}" if one.get("step") is not None else "  final"
-    return f"sha256:{one['sha256'][:12]}{step}  {one['name']}"
-
-
-def _cost(cost: dict[str, Any] | None) -> str:
-    if cost is None:
-        return ""
-    return f"{'' if cost['known'] else '≈ '}{cost['amount']:.2f} {cost['currency']}"
-
-
-def _total(one: dict[str, Any]) -> str:
-    words = f"{one['paid']:.2f} {one['currency']} paid"
-    if one["open"]:
-        words += f", {one['open']:.2f} {one['currency']} estimated of runs not settled yet"
-    return words
-
-
-def _cost_told(cost: dict[str, Any]) -> str:
-    unit = cost.get("currency", "USD")
-    lines = [f"{cost.get('estimate', 0):.2f} {unit} estimated  {cost.get('estimateBasis', '')}"]
-    if "actual" in cost:
-        lines.insert(0, f"{cost['actual']:.2f} {unit} paid  {cost.get('actualBasis', '')}")
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _trainer(name: str, version: str) -> str:
-    return version if version.startswith(name) else f"{name}  {version}".rstrip()
-
-
-def _with_loss(data: Any) -> str:
-    return f", loss {_loss(data['finalLoss'])}" if data["finalLoss"] is not None else ""
-
-
-def _loss(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
-
-
-def _took(seconds: float) -> str:
-    from lora_pipeline.cli.train_report import duration
-
-    return duration(seconds) if seconds else ""
+    session.run(
+        resume_run, resumed, run_id,
+        job=job, detach=detach, skip_preflight=skip_preflight,
+        project=session.project, scope=scope,
+    )  # fmt: skip

@@ -68,6 +68,10 @@ _recipe_options = together(
 @click.option(
     "--yes-upload", is_flag=True, help="With a trainer elsewhere: send images and captions there."
 )
+@click.option("--detach", is_flag=True, help="Put it into the queue; lora worker executes it.")
+@click.option(
+    "--skip-preflight", is_flag=True, help="Start although disk, memory or GPU look too small."
+)
 @click.option("--set-active", is_flag=True, help="Refused: only lora promote makes one active.")
 @scope_option("baseline takes the shared LoRA of that id.")
 @writing_options
@@ -85,15 +89,21 @@ def train(session: Session, /, **given: Any) -> None:
     parse, are finite and not all zero, and fit the base model. Ctrl-C stops the trainer and
     records the run as cancelled; after a crash the same command completes it.
 
+    Before it starts, free disk, memory and GPU are held against what it needs; too little is a
+    refusal. With --detach the run waits in this machine's queue for lora worker, which tries it
+    again after failures that may pass.
+
     A trainer elsewhere (ai_toolkit_server) gets images and captions only with --yes-upload.
     Its job is recorded before anybody waits for it, and is never sent a second time.
 
-    Exits with 0 when there is a release, 1 when it is refused (rights, --set-active, no
-    --yes-upload, a plan that is out of date), 3 when training failed, 130 when it was stopped.
+    Exits with 0 when there is a release, 1 when it is refused (rights, too little room,
+    --set-active, no --yes-upload, a plan that is out of date), 3 when training failed, 130 when
+    it was stopped.
 
     \b
     lora train --lora ui_icons --dataset ui_icon_flat --preset icons-sdxl --plan
     lora train --lora ui_icons --dataset ui_icon_flat --steps 800 --rank 8
+    lora train --lora ui_icons --dataset ui_icon_flat --detach
     lora train --lora ui_icons --dataset ui_icon_flat --plan --output plans/ui_icons-r1.yaml
     lora train --from-plan plans/ui_icons-r1.yaml
     lora train --lora ui_icons --dataset ui_icon_flat --trainer manual --weights made.safetensors
@@ -102,6 +112,7 @@ def train(session: Session, /, **given: Any) -> None:
         _run_plan(session, given)
         return
     _require_sense(given)
+    from lora_pipeline.cli.run_report import queued
     from lora_pipeline.cli.train_report import planned, trained
     from lora_pipeline.operations import train as operations
 
@@ -117,7 +128,7 @@ def train(session: Session, /, **given: Any) -> None:
         return
     session.run(
         operations.train,
-        trained,
+        queued if given["detach"] else trained,
         given["lora"],
         given["dataset"],
         weights=given["weights"],
@@ -146,10 +157,12 @@ def _run_plan(session: Session, given: dict[str, Any]) -> None:
             raise click.UsageError(
                 f"--from-plan runs what the plan says; {option} would change it."
             )
+    from lora_pipeline.cli.run_report import queued
     from lora_pipeline.cli.train_report import trained
     from lora_pipeline.operations.train_plan import train_from_plan
 
-    session.run(train_from_plan, trained, given["from_plan"], **_starting(given))
+    text = queued if given["detach"] else trained
+    session.run(train_from_plan, text, given["from_plan"], **_starting(given))
 
 
 def _starting(given: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def planned(result: Result) -> Report:
     rows = [
         *_recipe_rows(data),
         ("length", f"{plan['totalSteps']} steps, {data['looksPerImage']:g} looks at each image"),
-        ("time", _minutes(data["minutes"])),
+        ("time", minutes_told(data["minutes"])),
         ("sizes", _sizes(data["sizes"])),
         ("base", data["checkpointId"]),
         ("images", data["staging"]),
@@ -108,7 +108,8 @@ def _outdated(result: Result) -> Report:
     return Report(headline, rows)
 
 
-def _minutes(minutes: dict[str, Any]) -> str:
+def minutes_told(minutes: dict[str, Any]) -> str:
+    """Return about how long a run takes, or why nobody knows."""
     if minutes["high"] is None:
         return str(minutes["basis"])
     low, high = (duration(minutes[name] * 60) for name in ("low", "high"))

@@ -1,34 +1,40 @@
-"""Training runs: list, show, read their logs, stop one, and settle one that was killed."""
+"""Training runs: list them, show one, and take up one that ended without weights."""
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, Literal
 
-from msgspec.structs import replace
-
-from lora_pipeline.foundation.errors import FileMissingError, StateError
+from lora_pipeline.engine.queue import EXTRA, MODULES
+from lora_pipeline.foundation.errors import StateError
+from lora_pipeline.foundation.extras import require_extra
 from lora_pipeline.foundation.result import Result
+from lora_pipeline.operations.run_lookup import find_run, run_places, state_now
 from lora_pipeline.operations.run_notes import read_wishes
-from lora_pipeline.operations.run_states import UNDER_WAY
+from lora_pipeline.operations.run_queue import (
+    open_queue,
+    places_in_queue,
+    requeue,
+    settle_run,
+)
+from lora_pipeline.operations.run_states import UNDER_WAY, WAITING
 from lora_pipeline.operations.train import train
-from lora_pipeline.operations.train_hosted import adopt_job, stop_job, take_up
+from lora_pipeline.operations.train_hosted import adopt_job, take_up
 from lora_pipeline.operations.train_run import finish_killed, mark_interrupted
 from lora_pipeline.operations.train_sending import may_have_job
-from lora_pipeline.releases.lookup import ScopeName, scope_of
+from lora_pipeline.releases.lookup import ScopeName
 from lora_pipeline.training.hosted.spending import counts_for
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import is_alive, is_here, process_of, run_folder
-from lora_pipeline.training.run_log import LOG_FILE
-from lora_pipeline.workspace.changes import Changes
-from lora_pipeline.workspace.layout import Scope
+from lora_pipeline.training.run_folder import is_alive, is_here, run_folder
+from lora_pipeline.training.run_log import Progress, last_progress
+from lora_pipeline.training.run_ticket import Ticket, read_ticket
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 
-RunStateFilter = Literal["", "training", "interrupted", "ready", "failed", "cancelled"]
-_MAX_LOG_LINES = 100_000
+RunStateFilter = Literal[
+    "", "created", "queued", "training", "interrupted", "ready", "failed", "cancelled"
+]
 
 
 def list_runs(
@@ -53,7 +59,7 @@ def list_runs(
     """
     rows = [
         _row(workspace, loaded)
-        for place in _places(workspace, project, scope)
+        for place in run_places(workspace, project, scope)
         for loaded in workspace.records.all(Run, place)
         if lora in ("", loaded.record.lora_id)
     ]
@@ -91,102 +97,17 @@ def show_run(
     """
     loaded = find_run(workspace, run, project=project, scope=scope)
     row = _row(workspace, loaded)
+    ticket = read_ticket(run_folder(workspace, loaded.record_id))
+    waits = None
+    if row["state"] == "queued" and ticket is not None:
+        waits = {
+            "place": places_in_queue(workspace).get(loaded.record_id),
+            "notBefore": _moment(ticket.not_before),
+        }
     return Result(
-        data={"run": loaded.record.to_dict(), **row},
+        data={"run": loaded.record.to_dict(), **row, "waits": waits},
         reasoning=f"Run {loaded.record_id} of {loaded.record.lora_id} is {row['state']}",
         suggestions=_next(loaded.record, row["state"]),
-    )
-
-
-def read_run_log(
-    workspace: Workspace,
-    run: str,
-    *,
-    lines: int = 200,
-    project: str | None = None,
-    scope: ScopeName = "project",
-) -> Result:
-    """Read what the trainer of a run printed, without secrets.
-
-    Args:
-        workspace: Where it is.
-        run: Its id, or the beginning of it.
-        lines: How many lines from the end; 0 for all that is kept.
-        project: The project; else the one in use.
-        scope: ``baseline`` to look among the runs of shared LoRAs only.
-
-    Raises:
-        RecordNotFoundError: When there is no such run.
-        FileMissingError: When its log is not on this machine.
-    """
-    loaded = find_run(workspace, run, project=project, scope=scope)
-    path = run_folder(workspace, loaded.record_id) / LOG_FILE
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise FileMissingError(
-            f"the log of run {loaded.record_id} is not on this machine",
-            hint=f"it stands where the run was started; lora run show {loaded.record_id}",
-        ) from error
-    every = text.splitlines()
-    shown = every[-lines:] if lines else every[-_MAX_LOG_LINES:]
-    return Result(
-        data={
-            "runId": loaded.record_id,
-            "path": workspace.relative(path),
-            "lines": shown,
-            "linesInAll": len(every),
-        },
-        reasoning=f"{len(shown)} of {len(every)} lines of run {loaded.record_id}",
-    )
-
-
-def cancel_run(
-    workspace: Workspace,
-    run: str,
-    *,
-    no_job: bool = False,
-    project: str | None = None,
-    scope: ScopeName = "project",
-) -> Result:
-    """Stop a run that is under way, or give up one whose process was killed.
-
-    Args:
-        workspace: Where it is.
-        run: Its id, or the beginning of it.
-        no_job: Somebody looked and there is no job of it at its service, which is not asked.
-        project: The project; else the one in use.
-        scope: ``baseline`` to look among the runs of shared LoRAs only.
-
-    Raises:
-        RecordNotFoundError: When there is no such run.
-        StateError: When it ended already, or runs on another machine, or its job is known.
-    """
-    loaded = find_run(workspace, run, project=project, scope=scope)
-    record = loaded.record
-    if record.state not in UNDER_WAY and not may_have_job(record):
-        raise StateError(f"run {record.id} is {record.state} already", hint="lora run list")
-    if is_alive(workspace, record.id):
-        return _stopped(workspace, record)
-    if no_job and record.external_job_id:
-        raise StateError(
-            f"run {record.id} has a job, {record.external_job_id}",
-            hint=f"lora run cancel {record.id}",
-        )
-    if not (workspace.dry_run or no_job):
-        # First: a run that is recorded as cancelled is never looked after again.
-        record = stop_job(workspace, record)
-    changes = Changes(workspace)
-    changes.update(
-        loaded, replace(record, state="cancelled", error=None, updated_at=workspace.now())
-    )
-    return Result(
-        data={"runId": record.id, "state": "cancelled"},
-        reasoning=f"Gave up run {record.id} of {record.lora_id}, which nobody worked on",
-        warnings=_elsewhere(workspace, record),
-        suggestions=(f"lora train --lora {record.lora_id} --dataset {record.dataset_id}",),
-        written=changes.apply(),
-        dry_run=workspace.dry_run,
     )
 
 
@@ -195,24 +116,31 @@ def resume_run(
     run: str,
     *,
     job: str = "",
+    detach: bool = False,
+    skip_preflight: bool = False,
     project: str | None = None,
     scope: ScopeName = "project",
 ) -> Result:
     """Complete a run that was killed: add its release, or do its work anew.
 
     A run that had its weights verified gets its release. One whose job runs elsewhere is
-    followed again; the job is never sent twice. Any other that was killed while it trained is
-    recorded as failed and trained again with the same recipe.
+    followed again; the job is never sent twice. One of the queue goes back into the queue. Any
+    other that was killed while it trained is recorded as failed and trained again with the same
+    recipe. With ``detach`` a run that failed or was cancelled is put into the queue again, with
+    new tries.
 
     Args:
         workspace: Where it is.
         run: Its id, or the beginning of it.
         job: Id of its job at its service, when somebody found it there and nothing else could.
+        detach: Put it into the queue; ``lora worker`` does the work.
+        skip_preflight: Start although disk, memory or GPU look too small.
         project: The project; else the one in use.
         scope: ``baseline`` to look among the runs of shared LoRAs only.
 
     Raises:
         RecordNotFoundError: When there is no such run.
+        ExtraMissingError: With ``detach``, when the extra ``queue`` is not installed.
         StateError: When it is under way, or was not interrupted, or has another job.
         TrainerError: When training fails again.
     """
@@ -220,6 +148,11 @@ def resume_run(
     record = loaded.record
     if record.state in UNDER_WAY and is_alive(workspace, record.id):
         raise StateError(f"run {record.id} is under way", hint=f"lora run show {record.id}")
+    ticket = read_ticket(run_folder(workspace, record.id))
+    if ticket is not None and record.state in UNDER_WAY:
+        return _back_in_queue(workspace, loaded, ticket)
+    if detach:
+        return _queued_again(workspace, loaded, skip_preflight=skip_preflight)
     wishes = read_wishes(workspace, record.id) or {}
     if not workspace.dry_run:
         notes = str(wishes.get("notes", ""))
@@ -240,28 +173,58 @@ def resume_run(
             f"run {record.id} is {record.state}, it was not interrupted",
             hint=f"lora train --lora {record.lora_id} --dataset {record.dataset_id}",
         )
-    return _trained_again(workspace, loaded, wishes)
+    return _trained_again(workspace, loaded, wishes, skip_preflight=skip_preflight)
 
 
-def find_run(
-    workspace: Workspace, run: str, *, project: str | None, scope: ScopeName
-) -> Loaded[Run]:
-    """Return the run that an id, or the beginning of one, names.
+def _back_in_queue(workspace: Workspace, loaded: Loaded[Run], ticket: Ticket) -> Result:
+    """Bring back into the queue a run that is owed a try."""
+    run = loaded.record
+    if run.state in WAITING and run.id in places_in_queue(workspace):
+        raise StateError(
+            f"run {run.id} waits in the queue",
+            hint=f"lora worker --once executes it, lora run cancel {run.id} gives it up",
+        )
+    if not workspace.dry_run:
+        with open_queue(workspace) as queue:
+            settle_run(workspace, queue, run.id, ticket)
+    now = workspace.records.read(Run, loaded.scope, run.id).record
+    return _waits(workspace, now, [] if now == run else [workspace.relative(loaded.path)])
 
-    Raises:
-        RecordNotFoundError: When there is none.
-    """
-    places = _places(workspace, project, scope)
-    wanted = run.upper()
-    found = [
-        (place, record_id)
-        for place in places
-        for record_id in workspace.records.ids(Run, place)
-        if len(wanted) >= 4 and (record_id.startswith(wanted) or record_id.endswith(wanted))
-    ]
-    if len(found) == 1:
-        return workspace.records.read(Run, *found[0])
-    return workspace.records.find(Run, places, wanted)
+
+def _queued_again(workspace: Workspace, loaded: Loaded[Run], *, skip_preflight: bool) -> Result:
+    require_extra(EXTRA, MODULES)
+    run = loaded.record
+    if run.state == "ready":
+        raise StateError(
+            f"run {run.id} is ready, it needs no other try",
+            hint=f"lora eval grid {run.lora_id} {run.release_id}",
+        )
+    if not is_here(workspace, run.id):
+        raise StateError(
+            f"run {run.id} was started on another machine",
+            hint=f"lora train --lora {run.lora_id} --dataset {run.dataset_id} --detach",
+        )
+    written = [workspace.relative(loaded.path)]
+    if not workspace.dry_run:
+        written = requeue(workspace, loaded, skip_preflight=skip_preflight)
+    now = workspace.records.read(Run, loaded.scope, run.id).record
+    return _waits(workspace, now, written)
+
+
+def _waits(workspace: Workspace, run: Run, written: list[str]) -> Result:
+    return Result(
+        data={
+            "runId": run.id,
+            "loraId": run.lora_id,
+            "releaseId": run.release_id,
+            "state": run.state,
+            "ahead": max(0, places_in_queue(workspace).get(run.id, 1) - 1),
+        },
+        reasoning=f"Queued run {run.id} of {run.lora_id} again",
+        suggestions=("lora worker", f"lora run show {run.id}"),
+        written=written,
+        dry_run=workspace.dry_run,
+    )
 
 
 def _may_go_again(run: Run) -> bool:
@@ -269,7 +232,9 @@ def _may_go_again(run: Run) -> bool:
     return run.state == "failed" and (interrupted or may_have_job(run))
 
 
-def _trained_again(workspace: Workspace, loaded: Loaded[Run], wishes: dict[str, Any]) -> Result:
+def _trained_again(
+    workspace: Workspace, loaded: Loaded[Run], wishes: dict[str, Any], *, skip_preflight: bool
+) -> Result:
     record = loaded.record
     if not workspace.dry_run and record.state in UNDER_WAY:
         mark_interrupted(workspace, loaded)
@@ -283,49 +248,30 @@ def _trained_again(workspace: Workspace, loaded: Loaded[Run], wishes: dict[str, 
         trainer_config=str(wishes.get("trainerConfig", "")),
         notes=str(wishes.get("notes", "")),
         yes_upload=wishes.get("yesUpload") is True,
+        skip_preflight=skip_preflight,
         project=loaded.scope.project_id,
         scope="project" if loaded.scope.project_id else "baseline",
     )
 
 
-def _stopped(workspace: Workspace, run: Run) -> Result:
-    process = process_of(workspace, run.id)
-    if process is None or os.name == "nt":
-        raise StateError(
-            f"run {run.id} is under way and cannot be reached from here",
-            hint="press Ctrl-C where it was started",
-        )
-    if not workspace.dry_run:
-        os.kill(process, signal.SIGTERM)
-    return Result(
-        data={"runId": run.id, "state": "stopping", "process": process},
-        reasoning=f"Asked run {run.id} of {run.lora_id} to stop",
-        suggestions=(f"lora run show {run.id}",),
-        dry_run=workspace.dry_run,
-    )
-
-
-def _places(workspace: Workspace, project: str | None, scope: ScopeName) -> list[Scope]:
-    if scope == "project" and not project and not workspace.records.project_ids():
-        return [scope_of(workspace, project, "baseline")]
-    return workspace.visible(scope_of(workspace, project, scope))
-
-
 def _row(workspace: Workspace, loaded: Loaded[Run]) -> dict[str, Any]:
-    run = loaded.record
+    run, state = loaded.record, state_now(workspace, loaded.record)
+    live = last_progress(run_folder(workspace, run.id)) if state == "training" else None
     return {
         "runId": run.id,
         "loraId": run.lora_id,
         "releaseId": run.release_id,
-        "state": state_now(workspace, run),
+        "state": state,
         "trainer": run.trainer,
         "datasetId": run.dataset_id,
         "createdAt": run.created_at,
         "requestedBy": run.requested_by,
-        "stepsDone": run.steps_done,
+        "stepsDone": live.step if live else run.steps_done,
         "stepsPlanned": run.steps_planned,
-        "seconds": run.duration_seconds,
-        "finalLoss": run.final_loss,
+        "seconds": live.seconds if live else run.duration_seconds,
+        "secondsLeft": _left(live, run) if live else None,
+        "finalLoss": live.loss if live else run.final_loss,
+        "attempts": len(run.attempts),
         "cost": _cost(run),
         "error": run.error.code if run.error else None,
         "folder": workspace.relative(run_folder(workspace, run.id))
@@ -354,13 +300,17 @@ def _costs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [found[currency] for currency in sorted(found)]
 
 
-def state_now(workspace: Workspace, run: Run) -> str:
-    """Return the state of a run as it is: ``interrupted`` when its process is gone.
+def _left(live: Progress, run: Run) -> float | None:
+    """Return about how many seconds a run still takes, from how long its steps took."""
+    if not live.step or live.seconds <= 0:
+        return None
+    return round(live.seconds / live.step * max(0, run.steps_planned - live.step), 1)
 
-    A run that was started on another machine is what its record says.
-    """
-    here = run.state in UNDER_WAY and is_here(workspace, run.id)
-    return "interrupted" if here and not is_alive(workspace, run.id) else run.state
+
+def _moment(seconds: float) -> str | None:
+    if not seconds:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _next(run: Run, state: str) -> list[str]:
@@ -368,16 +318,17 @@ def _next(run: Run, state: str) -> list[str]:
 
 
 def _next_commands(run: Run, state: str) -> Iterator[str]:
-    if state == "interrupted" or may_have_job(run):
+    if state in WAITING:
+        yield "lora worker"
+        yield f"lora run cancel {run.id}"
+    elif state == "training":
+        yield f"lora run log {run.id} --follow"
+        yield f"lora run cancel {run.id}"
+    elif state == "interrupted" or may_have_job(run):
         yield f"lora run resume {run.id}"
         yield f"lora run cancel {run.id}"
     elif state == "ready":
         yield f"lora eval grid {run.lora_id} {run.release_id}"
     else:
         yield f"lora run log {run.id}"
-
-
-def _elsewhere(workspace: Workspace, run: Run) -> list[str]:
-    if is_here(workspace, run.id):
-        return []
-    return ["it was started on another machine; nobody knows from here whether it still runs"]
+        yield f"lora run resume {run.id} --detach"

@@ -46,6 +46,7 @@ from lora_pipeline.training.outcome import Outcome
 from lora_pipeline.training.plan import Plan
 from lora_pipeline.training.records import Run, RunError
 from lora_pipeline.training.run_folder import run_folder, working_in
+from lora_pipeline.training.run_log import EVENTS_FILE, LOG_FILE, TAIL_FILES
 from lora_pipeline.training.run_ticket import Ticket, cancel_asked, read_ticket
 from lora_pipeline.training.supervision import asked_to_stop
 from lora_pipeline.training.trainers.interface import Continuation, Resuming
@@ -58,7 +59,7 @@ _BEFORE = "before"
 _STAYS = frozenset(
     {
         _BEFORE, "process.lock", "process.json", "trainer.lock", "ticket.json", "cancel.json",
-        "wishes.json", "log.txt", "log.tail.txt", "log.tail.1.txt", "events.jsonl",
+        "wishes.json", LOG_FILE, EVENTS_FILE, *TAIL_FILES,
     }
 )  # fmt: skip
 

@@ -71,7 +71,8 @@ def work_queue(
     until: Until = "one" if once else "empty" if drain else "stopped"
     if workspace.dry_run:
         return _would_do(workspace)
-    tally = Worker(workspace, places_of(gpus or _found_gpus(), per_gpu), until=until).work()
+    places = places_of(gpus or _found_gpus(), per_gpu)
+    tally = Worker(workspace, places, until=until, program=own_child).work()
     return _told(tally, until)
 
 
@@ -121,7 +122,7 @@ class Worker:
         places: Sequence[Place],
         *,
         until: Until = "stopped",
-        program: Program = own_child,
+        program: Program,
     ) -> None:
         self._workspace = workspace
         self._names = tuple(place.name for place in places)
@@ -208,7 +209,9 @@ class Worker:
         try:
             argv = self._program(self._workspace, job.run_id)
             environment = _environment(job.place)
-            self._say("started", "", run=job.run_id, place=job.place.name)
+            self._say(
+                "started", "", run=job.run_id, place=job.place.name, gpu=job.place.gpu or None
+            )
             with Supervised(argv, cwd=self._workspace.root, environment=environment) as process:
                 self._running[job.run_id] = process
                 if self._now:
@@ -318,7 +321,7 @@ class _Forwarding:
             event = document
             now = time.monotonic()
             if event.type == "progress":
-                if now - self._last < _PROGRESS_EVERY_S:
+                if event.topic != "train" or now - self._last < _PROGRESS_EVERY_S:
                     return
                 self._last = now
             elif event.type != "warning":

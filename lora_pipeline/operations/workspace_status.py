@@ -209,7 +209,7 @@ def _drift(
 
 
 def _run(workspace: Workspace, run: Run) -> dict[str, Any]:
-    from lora_pipeline.operations.run import state_now  # 30 ms that most calls need not pay
+    from lora_pipeline.operations.run_lookup import state_now  # 30 ms that most calls need not pay
 
     state = state_now(workspace, run)
     verb = "resume" if state == "interrupted" else "log"

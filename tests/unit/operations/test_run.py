@@ -11,13 +11,9 @@ import pytest
 from msgspec.structs import replace
 
 from lora_pipeline.foundation.errors import FileMissingError, RecordNotFoundError, StateError
-from lora_pipeline.operations.run import (
-    cancel_run,
-    list_runs,
-    read_run_log,
-    resume_run,
-    show_run,
-)
+from lora_pipeline.operations.run import list_runs, resume_run, show_run
+from lora_pipeline.operations.run_cancel import cancel_run
+from lora_pipeline.operations.run_reading import read_run_log
 from lora_pipeline.operations.train import train
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.records import Run

@@ -22,7 +22,8 @@ from lora_pipeline.foundation.errors import (
     TrainerUnavailableError,
 )
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.operations.run import cancel_run, resume_run, show_run
+from lora_pipeline.operations.run import resume_run, show_run
+from lora_pipeline.operations.run_cancel import cancel_run
 from lora_pipeline.operations.train import plan_training, train
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.records import Run

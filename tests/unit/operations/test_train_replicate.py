@@ -20,7 +20,8 @@ from lora_pipeline.foundation.errors import (
     TrainerUnavailableError,
 )
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.operations.run import cancel_run, list_runs, resume_run, show_run
+from lora_pipeline.operations.run import list_runs, resume_run, show_run
+from lora_pipeline.operations.run_cancel import cancel_run
 from lora_pipeline.operations.setup import setup_trainer
 from lora_pipeline.operations.train import plan_training, train
 from lora_pipeline.training.run_folder import run_folder

@@ -19,7 +19,8 @@ from lora_pipeline.foundation.errors import (
     TrainerError,
 )
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.operations.run import cancel_run, resume_run
+from lora_pipeline.operations.run import resume_run
+from lora_pipeline.operations.run_cancel import cancel_run
 from lora_pipeline.operations.train import plan_training, train
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.hosted.fetched import FETCHED
