@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from lora_pipeline.workspace.root import Workspace
 MOST_BYTES = 16 * 1024 * 1024 * 1024
 _BLOCK = 8 * 1024 * 1024
 _SPARE = 64 * 1024 * 1024  # bytes that stay free on the disk
+_OLD_S = 24 * 3600
 _BUCKETS = ("s3", "gs", "az")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _KNOWN = "s3://, gs://, az://, https:// or a file"
@@ -123,6 +125,7 @@ def _checked(address: str) -> tuple[str, str]:
 def _fetched(workspace: Workspace, address: str, name: str) -> Iterator[Path]:
     """Give the file that stands at an address, in a folder that is removed again."""
     folder = workspace.runtime / "incoming" / new_ulid()
+    _clear_left_over(folder.parent)
     try:
         with files.disk_refusals():
             folder.mkdir(parents=True)
@@ -136,6 +139,14 @@ def _fetched(workspace: Workspace, address: str, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             folder.parent.rmdir()  # another one may be under way
+
+
+def _clear_left_over(incoming: Path) -> None:
+    """Remove what a killed fetch left behind a day ago or earlier."""
+    for left in incoming.glob("*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _OLD_S:
+                shutil.rmtree(left)
 
 
 def _fetch_object(address: str, target: Path) -> None:

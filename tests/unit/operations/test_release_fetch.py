@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -222,6 +223,19 @@ def test_a_dry_run_looks_at_it_and_keeps_nothing(workspace: Workspace, page: Pag
 
     assert result.data["releaseId"] == "r1"
     assert tree_digest(workspace.root) == before
+
+
+def test_what_a_killed_fetch_left_is_cleared_a_day_later(workspace: Workspace, page: Page) -> None:
+    incoming = workspace.runtime / "incoming"
+    for name, age in (("old", 1_000_000_000), ("young", None)):
+        (incoming / name).mkdir(parents=True)
+        (incoming / name / "half.safetensors").write_bytes(b"half")
+        if age:
+            os.utime(incoming / name, (age, age))
+
+    register_release_from(workspace, LORA, page.address)
+
+    assert [one.name for one in incoming.iterdir()] == ["young"]
 
 
 def test_programs_may_not_ask_for_an_address(workspace: Workspace) -> None:
