@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from lora_pipeline.catalog.asset_filter import AssetEntry
 from lora_pipeline.catalog.assets import read_assets
 from lora_pipeline.catalog.catalogs import read_vocabulary
 from lora_pipeline.catalog.import_captions import CaptionKind
-from lora_pipeline.datasets.records import Manifest
+from lora_pipeline.datasets.records import Manifest, Selection
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.ids import require_slug
 from lora_pipeline.foundation.result import Result
@@ -320,15 +320,23 @@ def _rebuild(
         described = all(one.spec is not None and one.spec.prompt.positive for one in entries)
         return build_dataset(
             workspace, target, project=project, scope=place, asset_ids=tuple(new),
-            trigger_word=lora.record.trigger_word or None,
+            asset_types=lora.record.asset_types, trigger_word=lora.record.trigger_word or None,
             caption=None if described else "tags+spec+title",
             template=_WORD_FOR_WORD if described else None,
         )  # fmt: skip
-    listed = workspace.records.read(Manifest, lora.scope, target).record.selection.asset_ids
-    if listed is UNSET:
+    stored = workspace.records.read(Manifest, lora.scope, target).record.selection
+    if stored.asset_ids is UNSET or not _lists_alone(stored):
         return build_dataset(workspace, target, project=project, scope=place)
-    every = tuple(dict.fromkeys([*listed, *new]))
-    return build_dataset(workspace, target, project=project, scope=place, asset_ids=every)
+    return build_dataset(
+        workspace, target, project=project, scope=place,
+        asset_ids=tuple(dict.fromkeys([*stored.asset_ids, *new])), asset_types=stored.asset_types,
+    )  # fmt: skip
+
+
+def _lists_alone(selection: Selection) -> bool:
+    """Return whether a selection is a list of assets, and filters nothing besides."""
+    bare = structs.replace(selection, asset_ids=UNSET, asset_types=(), projects=UNSET)
+    return bare == Selection()
 
 
 def _left_out(
