@@ -290,6 +290,7 @@ def test_weights_are_fetched_without_the_token_and_their_address_is_kept_nowhere
 # ---- servers and networks that misbehave
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", [LOOK, "GET /weights", "POST /v1/files", "GET /v1/account"])
 def test_what_passes_is_asked_again_and_the_run_succeeds(
     route: str, workspace: Workspace, service: FakeReplicate
@@ -302,6 +303,7 @@ def test_what_passes_is_asked_again_and_the_run_succeeds(
     assert service.count(CREATE) == 1
 
 
+@pytest.mark.slow
 def test_too_many_requests_when_creating_is_tried_again_because_nothing_was_made(
     workspace: Workspace, service: FakeReplicate
 ) -> None:
@@ -313,6 +315,7 @@ def test_too_many_requests_when_creating_is_tried_again_because_nothing_was_made
     assert runs_of(workspace)[0].state == "ready"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("route", "fault", "code", "words"),
     [
@@ -385,6 +388,7 @@ def test_a_version_that_is_gone_and_a_public_model_are_said_before_a_run_exists(
     assert service.count("POST") == 0
 
 
+@pytest.mark.slow
 def test_a_model_that_somebody_made_meanwhile_is_taken(
     workspace: Workspace, service: FakeReplicate
 ) -> None:
@@ -396,6 +400,7 @@ def test_a_model_that_somebody_made_meanwhile_is_taken(
     assert runs_of(workspace)[0].state == "ready"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["short", "long", "cut"])
 def test_an_archive_of_another_length_is_fetched_again(
     fault: str, workspace: Workspace, service: FakeReplicate
@@ -418,6 +423,7 @@ def test_an_address_that_expired_is_asked_for_anew(
     assert runs_of(workspace)[0].state == "ready"
 
 
+@pytest.mark.slow
 def test_weights_that_are_gone_for_good_leave_a_run_that_says_where_to_look(
     workspace: Workspace, service: FakeReplicate
 ) -> None:
@@ -428,6 +434,7 @@ def test_weights_that_are_gone_for_good_leave_a_run_that_says_where_to_look(
     assert "has expired" in error.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("archive", "code"),
     [
@@ -454,6 +461,7 @@ def test_archives_and_weights_that_are_none_are_not_believed(
     assert not list(workspace.root.parent.rglob("escaped.safetensors"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leaves", [None, {}, {"version": f"a/b:{VERSION}"}, {"weights": 7}])
 def test_a_training_that_leaves_no_weights_is_a_failure(
     leaves: Any, workspace: Workspace, service: FakeReplicate
@@ -467,6 +475,7 @@ def test_a_training_that_leaves_no_weights_is_a_failure(
     assert run.error.code == "no_output"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "error", "code"),
     [
@@ -518,6 +527,7 @@ def test_a_creation_that_was_not_done_is_done_by_the_next_command(
     assert len(service.trainings) == 1
 
 
+@pytest.mark.slow
 def test_a_lost_training_that_the_list_does_not_show_yet_is_found_by_the_next_command(
     workspace: Workspace, service: FakeReplicate
 ) -> None:
@@ -533,6 +543,7 @@ def test_a_lost_training_that_the_list_does_not_show_yet_is_found_by_the_next_co
     assert len(runs_of(workspace)) == 1
 
 
+@pytest.mark.slow
 def test_a_training_is_found_behind_those_of_others_and_older_ones_are_not_looked_at(
     workspace: Workspace, service: FakeReplicate
 ) -> None:
@@ -570,6 +581,7 @@ def test_where_inputs_are_not_shown_a_person_is_asked_and_nothing_is_sent_again(
     assert runs_of(workspace)[0].external_job_id == "training1"
 
 
+@pytest.mark.slow
 def test_somebody_who_looked_may_say_that_there_is_no_job(
     workspace: Workspace, service: FakeReplicate
 ) -> None:
@@ -585,6 +597,7 @@ def test_somebody_who_looked_may_say_that_there_is_no_job(
     assert [one.state for one in runs_of(workspace)] == ["cancelled", "ready"]
 
 
+@pytest.mark.slow
 def test_a_job_that_is_known_is_not_denied(workspace: Workspace, service: FakeReplicate) -> None:
     service.misbehave("GET /weights", *["503"] * 5)
     refused(workspace)
@@ -620,6 +633,7 @@ def test_cancelling_stops_the_training_and_records_what_it_cost(
     assert timed_out.cost.actual == pytest.approx(0.915, abs=1e-2)
 
 
+@pytest.mark.slow
 def test_a_job_that_is_gone_can_be_given_up(workspace: Workspace, service: FakeReplicate) -> None:
     service.misbehave("GET /weights", *["503"] * 5)
     refused(workspace)
@@ -664,6 +678,7 @@ def test_killed_between_creating_and_recording_the_training_is_found_and_not_mad
     assert service.count(CREATE) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_asked_to_stop_while_it_uploads_nothing_is_created_and_nobody_is_asked(
     workspace: Workspace, service: FakeReplicate
@@ -682,6 +697,7 @@ def test_asked_to_stop_while_it_uploads_nothing_is_created_and_nobody_is_asked(
     assert run.cost.actual is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_asked_to_stop_while_it_trains_the_training_is_cancelled(
     workspace: Workspace, service: FakeReplicate
