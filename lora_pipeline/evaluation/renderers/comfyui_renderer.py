@@ -8,7 +8,7 @@ could not load.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -62,7 +62,7 @@ _OPEN = (
     "this ComfyUI listens on every address and asks nobody who they are: whoever reaches it reads "
     "the prompts and can draw"
 )
-_NOT_LOADED = "lora key not loaded: "
+_NOT_LOADED, _NOT_APPLIED = "lora key not loaded: ", "ERROR lora "
 
 
 @dataclass
@@ -311,21 +311,22 @@ def _cautions(stats: dict[str, Any]) -> tuple[str, ...]:
 
 def _require_all_loaded(server: ComfyServer, before: frozenset[str], lora: CheckedLora) -> None:
     """Read the server's log for tensors of ours that it could not load."""
-    left = []
+    left: dict[str, None] = {}
     for line in server.log():
         if line in before:
             continue
-        _, told, name = line.partition(_NOT_LOADED)
-        if told and name.strip().rpartition(".")[0] and _is_ours(name.strip(), lora.keys):
-            left.append(name.strip())
-        elif "ERROR lora " in line and any(key in line for key in lora.keys):
-            left.append(line.partition("ERROR lora ")[2].split()[0])
+        for words in (_NOT_LOADED, _NOT_APPLIED):
+            _, told, rest = line.partition(words)
+            name = rest.split()[0] if rest.split() else ""
+            if told and _is_ours(name, lora.keys):
+                left[name] = None
     if left:
         raise RendererError(
-            f"ComfyUI could not load {len(left)} of the LoRA's tensors, the first is {left[0]}",
+            f"ComfyUI could not load {len(left)} of the LoRA's tensors, the first is "
+            f"{next(iter(left))}",
             hint="it was made for another base, or this ComfyUI does not know its spelling",
         )
 
 
-def _is_ours(name: str, keys: Sequence[str] | frozenset[str]) -> bool:
+def _is_ours(name: str, keys: frozenset[str]) -> bool:
     return any(name == key or name.startswith(f"{key}.") for key in keys)

@@ -14,19 +14,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lora_pipeline.evaluation.pixels import is_constant
 from lora_pipeline.evaluation.records import RendererIdentity
-from lora_pipeline.evaluation.renderers.comfyui_request import FOLDER, Workflow
+from lora_pipeline.evaluation.renderers.comfyui_request import Workflow
 from lora_pipeline.evaluation.renderers.comfyui_server import ComfyServer, Ended
 from lora_pipeline.evaluation.renderers.connection import Patience, as_renderer_errors
 from lora_pipeline.evaluation.renderers.interface import CellRequest
 from lora_pipeline.evaluation.renderers.pictures import pixels_of, write_picture
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.errors import (
+    ImageRefusedError,
     PipelineError,
     RendererError,
-    ServiceRefusedError,
     ServiceUnreachableError,
 )
+from lora_pipeline.training.hosted.http_client import AnsweredNoError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,31 +88,45 @@ class ComfySession:
         """
         request = self.workflow.request(cell, with_lora=with_lora)
         with as_renderer_errors():
-            return pixels_of(self._bytes(cell, request), cell)
+            return self._drawn(cell, request)
 
-    def _bytes(self, cell: CellRequest, request: Mapping[str, dict[str, Any]]) -> bytes:
+    def _drawn(self, cell: CellRequest, request: Mapping[str, dict[str, Any]]) -> Pixels:
         key = f"{self.folder.name}/{digest_of(request)}"
         sendings = 0
         for attempt in itertools.count():
             prompt_id = str(uuid.uuid5(_NAMES, f"{key}/{attempt}"))
-            name = f"{cell.cell_id}-{prompt_id[:8]}"
-            asked = self.workflow.saved_as(request, name)
-            ended = self._known(prompt_id)
-            if ended is not None and (ended.error or ended.graph != asked):
-                continue  # that one was tried before; its entry stays in the server's history
-            if ended is None:
-                if sendings == _MOST_SENDINGS:
-                    break
+            asked = self.workflow.saved_as(request, f"{cell.cell_id}-{prompt_id[:8]}")
+            known = self._known(prompt_id)
+            if known is not None:
+                pixels = self._taken_up(known, asked, cell)
+            elif sendings < _MOST_SENDINGS:
                 sendings += 1
                 ended = self._run(asked, prompt_id)
-            data = None if ended is None else self._picture(ended, name)
-            if data is not None:
+                pixels = None if ended is None else self._picture(ended, asked, cell)
+            else:
+                break
+            if pixels is not None:
                 self._witness = prompt_id
-                self.log(f"{cell.cell_id}: job {prompt_id}, {len(data)} bytes")
-                return data
+                self.log(f"{cell.cell_id}: job {prompt_id}")
+                return pixels
         raise RendererError(
             f"ComfyUI lost the job {_MOST_SENDINGS} times", hint="see the server's own log"
         )
+
+    def _taken_up(
+        self, ended: Ended, asked: Mapping[str, dict[str, Any]], cell: CellRequest
+    ) -> Pixels | None:
+        """Return the picture of a job that was sent before; None when it brought no good one.
+
+        What failed stays in the server's history, and must not fail the same cell for ever.
+        """
+        if ended.error or ended.graph != asked:
+            return None
+        try:
+            pixels = self._picture(ended, asked, cell)
+        except (RendererError, ImageRefusedError):
+            return None
+        return None if pixels is None or is_constant(pixels) else pixels
 
     def _known(self, prompt_id: str) -> Ended | None:
         patience = self.patience(min(self.limit_s, _LONGEST_DOWN_S))
@@ -126,11 +142,8 @@ class ComfySession:
     def _run(self, graph: Mapping[str, Any], prompt_id: str) -> Ended | None:
         """Send a job unless it is there, and wait for it; None when the server forgot it."""
         try:
-            if self.server.queued(prompt_id) is None:
-                with contextlib.suppress(ServiceUnreachableError):
-                    # Whether it took it is seen in its queue and history.
-                    self.server.submit(graph, prompt_id, self._client_id)
-            ended = self._wait(prompt_id)
+            taken = self.server.queued(prompt_id) is not None or self._submitted(graph, prompt_id)
+            ended = self._wait(prompt_id, taken=taken)
         except BaseException:
             # Nobody would take the picture; whoever else draws there need not wait for it.
             with contextlib.suppress(PipelineError):
@@ -140,7 +153,16 @@ class ComfySession:
             raise RendererError(f"ComfyUI: {ended.error}")
         return ended
 
-    def _wait(self, prompt_id: str) -> Ended | None:
+    def _submitted(self, graph: Mapping[str, Any], prompt_id: str) -> bool:
+        """Send a job and return whether the server said that it took it."""
+        try:
+            self.server.submit(graph, prompt_id, self._client_id)
+        except ServiceUnreachableError as error:
+            self.log(f"{error.message}; its queue and history will tell")
+            return False
+        return True
+
+    def _wait(self, prompt_id: str, *, taken: bool) -> Ended | None:
         patience, down = self.patience(self.limit_s), self.patience(_LONGEST_DOWN_S)
         place: tuple[str, int] | None = None
         missing = 0
@@ -161,7 +183,8 @@ class ComfySession:
                 patience.renew()
             missing = missing + 1 if place is None else 0
             if missing == _LOOKS_UNTIL_GONE:
-                self._explain_absence()
+                if taken:
+                    self._explain_absence()
                 return None
             if patience.over:
                 raise RendererError(_too_long(place, self.limit_s))
@@ -177,31 +200,34 @@ class ComfySession:
             raise RendererError("ComfyUI was restarted with other versions or settings")
         self.log("the server has forgotten its jobs, this one is sent again")
 
-    def _picture(self, ended: Ended, name: str) -> bytes | None:
+    def _picture(
+        self, ended: Ended, asked: Mapping[str, dict[str, Any]], cell: CellRequest
+    ) -> Pixels | None:
         """Return the picture of a job; None when its file is not there any more."""
-        output = ended.outputs.get(self.workflow.roles.output)
+        node = self.workflow.roles.output
+        output = ended.outputs.get(node)
         images = output.get("images") if isinstance(output, dict) else None
         if not isinstance(images, list) or len(images) != 1 or not isinstance(images[0], dict):
             raise RendererError(
                 f"ComfyUI ended the job with {len(images) if isinstance(images, list) else 'no'} "
                 "pictures, one was asked for"
             )
-        where = images[0]
-        own = str(where.get("filename", "")).startswith(f"{name}_")
-        if not own or where.get("subfolder") != FOLDER or where.get("type") != "output":
+        where, prefix = images[0], str(asked[node]["inputs"]["filename_prefix"])
+        named = f"{where.get('subfolder')}/{where.get('filename')}"
+        if not named.startswith(f"{prefix}_") or where.get("type") != "output":
             raise RendererError(
                 f"ComfyUI names a picture that is not ours: {where.get('filename')}"
             )
         try:
             data = self.server.picture(where, self.folder)
-        except ServiceRefusedError as error:
-            if getattr(error, "status", None) != 404:
+        except AnsweredNoError as error:
+            if error.status != 404:
                 raise
-            self.log(f"{where.get('filename')} is not there any more, it is drawn again")
+            self.log(f"{named} is not there any more, it is drawn again")
             return None
         if not data:
             raise RendererError("ComfyUI sent an empty picture")
-        return data
+        return pixels_of(data, cell)
 
 
 def _too_long(place: tuple[str, int] | None, limit_s: float) -> str:
