@@ -135,14 +135,14 @@ def _autoencoder(diffusers: Any, *, latent_channels: int, shift: float | None = 
     )
 
 
-def _text_encoder(*, size: int, projected: bool = False) -> Any:
+def _text_encoder(*, size: int, projected: bool = False, layers: int = 2) -> Any:
     _, _, transformers = _libraries()
     config = transformers.CLIPTextConfig(
         vocab_size=514,
         hidden_size=size,
         intermediate_size=2 * size,
         projection_dim=size,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         max_position_embeddings=77,
         bos_token_id=512,

@@ -29,7 +29,7 @@ original_unet.TIMESTEP_INPUT_DIM = 32
 original_unet.TIME_EMBED_DIM = 128
 sdxl_original_unet.MODEL_CHANNELS = 32
 sdxl_original_unet.TIME_EMBED_DIM = 128
-sdxl_original_unet.ADM_IN_CHANNELS = 6 * 256 + 1024
+sdxl_original_unet.ADM_IN_CHANNELS = 6 * 256 + 1984
 runpy.run_path(os.path.join(REAL, {name!r}), run_name="__main__")
 '''
 _SCHEDULE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
@@ -100,9 +100,9 @@ def make_sdxl(folder: Path) -> Path:
     torch.manual_seed(tiny_checkpoint.SEED)
     pipeline = diffusers.StableDiffusionXLPipeline(
         vae=tiny_checkpoint._autoencoder(diffusers, latent_channels=4),
-        # Together 2048 wide: what the UNet of sd-scripts is told, whatever its other sizes.
-        text_encoder=tiny_checkpoint._text_encoder(size=1024),
-        text_encoder_2=tiny_checkpoint._text_encoder(size=1024, projected=True),
+        # Together 2048 wide, and the first 12 layers deep: sd-scripts knows no other.
+        text_encoder=tiny_checkpoint._text_encoder(size=64, layers=12),
+        text_encoder_2=tiny_checkpoint._text_encoder(size=1984, projected=True),
         tokenizer=tiny_checkpoint._tokenizer(folder / "tokenizer"),
         tokenizer_2=tiny_checkpoint._tokenizer(folder / "tokenizer_2"),
         unet=diffusers.UNet2DConditionModel(
@@ -116,7 +116,7 @@ def make_sdxl(folder: Path) -> Path:
             use_linear_projection=True,
             addition_embed_type="text_time",
             addition_time_embed_dim=256,
-            projection_class_embeddings_input_dim=6 * 256 + 1024,
+            projection_class_embeddings_input_dim=6 * 256 + 1984,
         ),
         scheduler=diffusers.DDIMScheduler(**_SCHEDULE, clip_sample=False),
     )

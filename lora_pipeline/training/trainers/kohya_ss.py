@@ -10,8 +10,6 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from lora_pipeline.foundation.errors import PipelineError, RecipeInvalidError
 from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.foundation.strict_json import read_bytes
@@ -41,6 +39,7 @@ _SETUP = "lora setup kohya_ss"
 _NOWHERE = Home(Path("sd-scripts"), Path("python"))
 # ``steps:`` alone is the training's bar; latents, samples and validation draw bars of their own.
 _BAR = re.compile(r"^steps:\s+\d+%\|[^|]*\|\s*(\d+)/(\d+)\s+\[([^\]]*)")
+_NO_TOKENIZER = "in _load_tokenizer"
 _LOSS = re.compile(r"avr_loss=([0-9.eE+-]+)")
 
 
@@ -151,9 +150,13 @@ class KohyaTrainer:
                 message="sd-scripts could not read one of the images",
                 hint="lora dataset verify",
             )
-        if "Can't load tokenizer" in error.message:
-            return msgspec.structs.replace(
-                error, hint="set trainers.kohya_ss.tokenizerCache to a folder that holds it"
+        # Offline, some versions of transformers fail over the path that they did not find.
+        told = "Can't load tokenizer" in error.message
+        if status != 0 and (told or any(_NO_TOKENIZER in line.text for line in lines)):
+            return RunError(
+                code="model_unavailable",
+                message=error.message if told else "sd-scripts did not find a tokenizer",
+                hint="set trainers.kohya_ss.tokenizerCache to a folder that holds it",
             )
         if status == 0 and error.code == "trainer_failed":
             return RunError(

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from lora_pipeline.training.trainers import mflux_config
 from lora_pipeline.training.trainers.interface import (
     Collected,
     CollectedFile,
+    Continuation,
     Problem,
     TrainingProgress,
 )
@@ -30,6 +32,7 @@ from lora_pipeline.training.trainers.mflux_checkpoint import (
     checkpoint_zips,
     extract_adapter,
     last_loss,
+    move_checkpoint,
 )
 from lora_pipeline.training.trainers.mflux_models import FAMILIES, choose_model
 from lora_pipeline.training.trainers.mflux_user_file import merge_user_file
@@ -140,6 +143,23 @@ class MfluxTrainer:
                 kept = target.with_name(f"{target.stem}-step{step:08d}.safetensors")
                 checkpoints.append(CollectedFile(extract_adapter(path, kept, scale=scale), step))
         return Collected(final, tuple(checkpoints), loss)
+
+    def carry_over(self, plan: Plan, earlier: Path, run_folder: Path) -> Continuation | None:
+        """Copy the sound checkpoints of an interrupted run; mflux goes on from the last one."""
+        saved = [
+            (step, path)
+            for step, path in checkpoint_zips(earlier, mflux_config.OUTPUT_FOLDER)
+            if 0 < step < plan.total_steps
+        ]
+        if not saved:
+            return None
+        output = run_folder / mflux_config.OUTPUT_FOLDER
+        moved = [
+            move_checkpoint(path, output / "checkpoints" / path.name, str(output))
+            for _, path in saved
+        ]
+        argv = (plan.argv[0], "--resume", str(moved[-1]))
+        return Continuation(saved[-1][0], replace(plan, argv=argv))
 
     def explain(self, lines: Sequence[OutputLine], status: int) -> RunError:
         """Return why a run failed; mflux ends with 0 when its training was stopped."""

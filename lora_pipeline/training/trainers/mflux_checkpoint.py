@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -70,6 +71,36 @@ def extract_adapter(path: Path, target: Path, *, scale: float) -> Path:
     files.write_atomic(target, data if scale == 1 else _scaled(data, scale, path.name))
     times = path.stat()
     os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
+    return target
+
+
+def move_checkpoint(path: Path, target: Path, output_path: str) -> Path:
+    """Copy a checkpoint so that a run that goes on from it writes to ``output_path``.
+
+    Raises:
+        WeightsRefusedError: When the zip holds no configuration.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [one for one in archive.namelist() if one.endswith("_config.json")]
+            if len(names) != 1:
+                raise WeightsRefusedError(f"{path.name} holds no configuration")
+            name = _member(archive, names[0], _LARGEST_INDEX, path.name)
+            config = strict_json.loads(archive.read(name), name)
+            if not isinstance(config, dict) or not isinstance(config.get("checkpoint"), dict):
+                raise WeightsRefusedError(f"{path.name}: {name} is no configuration")
+            config["checkpoint"]["output_path"] = output_path
+            with files.open_atomic(target) as stream, zipfile.ZipFile(stream, "w") as copy:
+                for member in archive.infolist():
+                    told = json.dumps(config).encode() if member.filename == name else None
+                    with copy.open(member.filename, "w", force_zip64=True) as written:
+                        if told is not None:
+                            written.write(told)
+                            continue
+                        with archive.open(member) as read:
+                            shutil.copyfileobj(read, written)
+    except (*_UNREADABLE, PipelineError) as error:
+        raise WeightsRefusedError(f"{path.name} cannot be gone on from: {error}") from error
     return target
 
 

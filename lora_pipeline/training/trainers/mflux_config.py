@@ -21,6 +21,7 @@ OLDEST = (0, 16)
 FULL = (0, 24)
 _OPTIMIZERS = {"adamw": "AdamW", "adamw8bit": "AdamW", "adafactor": "Adafactor", "lion": "Lion"}
 _SIDE = 16
+_UNASKED_SIDE = 256
 
 Version = tuple[int, int]
 
@@ -67,7 +68,9 @@ def train_json(request: TrainingRequest, model: MfluxModel, *, full: bool) -> di
     """
     recipe = request.recipe
     epochs, steps = epochs_and_steps(recipe, request.data)
-    side = max(_SIDE, recipe.resolution // _SIDE * _SIDE)
+    # mflux draws at the beginning and at the end whether it was asked for or not.
+    largest = recipe.resolution if recipe.sample_every else min(recipe.resolution, _UNASKED_SIDE)
+    side = max(_SIDE, largest // _SIDE * _SIDE)
     document: dict[str, Any] = {
         "model": model.alias,
         "model_path": str(request.checkpoint.path),
