@@ -1,7 +1,7 @@
 """HTML from text that nobody trusts: everything is escaped, unless it was made here.
 
-A page stands alone: no script, no request, its style and pictures inside. Its content security
-policy says so as well, in case an escape were ever missed.
+A page stands alone: no request, its style and pictures inside, and no script but one of ours by
+its digest. Its content security policy says so as well, in case an escape were ever missed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from lora_pipeline import __version__
 
 GENERATOR = f"lora-pipeline {__version__}"
-_VOID = frozenset({"img", "meta", "br"})
+_VOID = frozenset({"img", "meta", "br", "input"})
 _STYLE = Path(__file__).with_name("page.css")
 
 
@@ -58,14 +58,19 @@ def data_uri(media_type: str, data: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def page(title: str, *body: Markup) -> str:
-    """Return a whole page that needs nothing but itself."""
-    style = _STYLE.read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    policy = (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
+def page(title: str, *body: Markup, style: str = "", script: str = "") -> str:
+    """Return a whole page that needs nothing but itself.
+
+    Args:
+        title: What the window is called.
+        *body: What it shows.
+        style: More rules, from a file of ours.
+        script: A script from a file of ours; nothing else on the page is ever run.
+    """
+    sheet = _STYLE.read_text(encoding="utf-8") + style
+    policy = f"default-src 'none'; img-src data:; style-src '{_source(sheet)}'; "
+    policy += f"script-src '{_source(script)}'; " if script else ""
+    policy += "base-uri 'none'; form-action 'none'"
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -74,10 +79,17 @@ def page(title: str, *body: Markup) -> str:
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="referrer", content="no-referrer"),
         element("title", title),
-        Markup(f"<style>{style}</style>"),
+        Markup(f"<style>{sheet}</style>"),
     )
-    whole = element("html", head, element("body", element("main", *body)), lang="en")
-    return f"<!doctype html>\n{whole}\n"
+    program = Markup(f"<script>{script}</script>") if script else Markup()
+    inside = element("body", element("main", *body), program)
+    return f"<!doctype html>\n{element('html', head, inside, lang='en')}\n"
+
+
+def _source(code: str) -> str:
+    """Return how a content security policy allows exactly this style or script."""
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode("ascii")
+    return f"sha256-{digest}"
 
 
 def visible(words: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lora_pipeline.evaluation.blind_records import BlindPlan, BlindReview
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.foundation.errors import RecordNotFoundError
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.releases.lookup import ScopeName, find_lora, scope_of
-from lora_pipeline.releases.records import Lora, WithdrawalAnswer
+from lora_pipeline.releases.records import Lora, Waiver, WithdrawalAnswer
 from lora_pipeline.training.records import Run
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import Scope
@@ -52,7 +53,7 @@ def delete_lora(
         changes.remove(about.loaded)
     for review in about.reviews:
         changes.remove(review)
-    for answer in about.answers:
+    for answer in (*about.answers, *about.blind_plans, *about.blind_reviews, *about.waivers):
         changes.remove(answer)
     for evaluation in about.evaluations:
         for sheet in _sheets(evaluation.path):
@@ -91,6 +92,13 @@ class _About:
         self.answers = [
             one for one in records.all(WithdrawalAnswer, scope) if one.record.lora_id == lora_id
         ]
+        self.blind_plans = [
+            one for one in records.all(BlindPlan, scope) if one.record.lora_id == lora_id
+        ]
+        self.blind_reviews = [
+            one for one in records.all(BlindReview, scope) if one.record.lora_id == lora_id
+        ]
+        self.waivers = [one for one in records.all(Waiver, scope) if one.record.lora_id == lora_id]
 
 
 def _place(

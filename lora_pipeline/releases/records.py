@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from lora_pipeline.catalog.records import Weights
+from lora_pipeline.evaluation.records import ReviewBinding
 from lora_pipeline.foundation.record import Part, Record
 
 ReleaseStatus = Literal["candidate", "approved", "deprecated"]
 # A shared LoRA sets the mood below the project's own, which is to be seen.
 BASELINE_STRENGTH, PROJECT_STRENGTH = 0.6, 0.9
-HistoryEvent = Literal["promoted", "rolled_back", "deprecated", "activated", "deactivated"]
+HistoryEvent = Literal[
+    "promoted", "rolled_back", "emergency", "deprecated", "activated", "deactivated"
+]
+# What a person may set aside for a while: it rests on judgement, not on bytes.
+Waivable = Literal["preference", "copy", "metrics", "freshness"]
 
 
 class Evidence(Part, frozen=True, kw_only=True):
@@ -25,12 +30,15 @@ class Evidence(Part, frozen=True, kw_only=True):
     policy_id: str
     policy_digest: str
     review_digests: tuple[str, ...]
+    blind_digests: tuple[str, ...] = ()
+    waiver_digests: tuple[str, ...] = ()
 
 
 class HistoryEntry(Part, frozen=True, kw_only=True):
     """One change of what is active; ``previous`` chains it to the entry before.
 
-    ``digest`` covers all the other fields of the entry.
+    ``digest`` covers all the other fields of the entry. An ``emergency`` names the weights that it
+    made active, the conditions that did not pass, and until when it holds.
     """
 
     event: HistoryEvent
@@ -40,6 +48,9 @@ class HistoryEntry(Part, frozen=True, kw_only=True):
     from_release_id: str = ""
     evidence: Evidence | None = None
     reason: str = ""
+    weights_sha256: str = ""
+    skipped: tuple[str, ...] = ()
+    until: str = ""
     previous: str = ""
     digest: str = ""
 
@@ -132,6 +143,53 @@ class WithdrawalAnswer(Record, frozen=True, kw_only=True):
     digest: str
 
 
+class Waiver(Record, frozen=True, kw_only=True):
+    """A condition that a person set aside for a release, with a reason and an end.
+
+    It is bound to what was judged: another grid, other weights, another suite are another
+    question. ``measured`` is what had been measured then. ``digest`` covers all other fields.
+    """
+
+    KIND: ClassVar[str] = "waiver"
+
+    id: str
+    lora_id: str
+    release_id: str
+    condition: str
+    reason: str
+    waived_by: str
+    created_at: str
+    until: str
+    binding: ReviewBinding
+    measured: float | None = None
+    digest: str
+
+
+class BlindRule(Part, frozen=True, kw_only=True):
+    """What a blind comparison must have shown.
+
+    Attributes:
+        against: ``active`` for the release that was active before (the base where none was).
+        reviewers: How many different people must have answered.
+        pairs: How many different pairs must have been judged.
+        above: What the lower end of the 95 % interval of the share of wins must exceed.
+        constancy: Share of repeats and controls that a reviewer must have met to count.
+    """
+
+    against: Literal["active", "base"] = "active"
+    reviewers: int = 1
+    pairs: int
+    above: float = 0.5
+    constancy: float = 0.6
+
+
+class MetricRule(Part, frozen=True, kw_only=True):
+    """The limits of one measured value."""
+
+    min: float | None = None
+    max: float | None = None
+
+
 class GatePolicy(Part, frozen=True, kw_only=True):
     """What the gate asks for before a release may become active.
 
@@ -151,6 +209,15 @@ class GatePolicy(Part, frozen=True, kw_only=True):
         rights_known: Whether the training right of every image must be stated as allowed;
             without it, "unknown" is judged by the project's own rule.
         max_age_days: Longest time between the grid and the promotion; 0 means any.
+        reviews_signed: Whether the commit that brought a verdict must carry the good signature
+            of the reviewer.
+        blind: What a blind comparison must have shown, or None.
+        max_copy_similarity: Largest similarity of a cell to a training image; 0 asks for none.
+        metrics: Limits for measured values, by name.
+        waivable: Which conditions a person may set aside for a while.
+        max_waiver_days: For how many days at most.
+        emergency_days: For how many days a release may be used that was made active without
+            verdicts; 0 allows none.
     """
 
     id: str
@@ -163,3 +230,10 @@ class GatePolicy(Part, frozen=True, kw_only=True):
     all_cells_seen: bool = True
     rights_known: bool = False
     max_age_days: int = 0
+    reviews_signed: bool = False
+    blind: BlindRule | None = None
+    max_copy_similarity: float = 0.0
+    metrics: dict[str, MetricRule] = {}
+    waivable: tuple[Waivable, ...] = ()
+    max_waiver_days: int = 30
+    emergency_days: int = 0

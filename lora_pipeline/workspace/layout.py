@@ -60,6 +60,9 @@ FOLDERS = {
     "review": "reviews",
     "acknowledgement": "acknowledgements",
     "withdrawal-answer": "answers",
+    "blind-plan": "blind-plans",
+    "blind-review": "blind-reviews",
+    "waiver": "waivers",
 }
 # kind -> the one file below the scope.
 SINGLES = {

@@ -16,7 +16,9 @@ from lora_pipeline.catalog import profile_records
 from lora_pipeline.catalog import records as catalog_records
 from lora_pipeline.datasets import records as dataset_records
 from lora_pipeline.datasets.checks import records as check_records
+from lora_pipeline.evaluation import blind_records
 from lora_pipeline.evaluation import records as evaluation_records
+from lora_pipeline.evaluation.blind_answers import BlindAnswers
 from lora_pipeline.foundation.errors import RecordInvalidError
 from lora_pipeline.foundation.record import Part, Record
 from lora_pipeline.foundation.schemas import load_schema, schema_names, violations_of
@@ -32,6 +34,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 BASE = "https://lora-pipeline.dev/schemas/"
 MODULES = (
     catalog_records, profile_records, dataset_records, check_records, evaluation_records,
+    blind_records,
     release_records, training_records,
 )  # fmt: skip
 DEFINITIONS: dict[str, type[Part]] = {
@@ -46,7 +49,10 @@ RECORDS: dict[str, type[Record]] = {
     if isinstance(kind, type) and issubclass(kind, Record) and kind is not Record
 }
 # What stands in files of their own, outside of the records.
-OTHERS: dict[str, type[Part]] = {"backup": BackupList, "passport": Passport, "plan": SavedPlan}
+OTHERS: dict[str, type[Part]] = {
+    "backup": BackupList, "passport": Passport, "plan": SavedPlan,
+    "blind-answers": BlindAnswers,
+}  # fmt: skip
 TYPES: dict[str, type[Part]] = {**RECORDS, **DEFINITIONS, **OTHERS}
 ALL = schema_names()
 Node = dict[str, Any]

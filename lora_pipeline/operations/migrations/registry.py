@@ -15,7 +15,7 @@ from lora_pipeline.operations.migrations.steps import (
 from lora_pipeline.operations.validation.kinds import KINDS
 
 # What nobody may rewrite, not even for the better: Git tells by their bytes that they were not.
-NEVER = frozenset({"review", "withdrawal-answer"})
+NEVER = frozenset({"review", "withdrawal-answer", "blind-plan", "blind-review", "waiver"})
 
 
 @dataclass(frozen=True)

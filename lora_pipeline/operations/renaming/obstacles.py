@@ -14,7 +14,13 @@ from lora_pipeline.operations.renaming.references import Renaming
 from lora_pipeline.workspace.documents import Document
 
 _UNDER_WAY = frozenset({"created", "queued", "training"})
-_VERDICTS = {"review": "review", "withdrawal-answer": "answer to a withdrawal"}
+_VERDICTS = {
+    "review": "review",
+    "withdrawal-answer": "answer to a withdrawal",
+    "blind-plan": "plan of a blind review",
+    "blind-review": "blind review",
+    "waiver": "waiver",
+}
 _RUN_FIELDS = {"lora": "loraId", "checkpoint": "checkpointId"}
 
 

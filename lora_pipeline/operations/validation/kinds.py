@@ -16,9 +16,10 @@ from lora_pipeline.catalog.records import (
 )
 from lora_pipeline.datasets.checks.records import Acknowledgement
 from lora_pipeline.datasets.records import Manifest
+from lora_pipeline.evaluation.blind_records import BlindPlan, BlindReview
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.foundation.record import Record
-from lora_pipeline.releases.records import Lora, WithdrawalAnswer
+from lora_pipeline.releases.records import Lora, Waiver, WithdrawalAnswer
 from lora_pipeline.training.records import Run
 
 KINDS: dict[str, type[Record]] = {
@@ -26,6 +27,6 @@ KINDS: dict[str, type[Record]] = {
     for kind in (
         Project, AssetTypes, Styles, Scenarios, Palettes, Tags, Checkpoint, CheckpointProfile,
         Spec, Asset, Manifest, Acknowledgement, Lora, Run, Evaluation, Review,
-        WithdrawalAnswer,
+        WithdrawalAnswer, BlindPlan, BlindReview, Waiver,
     )
 }  # fmt: skip

@@ -38,7 +38,12 @@ KEPT = {
     "run.datasetId", "scenarios.id", "scenarios.scenarios[].id", "spec.id", "styles.id",
     "styles.styles[].id", "tags.id", "tags.groups[].id", "tags.groups[].tags[].id",
     "withdrawal-answer.id", "withdrawal-answer.loraId", "withdrawal-answer.releaseId",
-    "withdrawal-answer.images[].assetId",
+    "withdrawal-answer.images[].assetId", "waiver.id", "waiver.loraId", "waiver.releaseId",
+    "blind-plan.id", "blind-plan.loraId", "blind-plan.releaseId", "blind-plan.evaluationId",
+    "blind-plan.against.releaseId", "blind-plan.against.evaluationId", "blind-review.id",
+    "blind-review.planId", "blind-review.loraId", "blind-review.releaseId",
+    "blind-review.evaluationId", "blind-review.against.releaseId",
+    "blind-review.against.evaluationId", "blind-review.pairs[].promptId",
 }  # fmt: skip
 RENAMED = {
     f"{kind}.{place}"
@@ -49,7 +54,7 @@ RENAMED = {
 RECORDS = sorted(
     name.partition("/")[0]
     for name in schema_names()
-    if name.partition("/")[0] not in ("common", "suite", "preset", "gate-policy", "backup")
+    if name.partition("/")[0] not in ("common", "suite", "preset", "gate-policy", "backup", "blind-answers")
 )
 
 
@@ -126,7 +131,7 @@ def test_what_training_saw_is_not_touched() -> None:
     assert Renaming("tag", "style:flat", "style:x").rewritten("dataset", manifest) == (manifest, 0)
 
 
-@pytest.mark.parametrize("kind", ["review", "withdrawal-answer"])
+@pytest.mark.parametrize("kind", ["review", "withdrawal-answer", "blind-plan", "blind-review", "waiver"])
 def test_verdicts_are_in_no_table(kind: str) -> None:
     assert all(kind not in table for table in PLACES.values())
 
