@@ -15,6 +15,7 @@ from lora_pipeline.operations.train_hosted import (
     require_service,
     work_elsewhere,
 )
+from lora_pipeline.operations.train_layers import flags_of
 from lora_pipeline.operations.train_outcome import brought, planned, tried
 from lora_pipeline.operations.train_request import Training, Wishes, gather, make_plan
 from lora_pipeline.operations.train_run import (
@@ -35,7 +36,7 @@ MANUAL = "manual"
 def plan_training(
     workspace: Workspace,
     lora: str,
-    dataset: str,
+    dataset: str = "",
     *,
     trainer: str = "",
     preset: str = "",
@@ -62,7 +63,7 @@ def plan_training(
     Args:
         workspace: Where the records are.
         lora: Id of the LoRA.
-        dataset: Id or path of the manifest.
+        dataset: Id or path of the manifest; empty for the LoRA's own.
         trainer: Name of the trainer; empty for the one of the settings.
         preset: Id of a preset; empty for the one that fits the base model.
         config_file: Recipe in a YAML or JSON file; wins over the preset.
@@ -87,7 +88,7 @@ def plan_training(
         ArgumentInvalidError: When the trainer is unknown or the release id is taken.
         DigestMismatchError: When the manifest was changed by hand.
     """
-    flags = _flags(resolution, steps, epochs, rank, alpha, learning_rate, batch_size, seed)
+    flags = flags_of(resolution, steps, epochs, rank, alpha, learning_rate, batch_size, seed)
     wishes = Wishes(
         lora, dataset, trainer, preset, config_file, config or {}, flags,
         tuple(trainer_arguments), trainer_config, release, project, scope,
@@ -98,7 +99,7 @@ def plan_training(
 def train(
     workspace: Workspace,
     lora: str,
-    dataset: str,
+    dataset: str = "",
     *,
     trainer: str = "",
     preset: str = "",
@@ -132,7 +133,7 @@ def train(
     Args:
         workspace: Where the records are.
         lora: Id of the LoRA.
-        dataset: Id or path of the manifest.
+        dataset: Id or path of the manifest; empty for the LoRA's own.
         trainer: Name of the trainer; empty for the one of the settings.
         preset: Id of a preset; empty for the one that fits the base model.
         config_file: Recipe in a YAML or JSON file; wins over the preset.
@@ -165,7 +166,7 @@ def train(
     """
     if set_active:
         return _refused_activation(lora)
-    flags = _flags(resolution, steps, epochs, rank, alpha, learning_rate, batch_size, seed)
+    flags = flags_of(resolution, steps, epochs, rank, alpha, learning_rate, batch_size, seed)
     chosen = trainer or workspace.settings.require_text("trainers.default")
     if chosen == MANUAL:
         _require_weights(lora, dataset, weights)
@@ -257,25 +258,3 @@ def _refused_activation(lora: str) -> Result:
             "train without --set-active, then lora eval grid, a review, and lora promote",
         ),
     )
-
-
-def _flags(
-    resolution: int | None,
-    steps: int | None,
-    epochs: int | None,
-    rank: int | None,
-    alpha: float | None,
-    learning_rate: float | None,
-    batch_size: int | None,
-    seed: int | None,
-) -> dict[str, Any]:
-    return {
-        "resolution": resolution,
-        "steps": steps,
-        "epochs": epochs,
-        "rank": rank,
-        "alpha": alpha,
-        "learningRate": learning_rate,
-        "batchSize": batch_size,
-        "seed": seed,
-    }

@@ -139,7 +139,7 @@ def test_bad_wishes_are_one_clear_error(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["train", "--lora", LORA], "Missing option '--dataset'"),
+        (["train", "--dataset", DATASET], "Missing option '--lora'"),
         ([*TRAIN, "--plan", "--run"], "--plan and --run exclude each other"),
         ([*TRAIN, "--trainer-args", "--lowram"], "takes a JSON list of texts"),
         ([*TRAIN, "--trainer-args", "[1]"], "takes a JSON list of texts"),

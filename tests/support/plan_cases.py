@@ -84,8 +84,9 @@ def _of(trainer: str) -> Iterator[Case]:
             yield Case(trainer, alias, model.architecture, _called(named))
         return
     if trainer in {"ai_toolkit", "ai_toolkit_server", "runpod"}:
-        for arch, model in ai_toolkit_models.MODELS.items():
-            yield Case(trainer, arch, model.architecture, _called(arch.replace("_", "-")))
+        for arch, toolkit_model in ai_toolkit_models.MODELS.items():
+            named = arch.replace("_", "-")
+            yield Case(trainer, arch, toolkit_model.architecture, _called(named))
         return
     architectures = TRAINERS[trainer].architectures or ("any",)
     for architecture in architectures:

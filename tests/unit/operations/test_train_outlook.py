@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,12 +17,11 @@ from tests.support.workspace_builders import invoke
 LONG = "a " + "very " * 90 + "long caption"
 
 
-def reach(trainer: str, architecture: str, folder: Path, user: str = "", **changes: object) -> int:
+def reach(trainer: str, architecture: str, folder: Path, user: str = "", **changes: Any) -> int:
     config = folder / ("own.toml" if trainer == "kohya_ss" else "own.json")
     config.write_text(user)
-    request = make_request(
-        folder, architecture, **{"config_file": config if user else None, **changes}
-    )
+    own: dict[str, Any] = {"config_file": config} if user else {}
+    request = make_request(folder, architecture, **own, **changes)
     adapter = TRAINERS[trainer]
     assert isinstance(adapter, LimitsCaptions)
     plan = adapter.prepare(request, settings_for_goldens(folder / "ws"), "1.2.3")
