@@ -38,6 +38,8 @@ TAKES = {
     "ai_toolkit": ("zimage", {"checkpoint": "z-image"}),
     "ai_toolkit_server": ("sdxl", {}),
     "runpod": ("sdxl", {}),
+    "replicate": ("flux1", {}),
+    "fal": ("zimage", {"recipe": {"steps": 100}}),
     "azure_ml": ("sdxl", {}),
     "manual": ("wan", {}),
 }

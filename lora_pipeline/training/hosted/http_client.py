@@ -7,11 +7,9 @@ surely did not happen: no connection, or an answer that says "not now" (429, 503
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import functools
 import hashlib
 import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from lora_pipeline.foundation.errors import (
 )
 from lora_pipeline.foundation.extras import require_extra
 from lora_pipeline.foundation.redaction import redacted
+from lora_pipeline.training.hosted.answers import retry_after, said_in
 
 if TYPE_CHECKING:
     import httpx2
@@ -236,11 +235,11 @@ class ServiceClient:
 
         wait = self._first_wait_s
         for left in reversed(range(_TRIES)):
-            retry_after: float | None = None
+            asked: float | None = None
             try:
                 return once()
             except _NotNowError as refusal:
-                failure, again, retry_after = (
+                failure, again, asked = (
                     refusal.words,
                     repeat or refusal.not_done,
                     refusal.wait,
@@ -256,7 +255,7 @@ class ServiceClient:
                     f"{self.base} does not answer {path.partition('?')[0]}: {failure}",
                     hint="see whether it runs and can be reached from here",
                 )
-            self._sleep(wait if retry_after is None else min(retry_after, _LONGEST_RETRY_AFTER_S))
+            self._sleep(wait if asked is None else min(asked, _LONGEST_RETRY_AFTER_S))
             wait = min(wait * 2, _LONGEST_WAIT_S)
         raise AssertionError("unreachable")
 
@@ -268,11 +267,11 @@ class ServiceClient:
             return
         if read:
             body = _bounded(answer)
-        said = redacted(_message(body), (self._token,))
+        said = redacted(said_in(body), (self._token,))
         words = f"{status}{f': {said}' if said else ''}"
         # 500 is what some servers answer to a wrong request: repeated for reading only.
         if status in _PASSING or status == 500:
-            raise _NotNowError(words, status in _NOT_DONE, _retry_after(answer))
+            raise _NotNowError(words, status in _NOT_DONE, retry_after(answer))
         raise AnsweredNoError(
             f"{self.base} refused {answer.request.url.path} ({words})",
             status=status,
@@ -378,29 +377,6 @@ def _write(answer: httpx2.Response, target: Path, expected: int | None, sha256: 
             raise _CutShortError(f"{size} of {expected} bytes came")
         if sha256 and digest.hexdigest() != sha256:
             raise _CutShortError(f"sha256:{digest.hexdigest()[:12]}… came, not {sha256[:12]}…")
-
-
-def _message(body: bytes) -> str:
-    text = body[:2000].decode("utf-8", "replace").strip()
-    with contextlib.suppress(ValueError):
-        document = json.loads(body)
-        if isinstance(document, dict):
-            text = str(document.get("error") or document.get("message") or document.get("detail"))
-    return "a page" if text.startswith("<") else " ".join(text.split())[:200]
-
-
-def _retry_after(answer: httpx2.Response) -> float | None:
-    text = answer.headers.get("retry-after", "").strip()
-    if not text:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-        except (TypeError, ValueError):
-            return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _words(error: Exception) -> str:
