@@ -75,6 +75,9 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
         "promote": Lazy("promote", "promote", "Make a release active, when the gate passes"),
         "rollback": Lazy("promote", "rollback", "Go back to an earlier approved release"),
     },
+    "Pull requests": {
+        "report": Lazy("report", "report", "Tell what changed between two commits"),
+    },
     "Agents": {
         "call": Lazy("call", "call", "Call any operation by name, JSON in, JSON out"),
     },

@@ -8,15 +8,13 @@ from typing import Any, Literal
 from lora_pipeline.datasets.diff_markdown import difference_markdown
 from lora_pipeline.datasets.diff_page import (
     MOST_ROWS,
-    Pictures,
     difference_section,
     pictured_items,
     rows_left_out,
 )
+from lora_pipeline.datasets.diff_pictures import pictures_of
 from lora_pipeline.datasets.diff_view import DiffView, view_of
 from lora_pipeline.datasets.diff_words import headline
-from lora_pipeline.datasets.image_sources import image_sources
-from lora_pipeline.datasets.thumbnails import thumbnails
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.files import disk_refusals, write_atomic
 from lora_pipeline.foundation.markup import GENERATOR, element, page
@@ -28,13 +26,12 @@ from lora_pipeline.operations.dataset_sides import (
     require_one_question,
     two_datasets,
 )
-from lora_pipeline.operations.output_file import OutputKind, require_output
+from lora_pipeline.operations.output_file import HTML, require_output
 from lora_pipeline.workspace.root import Workspace
 
 ScopeName = Literal["project", "baseline"]
 PICTURES = 300
 _MOST_PICTURES = 5000
-_HTML = OutputKind("a page", ".html", b"<!doctype html>", b'content="lora-pipeline ')
 
 
 def diff_datasets(
@@ -109,12 +106,12 @@ def write_diff_page(
     """
     if not 0 <= pictures <= _MOST_PICTURES:
         raise ArgumentInvalidError(f"a page shows 0 to {_MOST_PICTURES} pictures, got {pictures}")
-    path, _ = require_output(workspace, html, (_HTML,))
+    path, _ = require_output(workspace, html, (HTML,))
     sides, view = _compared(workspace, dataset_id, other_id, git_revision, project, scope)
     wanted = len(pictured_items(view))
     missing = 0
     if not workspace.dry_run:
-        shown = _pictures(workspace, sides, view, pictures)
+        shown = pictures_of(workspace, view, pictures)
         missing = sum(1 for one in shown.by_digest.values() if one.missing)
         document = page(
             f"{view.name} · {view.before.label} → {view.after.label}",
@@ -180,19 +177,6 @@ def _command(workspace: Workspace, sides: Sides) -> str:
     else:
         command = f"lora dataset diff {sides.name} --git {shlex.quote(sides.revision)}"
     return with_place(workspace, sides.scope, command)
-
-
-def _pictures(workspace: Workspace, sides: Sides, view: DiffView, most: int) -> Pictures:
-    items = pictured_items(view)
-    commits = [side.commit for side in (sides.after, sides.before) if side.commit]
-    found = thumbnails(
-        workspace,
-        items[:most],
-        image_sources(workspace, *dict.fromkeys(commits)),
-        background=view.background,
-    )
-    by_digest = {item.sha256: one for item, one in zip(items[:most], found, strict=True)}
-    return Pictures(by_digest, len(items))
 
 
 def _warnings(view: DiffView, wanted: int, pictures: int, missing: int) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,13 +17,12 @@ from lora_pipeline.foundation.errors import (
 )
 from lora_pipeline.foundation.ids import did_you_mean
 from lora_pipeline.workspace import git_history
+from lora_pipeline.workspace.git_moments import Moment, moments
 from lora_pipeline.workspace.layout import SHARED, RecordPlace, Scope, place_of
 from lora_pipeline.workspace.record_bytes import record_from
 from lora_pipeline.workspace.root import Workspace
 
 ScopeName = Literal["project", "baseline"]
-WORK_TREE = "work tree"
-_RANGE = re.compile(r"(?P<older>.*?)(?P<dots>\.{2,3})(?P<newer>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def one_in_git(
             f"{error.message}, so it has no past to compare with",
             hint=f"git init, or compare two datasets: lora dataset diff {name} OTHER",
         ) from error
-    older, newer = _moments(root, revision)
+    older, newer = moments(root, revision)
     for place in _places(workspace, name, project, scope):
         before, after = (_at(workspace, root, place, one) for one in (older, newer))
         if before or after:
@@ -103,26 +101,6 @@ def one_in_git(
                 revision,
             )
     raise _not_there(workspace, root, name, project, scope, (older, newer))
-
-
-@dataclass(frozen=True)
-class _Moment:
-    label: str
-    commit: str  # empty for the work tree
-
-
-def _moments(root: Path, revision: str) -> tuple[_Moment, _Moment]:
-    found = _RANGE.fullmatch(revision)
-    if found is None:
-        commit = git_history.require_commit(root, revision)
-        return _Moment(revision, commit), _Moment(WORK_TREE, "")
-    older, newer = found["older"] or "HEAD", found["newer"] or "HEAD"
-    commits = [git_history.require_commit(root, one) for one in (older, newer)]
-    if found["dots"] == "...":
-        base = git_history.merge_base(root, *commits)
-        label = older if base == commits[0] else f"{older} where they parted"
-        return _Moment(label, base), _Moment(newer, commits[1])
-    return _Moment(older, commits[0]), _Moment(newer, commits[1])
 
 
 def _places(
@@ -142,7 +120,7 @@ def _places(
     return [RecordPlace(Manifest.KIND, one, name) for one in workspace.visible(where)]
 
 
-def _at(workspace: Workspace, root: Path, place: RecordPlace, moment: _Moment) -> Manifest | None:
+def _at(workspace: Workspace, root: Path, place: RecordPlace, moment: Moment) -> Manifest | None:
     if not moment.commit:
         if not workspace.records.exists(Manifest, place.scope, place.record_id):
             return None
@@ -166,18 +144,18 @@ def _not_there(
     name: str,
     project: str | None,
     scope: ScopeName,
-    moments: tuple[_Moment, _Moment],
+    asked: tuple[Moment, Moment],
 ) -> RecordNotFoundError:
     known: set[str] = set()
     for place in _places(workspace, name, project, scope):
         known |= set(workspace.records.ids(Manifest, place.scope))
         folder = workspace.records.path(Manifest.KIND, place.scope, "x").parent
-        for moment in moments:
+        for moment in asked:
             if moment.commit:
                 found = git_history.files_in(root, moment.commit, git_history.name_in(root, folder))
                 known |= {one.removesuffix(".json") for one in found if one.endswith(".json")}
     near = did_you_mean(name, sorted(known))
-    where = " or ".join(f"at {one.label}" if one.commit else "here" for one in moments)
+    where = " or ".join(f"at {one.label}" if one.commit else "here" for one in asked)
     hint = f"did you mean {near}?" if near else "lora dataset list"
     return RecordNotFoundError(f"no dataset {name!r} {where}", hint=hint)
 

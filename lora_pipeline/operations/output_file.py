@@ -34,6 +34,7 @@ class OutputKind:
 
 
 PNG = OutputKind("a PNG", ".png", b"\x89PNG\r\n\x1a\n")
+HTML = OutputKind("a page", ".html", b"<!doctype html>", b'content="lora-pipeline ')
 WEBP = OutputKind("a WebP", ".webp", b"RIFF", b"WEBP")
 
 

@@ -1,0 +1,1 @@
+"""What changed between two commits, told to whoever reviews it."""
