@@ -49,7 +49,7 @@ ScopeName = Literal["project", "baseline"]
 @writing_options
 @click.pass_obj
 def add_images(session: Session, /, **given: Any) -> None:
-    r"""Add the images of a folder to a LoRA.
+    """Add the images of a folder to a LoRA.
 
     They are imported as lora asset import does it, and wait for review. What is approved joins
     the dataset that is called as the LoRA, which lora train takes when --dataset is left out.

@@ -25,7 +25,7 @@ def preset() -> None:
 @shared_options
 @click.pass_obj
 def list_all(session: Session, *, architecture: str) -> None:
-    r"""List the named recipes.
+    """List the named recipes.
 
     \b
     lora preset list --architecture sdxl
@@ -40,7 +40,7 @@ def list_all(session: Session, *, architecture: str) -> None:
 @shared_options
 @click.pass_obj
 def show(session: Session, preset_id: str) -> None:
-    r"""Show a recipe with the reasons for its numbers.
+    """Show a recipe with the reasons for its numbers.
 
     Without PRESET: every setting there is, with its default.
 

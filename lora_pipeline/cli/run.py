@@ -35,7 +35,7 @@ def run() -> None:
 @shared_options
 @click.pass_obj
 def list_all(session: Session, lora: str, *, state: StateName | None, scope: ScopeName) -> None:
-    r"""List training runs, newest first.
+    """List training runs, newest first.
 
     A run whose process was killed on this machine is shown as interrupted.
 
@@ -56,7 +56,7 @@ def list_all(session: Session, lora: str, *, state: StateName | None, scope: Sco
 @shared_options
 @click.pass_obj
 def show(session: Session, run_id: str, *, scope: ScopeName) -> None:
-    r"""Show a run, its recipe and what it came to.
+    """Show a run, its recipe and what it came to.
 
     \b
     lora run show 01KAYX3M8Q4Z6V0N5T2R7C9HJD
@@ -81,7 +81,7 @@ def show(session: Session, run_id: str, *, scope: ScopeName) -> None:
 def log(
     session: Session, run_id: str, *, lines: int, follow: bool, events: bool, scope: ScopeName
 ) -> None:
-    r"""Print what the trainer of a run printed.
+    """Print what the trainer of a run printed.
 
     Reads .lora/runs/RUN/log.txt, which is on the machine that ran it, bounded and without
     secrets; with --events the events.jsonl beside it. --follow prints new lines as they come,
@@ -122,7 +122,7 @@ def log(
 @writing_options
 @click.pass_obj
 def cancel(session: Session, run_id: str, *, no_job: bool, scope: ScopeName) -> None:
-    r"""Stop a run, or give up one that waits or was killed.
+    """Stop a run, or give up one that waits or was killed.
 
     A run that waits is taken out of the queue. One that is under way on this machine is stopped
     with everything that its trainer started; the command waits until that is done.
@@ -160,7 +160,7 @@ def resume(
     skip_preflight: bool,
     scope: ScopeName,
 ) -> None:
-    r"""Complete a run that was killed, or try one again.
+    """Complete a run that was killed, or try one again.
 
     A run whose weights were verified before it was killed gets its release; one whose job runs
     elsewhere is followed again and never sent twice; one of the queue goes back into it; any

@@ -77,7 +77,7 @@ _recipe_options = together(
 @writing_options
 @click.pass_obj
 def train(session: Session, /, **given: Any) -> None:
-    r"""Train a LoRA from a manifest.
+    """Train a LoRA from a manifest.
 
     Recipe: preset < --config-file < --config < single flags; each value knows where it comes
     from. --plan prints the files, command, environment and outputs and writes nothing; with

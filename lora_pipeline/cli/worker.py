@@ -21,7 +21,7 @@ from lora_pipeline.cli.session import Session
 def worker(
     session: Session, *, once: bool, drain: bool, per_gpu: int, gpus: tuple[str, ...]
 ) -> None:
-    r"""Execute the runs that wait in the queue.
+    """Execute the runs that wait in the queue.
 
     Takes the runs that lora train --detach put into this machine's queue, oldest first, and
     tries each in a process of its own. A run that fails in a way that may pass (a lost

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Any, ClassVar, Literal
 
@@ -197,7 +198,26 @@ def _files(planned: SavedPlan, now: SavedPlan) -> Iterator[Difference]:
         elif path not in before:
             yield Difference("file_changed", path, "not written", "written")
         else:
-            yield from _lists("file_changed", f"{path} line", before[path], after[path])
+            yield from _lines(path, before[path], after[path])
+
+
+def _lines(path: str, before: Sequence[str], after: Sequence[str]) -> Iterator[Difference]:
+    """Yield the lines that came, went or changed, by their number in the planned file."""
+    changed = [
+        (number, one, other)
+        for tag, start, end, now, now_end in SequenceMatcher(
+            None, before, after, autojunk=False
+        ).get_opcodes()
+        if tag != "equal"
+        for number, (one, other) in enumerate(
+            zip_longest(before[start:end], after[now:now_end], fillvalue=""), start=start + 1
+        )
+    ]
+    for number, one, other in changed[:_SHOWN_LINES]:
+        yield Difference("file_changed", f"{path} line {number}", *_apart(one, other))
+    if len(changed) > _SHOWN_LINES:
+        more = len(changed) - _SHOWN_LINES
+        yield Difference("file_changed", f"{path} lines", f"{more} more", "others")
 
 
 def _maps(
