@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_pipeline.foundation import strict_json
-from lora_pipeline.foundation.errors import RecordError, RendererError
+from lora_pipeline.foundation.errors import PipelineError, RendererError
 
 Graph = dict[str, dict[str, Any]]
 Link = tuple[str, int]
@@ -57,7 +57,7 @@ def read_workflow(path: Path) -> Graph:
     """
     try:
         document = strict_json.load(path)
-    except RecordError as error:
+    except PipelineError as error:
         raise RendererError(error.message, hint=_HINT) from error
     if isinstance(document, dict) and {"nodes", "links"} <= document.keys():
         raise RendererError(f"{path.name} is a workflow as the editor saves it", hint=_HINT)

@@ -27,7 +27,7 @@ from lora_pipeline.evaluation.renderers.comfyui_graph import (
     types_of,
 )
 from lora_pipeline.foundation import strict_json
-from lora_pipeline.foundation.errors import RecordError, RendererError
+from lora_pipeline.foundation.errors import PipelineError, RendererError
 
 ROLES = (
     "prompt", "negative", "seed", "steps", "guidance", "width", "height", "sampler", "scheduler",
@@ -83,7 +83,7 @@ def read_mapping(path: Path) -> dict[str, list[str]]:
     """
     try:
         document = strict_json.load(path)
-    except RecordError as error:
+    except PipelineError as error:
         raise RendererError(error.message, hint=error.hint) from error
     if not isinstance(document, dict):
         raise RendererError(f"{path.name} must hold roles and inputs")

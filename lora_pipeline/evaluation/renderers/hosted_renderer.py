@@ -124,6 +124,7 @@ class HostedRenderer(ABC):
                 limit_s=settings.number("renderers.timeoutSeconds"),
                 folder=folder,
                 log=log,
+                secrets=secrets,
             )
             prove_effect(session.draw, self.probe)
             yield session

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from lora_pipeline.evaluation.pixels import is_constant
 from lora_pipeline.evaluation.records import RendererIdentity
 from lora_pipeline.evaluation.renderers.connection import (
     Patience,
@@ -26,12 +27,14 @@ from lora_pipeline.evaluation.renderers.interface import CellRequest
 from lora_pipeline.evaluation.renderers.pictures import pixels_of, write_picture
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.errors import (
+    ImageRefusedError,
     PipelineError,
     RendererError,
     ServiceRefusedError,
     ServiceUnreachableError,
 )
 from lora_pipeline.foundation.files import write_atomic
+from lora_pipeline.foundation.redaction import redacted
 from lora_pipeline.training.hosted.http_client import ServiceClient
 
 if TYPE_CHECKING:
@@ -58,6 +61,7 @@ class HostedSession:
         folder: Private folder of the grid.
         log: Takes lines for the grid's log.
         cautions: What a person should know.
+        secrets: Values that a service may say and nobody may read.
         ordered: How many pictures were asked for.
     """
 
@@ -71,6 +75,7 @@ class HostedSession:
     log: Callable[[str], None]
     cautions: tuple[str, ...] = ()
     alive: bool = True
+    secrets: tuple[str, ...] = ()
     ordered: int = 0
 
     def render(self, cell: CellRequest, target: Path) -> None:
@@ -98,12 +103,14 @@ class HostedSession:
                     self.service.stop(job_id)
                 self._forget()
                 raise
-            if view.state == "failed":
-                self._forget()
-                raise RendererError(f"{self.identity.name} did not draw it: {view.message}")
-            data = self._fetched(view, cell)
-        pixels = pixels_of(data, cell)
-        self.log(f"{cell.cell_id}: job {job_id}, {len(data)} bytes")
+            try:
+                pixels = self._pixels(view, cell)
+            except (RendererError, ImageRefusedError):
+                self._forget()  # it is no good, and must not be taken up again
+                raise
+        if is_constant(pixels):
+            self._forget()
+        self.log(f"{cell.cell_id}: job {job_id}")
         return pixels
 
     def close(self) -> None:
@@ -165,7 +172,10 @@ class HostedSession:
                 )
             patience.wait()
 
-    def _fetched(self, view: JobView, cell: CellRequest) -> bytes:
+    def _pixels(self, view: JobView, cell: CellRequest) -> Pixels:
+        if view.state == "failed":
+            message = redacted(view.message, self.secrets)
+            raise RendererError(f"{self.identity.name} did not draw it: {message}")
         if len(view.pictures) != 1:
             raise RendererError(
                 f"{self.identity.name} brought {len(view.pictures)} pictures, one was asked for"
@@ -181,7 +191,7 @@ class HostedSession:
             raise RendererError(f"{self.identity.name} names a picture at no https address")
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         # Another host: it is given no token.
-        return fetched(self.hosts(base), path, self.folder)
+        return pixels_of(fetched(self.hosts(base), path, self.folder), cell)
 
     def _pending(self) -> dict[str, str]:
         try:
