@@ -12,6 +12,7 @@ from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.result import Result
 
 _LONGEST_TEXT = 80
+_MOST_COLUMNS = 60
 _BARS = "▁▂▃▄▅▆▇█"
 _PASSPORT = "lora_pipeline.passport"
 _LABELS = {"error": "fail", "warning": "warn", "info": "note", "not_proven": "not proven"}
@@ -35,7 +36,7 @@ def weights() -> None:
 @shared_options
 @click.pass_obj
 def inspect(session: Session, path: str, *, checkpoint: str) -> None:
-    r"""Say what a weights file is and what it is for.
+    """Say what a weights file is and what it is for.
 
     Reads every byte: digests, kind of LoRA, key family, rank, architecture, values, how much
     each block is changed, and what the header tells of the studio. Exits with 1 when the
@@ -61,7 +62,7 @@ def inspect(session: Session, path: str, *, checkpoint: str) -> None:
 @writing_options
 @click.pass_obj
 def scrub_file(session: Session, path: str, *, output: str, strict: bool) -> None:
-    r"""Copy a weights file without metadata that leaks.
+    """Copy a weights file without metadata that leaks.
 
     Captions, prompts, folders, comments, tokens and pictures go; the tensors are proven to be
     the same. The original is not touched, and nothing is written over.
@@ -72,6 +73,25 @@ def scrub_file(session: Session, path: str, *, output: str, strict: bool) -> Non
     from lora_pipeline.operations.weights import scrub_weights
 
     session.run(scrub_weights, _scrubbed, path, output=output, strict=strict)
+
+
+@weights.command()
+@click.argument("path", type=click.Path(), metavar="FILE")
+@click.argument("other", type=click.Path(), metavar="OTHER")
+@shared_options
+@click.pass_obj
+def compare(session: Session, path: str, other: str) -> None:
+    """Say how alike two LoRAs are, by what they change.
+
+    Reads both files. Rank, spelling and factors may differ: what is compared is the change of
+    each module. 1 is the same direction, 0 nothing in common. Writes nothing.
+
+    \b
+    lora weights compare r6.safetensors r7.safetensors
+    """
+    from lora_pipeline.operations.weights_compare import compare_weights
+
+    session.run(compare_weights, _compared, path, other)
 
 
 def _inspected(result: Result) -> Report:
@@ -121,14 +141,23 @@ def _chart(norms: Any) -> list[str]:
     for one in norms["blocks"]:
         series.setdefault(f"{one['part']} {one['series']}", []).append(one)
     names = {name: f"{name}{_numbers(blocks)}" for name, blocks in series.items()}
-    width, bars = max(map(len, names.values())) + 2, max(map(len, series.values())) + 2
+    charts = {
+        name: "".join(_bar(share / most) for share in _columns([one["norm"] for one in blocks]))
+        for name, blocks in series.items()
+    }
+    width, bars = max(map(len, names.values())) + 2, max(map(len, charts.values())) + 2
     lines = ["", "how much each block is changed (Frobenius norm at strength 1)"]
     for name, blocks in series.items():
         low, high = min(one["norm"] for one in blocks), max(one["norm"] for one in blocks)
         span = f"{low:.3g} to {high:.3g}" if len(blocks) > 1 else f"{high:.3g}"
-        chart = "".join(_bar(one["norm"] / most) for one in blocks)
-        lines.append(f"  {names[name].ljust(width)}{chart.ljust(bars)}{span}")
+        lines.append(f"  {names[name].ljust(width)}{charts[name].ljust(bars)}{span}")
     return lines
+
+
+def _columns(norms: list[float]) -> list[float]:
+    """Return what is drawn: each block, or the largest of several neighbours."""
+    each = -(-len(norms) // _MOST_COLUMNS)
+    return [max(norms[start : start + each]) for start in range(0, len(norms), each)]
 
 
 def _numbers(blocks: list[Any]) -> str:
@@ -163,6 +192,35 @@ def _passport_rows(passport: Any) -> list[tuple[str, str]]:
         f"{lora['releaseId']} of {lora['id']}, trigger {trigger}, strength {passport['strength']:g}"
     )
     return [("passport", f"{words}, for {base['id']}")]
+
+
+def _compared(result: Result) -> Report:
+    data = result.data
+    rows = [("ranks", " and ".join(str(rank or "none") for rank in data["ranks"]))]
+    if data["likeness"] is not None:
+        first, second = data["norms"]
+        rows += [
+            ("alike", f"{data['likeness']:.3f} of 1, over {counted(data['compared'], 'module')}"),
+            ("change", f"norm {first:.3g} and {second:.3g}, {data['distance']:.0%} apart"),
+        ]
+    for label, key in (("only first", "onlyFirst"), ("only second", "onlySecond"),
+                       ("not compared", "uncompared")):  # fmt: skip
+        if data[key]:
+            rows.append((label, f"{counted(len(data[key]), 'module')}, {data[key][0]}"))
+    header = {name: ", ".join(keys) for name, keys in data["metadata"].items() if keys}
+    titles = {"onlyFirst": "only in the first", "onlySecond": "only in the second",
+              "changed": "changed"}  # fmt: skip
+    rows += [("header", f"{titles[name]}: {_cut(keys)}") for name, keys in header.items()]
+    table = Table(
+        ("block", "alike", "norm", "and"),
+        [
+            (f"{one['part']} {one['series']} {one['number']}", f"{one['likeness']:.3f}",
+             f"{one['norms'][0]:.3g}", f"{one['norms'][1]:.3g}")
+            for one in data["blocks"] if one["likeness"] is not None
+        ],
+    )  # fmt: skip
+    same = data["sameTensors"]
+    return Report(result.reasoning, rows, [] if same or not table.rows else [table])
 
 
 def _scrubbed(result: Result) -> Report:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lora_pipeline.training.weights_blocks import Block, block_of
 from lora_pipeline.training.weights_file import Tensor, WeightsHeader
@@ -42,6 +42,44 @@ class BlockNorm:
     norm: float
 
 
+@dataclass(frozen=True)
+class OpenModules:
+    """A weights file whose modules are read one by one.
+
+    Attributes:
+        stream: The open file.
+        header: Its header.
+        alpha: Alpha of modules that do not state their own; None is their rank.
+    """
+
+    stream: BinaryIO
+    header: WeightsHeader
+    alpha: float | None = None
+
+    def parts(self, module: AdaptedModule) -> dict[str, Matrix] | None:
+        """Return the tensors of a module, or None when they are too large to be factors."""
+        if any(one.end - one.start > _LARGEST_TENSOR for one in module.parts.values()):
+            return None
+        return {name: self._values(one) for name, one in module.parts.items()}
+
+    def scale(self, module: AdaptedModule) -> float:
+        """Return what the product of a module's factors is multiplied with at strength 1."""
+        stated, alpha = module.parts.get("alpha"), self.alpha
+        if module.rank is None or module.algorithm == "full":
+            return 1.0
+        if stated is not None and stated.count:
+            alpha = float(self._values(stated).ravel()[0])
+        # A factor that stands whole has no rank to divide by: programs take a scale of one.
+        if module.algorithm == "lokr" and {"lokr_w1", "lokr_w2"} <= set(module.parts):
+            return 1.0
+        return 1.0 if alpha is None else alpha / module.rank
+
+    def _values(self, tensor: Tensor) -> Matrix:
+        self.stream.seek(self.header.data_start + tensor.start)
+        data = self.stream.read(tensor.end - tensor.start)
+        return as_numbers(data, tensor.dtype).reshape(tensor.shape)
+
+
 def module_norms(
     path: Path, header: WeightsHeader, modules: Iterable[AdaptedModule], alpha: float | None = None
 ) -> dict[str, float]:
@@ -58,19 +96,12 @@ def module_norms(
     """
     norms = {}
     with path.open("rb") as stream:
-
-        def values(tensor: Tensor) -> Matrix:
-            stream.seek(header.data_start + tensor.start)
-            return as_numbers(stream.read(tensor.end - tensor.start), tensor.dtype).reshape(
-                tensor.shape
-            )
-
+        opened = OpenModules(stream, header, alpha)
         for module in modules:
-            if any(one.end - one.start > _LARGEST_TENSOR for one in module.parts.values()):
-                continue
-            square = _square(module, {name: values(one) for name, one in module.parts.items()})
+            parts = opened.parts(module)
+            square = None if parts is None else _square(module, parts)
             if square is not None and math.isfinite(square):
-                norms[module.path] = abs(_scale(module, values, alpha)) * math.sqrt(max(square, 0))
+                norms[module.path] = abs(opened.scale(module)) * math.sqrt(max(square, 0))
     return norms
 
 
@@ -85,16 +116,18 @@ def block_norms(norms: Mapping[str, float]) -> list[BlockNorm]:
     ]
 
 
-def _scale(module: AdaptedModule, values: Any, alpha: float | None) -> float:
-    stated = module.parts.get("alpha")
-    if module.rank is None or module.algorithm == "full":
-        return 1.0
-    if stated is not None and stated.count:
-        alpha = float(values(stated).ravel()[0])
-    # A factor that stands whole has no rank to divide by: programs take a scale of one.
-    if module.algorithm == "lokr" and {"lokr_w1", "lokr_w2"} <= set(module.parts):
-        return 1.0
-    return 1.0 if alpha is None else alpha / module.rank
+def inner_product(one: Mapping[str, Matrix], other: Mapping[str, Matrix]) -> float | None:
+    """Return the inner product of two changes that are pairs, without their scales.
+
+    None when they are no pairs of the same sizes.
+    """
+    if not ({"up", "down"} <= set(one) and {"up", "down"} <= set(other)) or "mid" in {*one, *other}:
+        return None
+    first = _rows(one["up"]).astype("f4"), _rows(one["down"]).astype("f4")
+    second = _rows(other["up"]).astype("f4"), _rows(other["down"]).astype("f4")
+    if len(first[0]) != len(second[0]) or first[1].shape[1] != second[1].shape[1]:
+        return None
+    return _total(first[0].T @ second[0], first[1] @ second[1].T)
 
 
 def _square(module: AdaptedModule, parts: Mapping[str, Matrix]) -> float | None:

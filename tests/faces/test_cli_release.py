@@ -208,3 +208,36 @@ def test_a_file_that_is_no_lora_is_refused_and_nothing_is_written(
 
 def test_a_config_that_is_no_object_is_a_usage_error(studio: Studio) -> None:
     assert invoke(["release", "register", LORA, "x", "--config", "[1]"], studio.root).exit_code == 2
+
+
+def test_a_release_is_handed_over_with_its_passport(studio: Studio, tmp_path: Path) -> None:
+    target = tmp_path / "icons.safetensors"
+    command = ["release", "export", LORA, "r1", "--output", str(target)]
+
+    first = invoke(command, studio.root)
+    again = invoke(command, studio.root)
+
+    assert first.exit_code == again.exit_code == 0, first.stderr
+    for words in ("trigger     stkr", "strength    0.9", "may be used commercially",
+                  "licences    base model: Apache-2.0", "icons.passport.json"):  # fmt: skip
+        assert words in first.stdout
+    assert again.stdout.startswith("nothing to do, there is already")
+    assert (tmp_path / "icons.passport.json").is_file()
+
+
+def test_a_dry_run_of_an_export_writes_nothing(studio: Studio, tmp_path: Path) -> None:
+    answer = invoke(
+        ["release", "export", LORA, "r1", "--output", str(tmp_path / "x.safetensors"), "--dry-run"],
+        studio.root,
+    )
+
+    assert answer.stdout.startswith("would write")
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_an_address_goes_to_the_operation_that_fetches(studio: Studio) -> None:
+    answer = release(studio, "register", LORA, "http://models.example/x.safetensors")
+
+    assert answer.exit_code == 3
+    assert answer.error["code"] == "argument_invalid"
+    assert answer.error["hint"] == "use https://"

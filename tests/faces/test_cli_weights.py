@@ -80,3 +80,35 @@ def test_a_scrubbed_copy_is_named_with_what_was_left_out(studio: Path, tmp_path:
     assert answer.exit_code == 0, answer.stderr
     assert "left out   ss_tag_frequency" in answer.stdout
     assert (tmp_path / "p.safetensors").is_file()
+
+
+def test_how_much_each_block_is_changed_is_drawn(studio: Path, tmp_path: Path) -> None:
+    blocks = {f"transformer.transformer_blocks.{n}.attn.to_q": (8, 8) for n in range(19)}
+    path = write_lora(tmp_path / "w.safetensors", modules=blocks)
+
+    text = invoke(["weights", "inspect", str(path)], studio).stdout
+
+    assert "how much each block is changed" in text
+    (line,) = [line for line in text.splitlines() if "denoiser double 0 to 18" in line]
+    assert "\u2588" * 19 in line  # all the same: all at full height
+
+
+def test_two_files_are_compared(studio: Path, tmp_path: Path) -> None:
+    one = write_lora(tmp_path / "a.safetensors")
+    other = write_lora(tmp_path / "b.safetensors", rank=2, metadata={"format": "pt"})
+
+    answer = invoke(["weights", "compare", str(one), str(other)], studio)
+
+    assert answer.exit_code == 0, answer.stderr
+    assert "ranks" in answer.stdout
+    assert "of 1, over 1 module" in answer.stdout
+    assert "only in the second: format" in answer.stdout
+
+
+def test_a_refused_file_names_its_rule(studio: Path, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+
+    answer = invoke(["weights", "inspect", str(path), "--json"], studio)
+
+    assert answer.error["rule"] == "git_lfs_pointer"

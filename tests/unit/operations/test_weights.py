@@ -102,3 +102,93 @@ def test_a_dry_run_makes_no_copy(workspace: Workspace, tmp_path: Path) -> None:
 
     assert result.dry_run
     assert not (tmp_path / "w-scrubbed.safetensors").exists()
+
+
+TELLING = {
+    "ss_tag_frequency": '{"hero": {"unreleased hero": 3}}',
+    "ss_sample_prompts": "the villain of the third act",
+    "comment": "trained by kim@studio.example",
+    "notes": "see \\\\nas\\art\\falcon",
+    "about": "r8_abcdefghijklmnop",
+    "recipe": '{"samplePrompts": ["a hero on the moon"]}',
+    "images": "hero_01.png",
+}
+HARMLESS = {"ss_network_dim": "4", "format": "pt", "recipe2": '{"samplePrompts": [], "rank": 4}'}
+
+
+def test_paths_people_prompts_and_tokens_go_wherever_they_stand(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    path = write_lora(tmp_path / "w.safetensors", metadata={**TELLING, **HARMLESS})
+
+    data = scrub_weights(workspace, str(path)).data
+
+    assert data["removed"] == sorted(TELLING)
+    copy = (tmp_path / "w-scrubbed.safetensors").read_bytes()
+    for word in (b"hero", b"villain", b"kim@", b"falcon", b"r8_"):
+        assert word not in copy
+
+
+def test_strict_keeps_only_what_programs_need(workspace: Workspace, tmp_path: Path) -> None:
+    codename = {"project": "falcon", "modelspec.trigger_phrase": "flt"}
+    path = write_lora(tmp_path / "w.safetensors", metadata={**HARMLESS, **codename})
+
+    data = scrub_weights(workspace, str(path), strict=True).data
+
+    assert data["removed"] == ["project", "recipe2"]
+    assert data["kept"] == ["format", "modelspec.trigger_phrase", "ss_network_dim"]
+
+
+def test_the_same_file_scrubbed_twice_is_the_same(workspace: Workspace, tmp_path: Path) -> None:
+    path = write_lora(tmp_path / "w.safetensors", metadata={**TELLING, **HARMLESS})
+    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+
+    scrub_weights(workspace, str(path), output=str(first))
+    scrub_weights(workspace, str(path), output=str(second))
+
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_link_in_the_place_of_the_copy_is_not_followed(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    path = write_lora(tmp_path / "w.safetensors", metadata=TELLING)
+    (tmp_path / "out.safetensors").symlink_to(tmp_path / "nowhere.safetensors")
+
+    with pytest.raises(ArgumentInvalidError, match="exists already"):
+        scrub_weights(workspace, str(path), output=str(tmp_path / "out.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 2_000_000, "a@" * 1_000_000, "/a" * 1_000_000, "://" * 700_000]
+)
+def test_a_text_of_megabytes_is_looked_through_once(
+    text: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    """Patterns that go back and forth would need hours for this."""
+    path = write_lora(tmp_path / "w.safetensors", metadata={"x": text})
+
+    assert inspect_weights_file(workspace, str(path)).data["metadata"]["x"] == text
+
+
+def test_norms_of_blocks_are_told_and_none_is_made_up(workspace: Workspace, tmp_path: Path) -> None:
+    good = write_lora(tmp_path / "a.safetensors")
+    broken = write_lora(tmp_path / "b.safetensors", up=math.nan)
+
+    (block,) = inspect_weights_file(workspace, str(good)).data["norms"]["blocks"]
+
+    assert (block["part"], block["series"], block["modules"]) == ("denoiser", "down", 1)
+    assert block["norm"] > 0
+    assert inspect_weights_file(workspace, str(broken)).data["norms"]["blocks"] == []
+
+
+def test_a_broken_record_elsewhere_does_not_hide_the_file(tmp_path: Path) -> None:
+    workspace = training_studio(tmp_path / "trained", git=False)
+    (record,) = workspace.data_root.rglob("loras/*.json")
+    record.write_text("{", encoding="utf-8")
+    path = write_lora(tmp_path / "a.safetensors")
+
+    result = inspect_weights_file(reopen(workspace.root), str(path))
+
+    assert result.success
+    assert any("not compared with every release" in warning for warning in result.warnings)

@@ -17,8 +17,8 @@ NAME = "lora_unet_mid_block_attentions_0_proj_in"
 Values = dict[str, "numpy.ndarray[Any, Any]"]
 
 
-def values(seed: int = 3, **shapes: tuple[int, ...]) -> Values:
-    random = numpy.random.default_rng(seed)
+def values(**shapes: tuple[int, ...]) -> Values:
+    random = numpy.random.default_rng(3)
     return {name: random.normal(size=shape).astype("f4") for name, shape in shapes.items()}
 
 
