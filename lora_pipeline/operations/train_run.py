@@ -27,7 +27,6 @@ from lora_pipeline.operations.run_notes import (
 )
 from lora_pipeline.operations.run_notices import tell
 from lora_pipeline.operations.run_states import (
-    INTERRUPTED,
     UNDER_WAY,
     after_end,
     closed,
@@ -42,6 +41,7 @@ from lora_pipeline.training.outcome import Outcome, output_of
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
 from lora_pipeline.training.records import Attempt, Cost, OutputFile, Run, RunError
 from lora_pipeline.training.run_folder import is_alive, is_here, run_folder, working_in
+from lora_pipeline.training.run_retries import worth_retrying
 from lora_pipeline.training.run_ticket import read_ticket
 from lora_pipeline.training.supervision import asked_to_stop, supervise
 from lora_pipeline.training.trainers.interface import Continuation, Resuming
@@ -199,7 +199,7 @@ def _going_on(
 
 def _was_broken_off(run: Run) -> bool:
     code = run.error.code if run.error is not None else ""
-    failed = run.state == "failed" and code in {INTERRUPTED.code, "killed", "disk_full"}
+    failed = run.state == "failed" and (worth_retrying(code) or code in {"killed", "disk_full"})
     return failed or run.state in {*UNDER_WAY, "cancelled"}
 
 

@@ -80,6 +80,26 @@ FAILURE_CLASSES = (
         "lora train --plan shows what it was given",
     ),
     _class(
+        "gpu_lost",
+        r"GPU is lost|has fallen off the bus|unspecified launch failure|CUDA error: (unknown error"
+        r"|device-side error|an illegal memory access)|uncorrectable ECC error|Xid \d+",
+        "the GPU fell away or failed",
+        "look at nvidia-smi and the system's log, then train again",
+    ),
+    _class(
+        "gpu_busy",
+        r"CUDA-capable device\(s\) is/are busy|all CUDA-capable devices are busy",
+        "other programs hold the GPU for themselves alone",
+        "end them, then train again",
+    ),
+    _class(
+        "driver_mismatch",
+        r"Driver/library version mismatch|NVIDIA driver on your system is too old"
+        r"|CUDA driver version is insufficient|no kernel image is available for execution",
+        "the GPU's driver does not fit the trainer's torch",
+        "restart the machine after an update of the driver, or lora setup with the right torch",
+    ),
+    _class(
         "no_gpu",
         r"Found no NVIDIA driver|libcuda\.so\.1|fp16 mixed precision requires a GPU"
         r"|No CUDA GPUs are available|Torch not compiled with CUDA enabled",
@@ -99,6 +119,14 @@ FAILURE_CLASSES = (
         "free space below .lora and in the store, then train again",
     ),
     _class(
+        "connection_lost",
+        r"ConnectionResetError|RemoteDisconnected|Connection reset by peer|Connection aborted"
+        r"|Temporary failure in name resolution|(Read|Connect)Timeout(Error)?\b"
+        r"|Max retries exceeded|IncompleteRead",
+        "a connection was lost",
+        "train again when the network is there",
+    ),
+    _class(
         "diverged",
         r"(?i:loss[=:]\s*nan|avr_loss=nan|non-finite)",
         "the loss became NaN: training diverged",
@@ -108,6 +136,7 @@ FAILURE_CLASSES = (
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Interrupt|Exit)\b.*")
 # accelerate's launcher ends with an error of its own that hides the trainer's.
 _LAUNCHER = re.compile(r"CalledProcessError")
+_ASKED_TO_END = (1, 2, 15)  # a closed terminal, Ctrl-C, a polite kill
 _LAST_LINES = 400
 _LONGEST = 300
 
@@ -132,9 +161,17 @@ def explain_failure(lines: Sequence[OutputLine], status: int) -> RunError:
             message="the trainer was killed, most likely because the machine ran out of memory",
             hint="lower batchSize or resolution, or close other programs",
         )
+    if -status in _ASKED_TO_END:
+        return RunError(
+            code="terminated",
+            message=f"somebody ended the trainer with signal {-status}",
+            hint="train again",
+        )
     if status < 0:
         return RunError(
-            code="killed", message=f"the trainer was ended by signal {-status}", hint="train again"
+            code="crashed",
+            message=f"the trainer crashed with signal {-status}{_last_words(texts)}",
+            hint="lora run log shows what it printed; lora setup installs it again",
         )
     return RunError(
         code="trainer_failed",

@@ -125,6 +125,16 @@ MISBEHAVIOURS = {
 }
 
 
+# mode -> what the program says before it fails
+LAST_WORDS = {
+    "traceback": "ValueError: the optimizer has no parameters",
+    "out_of_memory": "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
+    "connection_lost": "ConnectionResetError: [Errno 104] Connection reset by peer",
+    "gpu_lost": "RuntimeError: CUDA error: unspecified launch failure",
+    "disk_full": "OSError: [Errno 28] No space left on device",
+}
+
+
 def weights(mode: str) -> bytes:
     """Return a LoRA of one pair, sound or broken as ``mode`` says."""
     module = {"wrong_architecture": "transformer.single_transformer_blocks.0.proj_mlp"}.get(
@@ -156,10 +166,8 @@ def main(mode: str, target: str) -> int:
     data = weights(mode)
     if mode in ("no_output", "asks"):
         return 0 if mode == "no_output" else _ask()
-    if mode in ("traceback", "out_of_memory"):
-        words = "ValueError: the optimizer has no parameters"
-        if mode == "out_of_memory":
-            words = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
+    if mode in LAST_WORDS:
+        words = LAST_WORDS[mode]
         sys.stderr.write(f"Traceback (most recent call last):\n  File x, line 1\n{words}\n")
         return 1
     if mode == "waits":
