@@ -49,9 +49,10 @@ def shown(result: Result) -> Report:
         ("dataset", f"{data['datasetId']}  {record['manifestHash'][:19]}…"),
         ("base", f"{record['checkpointId']}  {record['checkpointDigest'][:19]}…"),
         ("steps", f"{data['stepsDone']} of {data['stepsPlanned']}{_with_loss(data)}"),
-        ("time", f"{record.get('startedAt', '')}  {_took(data['seconds'])}".rstrip()),
     ]
-    if data["secondsLeft"] is not None:
+    if record.get("startedAt"):
+        rows.append(("time", f"{record['startedAt']}  {_took(data['seconds'])}".rstrip()))
+    if data["secondsLeft"]:
         rows.append(("left", f"about {duration(data['secondsLeft'])}"))
     if data["waits"]:
         rows.append(("waits", _waits(data["waits"])))
@@ -80,8 +81,9 @@ def shown(result: Result) -> Report:
 def logged(result: Result) -> Report:
     """Say what a run printed."""
     data = result.data
-    lines = [f"  {line}" for line in data.get("lines", [])]
-    lines += [f"  {json.dumps(one, ensure_ascii=False)}" for one in data.get("events", [])]
+    if "events" in data:  # for programs, also without --json
+        return Report("\n".join(json.dumps(one, ensure_ascii=False) for one in data["events"]))
+    lines = [f"  {line}" for line in data["lines"]]
     count, every = len(lines), data["linesInAll"]
     more = f", the last {count} of {every} lines" if count < every else ""
     return Report(f"{data['path']}{more}", lines=lines)
@@ -116,12 +118,39 @@ def queued(result: Result) -> Report:
     return Report(f"{data['loraId']} {data['releaseId']} · queued, {place}", rows)
 
 
-def _waits(waits: dict[str, Any]) -> str:
-    place = {None: "", 1: "next in the queue"}.get(
-        waits["place"], f"number {waits['place']} in the queue"
+def stands(result: Result) -> Report:
+    """Say what state a LoRA is in."""
+    data, run = result.data, result.data["run"]
+    rows = []
+    if run is not None:
+        loss = _with_loss(run)
+        done = f"step {run['stepsDone']} of {run['stepsPlanned']}{loss}"
+        words = {"training": done, "queued": _place(data["place"])}.get(data["state"], done)
+        rows.append(("run", f"{run['runId']}  {run['releaseId']}  {words}"))
+        if run["secondsLeft"]:
+            rows.append(("left", f"about {duration(run['secondsLeft'])}"))
+    if data["error"]:
+        rows.append(("error", f"{data['error']['message']}  [{data['error']['code']}]"))
+        if data["error"].get("hint"):
+            rows.append(("advice", data["error"]["hint"]))
+    counts = " · ".join(f"{count} {state}" for state, count in data["releases"].items())
+    if counts:
+        rows.append(("releases", f"{counts}  newest {data['newest']}"))
+    active = data["active"] or "nothing"
+    off = "" if data["enabled"] else ", switched off"
+    rows.append(("active", f"{active}{off}"))
+    return Report(f"{data['loraId']} · {data['state']}", rows)
+
+
+def _place(place: int | None) -> str:
+    return {None: "waits for a worker", 1: "next in the queue"}.get(
+        place, f"number {place} in the queue"
     )
-    later = f"tried again after {waits['notBefore']}" if waits["notBefore"] else ""
-    return "  ".join(part for part in (place, later) if part) or "for a worker"
+
+
+def _waits(waits: dict[str, Any]) -> str:
+    later = f", not before {waits['notBefore']}" if waits["notBefore"] else ""
+    return f"{_place(waits['place'])}{later}"
 
 
 def _try(one: dict[str, Any]) -> str:

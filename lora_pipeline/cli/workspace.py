@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from lora_pipeline.cli.lora_options import scope_option
 from lora_pipeline.cli.options import shared_options, writing_options
 from lora_pipeline.cli.output import Report, Table, counted
 from lora_pipeline.cli.session import Session
@@ -65,17 +66,28 @@ def _init_text(result: Result) -> Report:
 
 
 @click.command()
+@click.argument("lora", required=False, metavar="[LORA]")
+@scope_option
 @shared_options
 @click.pass_obj
-def status(session: Session) -> None:
+def status(session: Session, lora: str | None, *, scope: Literal["project", "baseline"]) -> None:
     """Say where things stand and what comes next.
 
-    Reads the records of all projects, or of the one that --project names; writes nothing.
-    Exits with 0, also when a record cannot be read (it is named).
+    Reads the records of all projects, or of the one that --project names; with the id of a LoRA
+    what state that one is in (created, queued, training, interrupted, ready, failed), how far
+    its run has come, and what to do next. Writes nothing. Exits with 0, also when a record
+    cannot be read (it is named), with 3 when there is no such LoRA.
 
     \b
     lora status --project my_game
+    lora status ui_icons
     """
+    if lora is not None:
+        from lora_pipeline.cli.run_report import stands
+        from lora_pipeline.operations.lora_status import show_lora_status
+
+        session.run(show_lora_status, stands, lora, project=session.project, scope=scope)
+        return
     from lora_pipeline.operations.workspace_status import show_status
 
     session.run(show_status, _status_text)

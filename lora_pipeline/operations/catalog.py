@@ -86,6 +86,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("store.gc-remote", "store_remote_care:collect_remote_garbage", "write", agents=False),
     Operation("report.changes", "report:report_changes", "read"),
     Operation("report.page", "report:write_report_page", "write"),
+    Operation("ci.init", "ci_setup:init_ci", "write", agents=False),
     Operation("git.install", "git_setup:install_git", "write", agents=False),
     Operation("git.uninstall", "git_setup:uninstall_git", "write", agents=False),
     Operation("git.status", "git_setup:show_git", "read"),
@@ -155,6 +156,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("lora.add-approved-images", "lora_images:add_approved_images", "write", agents=False),
     Operation("lora.list", "lora:list_loras", "read"),
     Operation("lora.show", "lora:show_lora", "read"),
+    Operation("lora.status", "lora_status:show_lora_status", "read"),
     Operation("lora.activate", "lora:activate_lora", "write", agents=False),
     Operation("lora.deactivate", "lora:deactivate_lora", "write", agents=False),
     Operation("lora.delete", "lora_delete:delete_lora", "write", agents=False),
@@ -177,6 +179,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("eval.show", "evaluate:show_evaluation", "read"),
     Operation("eval.sheet", "evaluate:write_sheet", "write"),
     Operation("eval.review", "review:review_evaluation", "write", agents=False),
+    Operation("eval.blind-page", "review_blind:make_blind_page", "write", agents=False),
+    Operation("eval.blind-answers", "review_answers:record_blind_review", "write", agents=False),
+    Operation("eval.blind", "review_answers:show_blind", "read"),
 )
 
 

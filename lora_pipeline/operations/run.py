@@ -10,7 +10,7 @@ from lora_pipeline.engine.queue import EXTRA, MODULES
 from lora_pipeline.foundation.errors import StateError
 from lora_pipeline.foundation.extras import require_extra
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.operations.run_lookup import find_run, run_places, state_now
+from lora_pipeline.operations.run_lookup import find_run, run_places
 from lora_pipeline.operations.run_notes import read_wishes
 from lora_pipeline.operations.run_queue import (
     open_queue,
@@ -18,16 +18,15 @@ from lora_pipeline.operations.run_queue import (
     requeue,
     settle_run,
 )
+from lora_pipeline.operations.run_row import row_of
 from lora_pipeline.operations.run_states import UNDER_WAY, WAITING
 from lora_pipeline.operations.train import train
 from lora_pipeline.operations.train_hosted import adopt_job, take_up
 from lora_pipeline.operations.train_run import finish_killed, mark_interrupted
 from lora_pipeline.operations.train_sending import may_have_job
 from lora_pipeline.releases.lookup import ScopeName
-from lora_pipeline.training.hosted.spending import counts_for
 from lora_pipeline.training.records import Run
 from lora_pipeline.training.run_folder import is_alive, is_here, run_folder
-from lora_pipeline.training.run_log import Progress, last_progress
 from lora_pipeline.training.run_ticket import Ticket, read_ticket
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
@@ -58,7 +57,7 @@ def list_runs(
         RecordError: When a run is not a valid record.
     """
     rows = [
-        _row(workspace, loaded)
+        row_of(workspace, loaded.record)
         for place in run_places(workspace, project, scope)
         for loaded in workspace.records.all(Run, place)
         if lora in ("", loaded.record.lora_id)
@@ -96,7 +95,7 @@ def show_run(
         RecordNotFoundError: When there is no such run.
     """
     loaded = find_run(workspace, run, project=project, scope=scope)
-    row = _row(workspace, loaded)
+    row = row_of(workspace, loaded.record)
     ticket = read_ticket(run_folder(workspace, loaded.record_id))
     waits = None
     if row["state"] == "queued" and ticket is not None:
@@ -254,40 +253,6 @@ def _trained_again(
     )
 
 
-def _row(workspace: Workspace, loaded: Loaded[Run]) -> dict[str, Any]:
-    run, state = loaded.record, state_now(workspace, loaded.record)
-    live = last_progress(run_folder(workspace, run.id)) if state == "training" else None
-    return {
-        "runId": run.id,
-        "loraId": run.lora_id,
-        "releaseId": run.release_id,
-        "state": state,
-        "trainer": run.trainer,
-        "datasetId": run.dataset_id,
-        "createdAt": run.created_at,
-        "requestedBy": run.requested_by,
-        "stepsDone": live.step if live else run.steps_done,
-        "stepsPlanned": run.steps_planned,
-        "seconds": live.seconds if live else run.duration_seconds,
-        "secondsLeft": _left(live, run) if live else None,
-        "finalLoss": live.loss if live else run.final_loss,
-        "attempts": len(run.attempts),
-        "cost": _cost(run),
-        "error": run.error.code if run.error else None,
-        "folder": workspace.relative(run_folder(workspace, run.id))
-        if is_here(workspace, run.id)
-        else None,
-    }
-
-
-def _cost(run: Run) -> dict[str, Any] | None:
-    """Return what a run counts for, or None where nothing had a price."""
-    amount, known = counts_for(run)
-    if not (run.cost.estimate or run.cost.actual or amount):
-        return None
-    return {"amount": amount, "known": known, "currency": run.cost.currency}
-
-
 def _costs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return what the runs that are listed come to, by currency."""
     found: dict[str, dict[str, Any]] = {}
@@ -298,13 +263,6 @@ def _costs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         kind = "paid" if cost["known"] else "open"
         total[kind] = round(total[kind] + cost["amount"], 4)
     return [found[currency] for currency in sorted(found)]
-
-
-def _left(live: Progress, run: Run) -> float | None:
-    """Return about how many seconds a run still takes, from how long its steps took."""
-    if not live.step or live.seconds <= 0:
-        return None
-    return round(live.seconds / live.step * max(0, run.steps_planned - live.step), 1)
 
 
 def _moment(seconds: float) -> str | None:
