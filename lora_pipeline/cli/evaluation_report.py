@@ -28,6 +28,8 @@ def rendered(result: Result) -> Report:
     done, total = facts["cellsDone"], facts["cellsTotal"]
     state = "complete" if facts["status"] == "complete" else "incomplete"
     rows = [("suite", _suite(facts)), ("cells", _origin(facts))]
+    if facts["renderer"]:
+        rows.append(("renderer", _renderer(facts["renderer"])))
     rows += [
         ("fail", f"{cell['promptId']}, seed {cell['seed']}, {_column(cell)}: {cell['error']}")
         for cell in facts["failed"][:_MOST_FAILED]
@@ -47,8 +49,7 @@ def shown(result: Result) -> Report:
     rows = [("evaluation", facts["evaluationId"]), ("suite", _suite(facts))]
     renderer = facts["renderer"]
     if renderer:
-        where = f" on {renderer['device']}" if renderer.get("device") else ""
-        rows.append(("renderer", f"{renderer['name']} {renderer['version']}{where}"))
+        rows.append(("renderer", _renderer(renderer)))
     rows += [("fail", problem) for problem in facts["problems"]]
     rows += _seen(facts)
     rows += [_review_row(review) for review in facts["reviews"]]
@@ -103,6 +104,12 @@ def _suite(facts: Mapping[str, Any]) -> str:
 
 def _short(binding: Mapping[str, Any]) -> str:
     return str(binding["resultDigest"])[:19]
+
+
+def _renderer(renderer: Mapping[str, Any]) -> str:
+    where = f" on {renderer['device']}" if renderer.get("device") else ""
+    print_of = str(renderer["fingerprint"])[:19]
+    return f"{renderer['name']} {renderer['version']}{where}    {print_of}…"
 
 
 def _origin(facts: Mapping[str, Any]) -> str:

@@ -174,16 +174,17 @@ def render_subject(
     if loaded and record.status == "complete":
         _draw(workspace, subject, record, options)
         return complete_result(workspace, subject, loaded, png=png).with_warnings(warnings)
+    again = f"lora eval grid {subject.target.words}{_flags(options)}"
     estimate = estimate_grid(workspace, renderer, lacking, options.limit)
     if len(lacking) > ASK_ABOVE and not options.yes and options.limit is None:
-        return too_many_result(workspace, subject, record, estimate)
+        return too_many_result(workspace, subject, record, estimate, again=again)
     _require_healthy(renderer, workspace)
     refusal = sending_refusal(workspace, subject, estimate, yes_upload=options.yes_upload)
     if workspace.dry_run or refusal is not None:
         render_source(workspace, subject, with_base=renderer.loads_base)
-        return planned_result(workspace, subject, record, estimate, refusal=refusal).with_warnings(
-            [*warnings, *lost]
-        )
+        return planned_result(
+            workspace, subject, record, estimate, again=again, refusal=refusal
+        ).with_warnings([*warnings, *lost])
     source = render_source(workspace, subject, with_base=renderer.loads_base)
     # Who asks for pictures again wants to see them drawn, not taken over.
     donors = () if options.again else [one.record for one in earlier if one is not loaded]
@@ -199,7 +200,6 @@ def render_subject(
     trigger = subject.target.lora.record.trigger_word
     loaded = finish_evaluation(workspace, loaded, trigger_word=trigger).loaded
     _draw(workspace, subject, loaded.record, options)
-    again = f"lora eval grid {subject.target.words}{_suite_flag(options.suite)}"
     return rendered_result(workspace, subject, loaded, report, again=again, png=png).with_warnings(
         [*warnings, *lost]
     )
@@ -297,6 +297,13 @@ def _require_healthy(renderer: Renderer, workspace: Workspace) -> None:
 def _draw(workspace: Workspace, subject: Subject, record: Evaluation, options: GridOptions) -> None:
     if options.png:
         write_png(workspace, record, subject.target.lora.record.trigger_word, options.png)
+
+
+def _flags(options: GridOptions) -> str:
+    """Return the options that a command needs to go on with the same grid."""
+    renderer = f" --renderer {options.renderer}" if options.renderer else ""
+    upload = " --yes-upload" if options.yes_upload else ""
+    return f"{_suite_flag(options.suite)}{renderer}{upload}"
 
 
 def _suite_flag(suite: str) -> str:

@@ -129,6 +129,7 @@ def planned_result(
     record: Evaluation,
     estimate: GridEstimate,
     *,
+    again: str,
     refusal: Refusal | None = None,
 ) -> Result:
     """Say what would be rendered, or why nothing is sent where it would be rendered."""
@@ -136,26 +137,31 @@ def planned_result(
     return Result(
         data=_not_drawn(record, estimate),
         reasoning=f"{estimate.cells} of {len(record.cells)} cells of {words} would be rendered",
-        suggestions=() if refusal else (f"lora eval grid {words}",),
+        suggestions=() if refusal else (again,),
         dry_run=workspace.dry_run,
         refusal=refusal,
     )
 
 
 def too_many_result(
-    workspace: Workspace, subject: Subject, record: Evaluation, estimate: GridEstimate
+    workspace: Workspace,
+    subject: Subject,
+    record: Evaluation,
+    estimate: GridEstimate,
+    *,
+    again: str,
 ) -> Result:
     """Ask before hours of computing."""
     words = subject.target.words
     return Result(
         data=_not_drawn(record, estimate),
         reasoning=f"{estimate.cells:,} cells of {words} would be rendered",
-        suggestions=(f"lora eval grid {words} --yes", f"lora eval grid {words} --limit 50"),
+        suggestions=(f"{again} --yes", f"{again} --limit 50"),
         dry_run=workspace.dry_run,
         refusal=Refusal(
             "confirmation_needed",
             f"{estimate.cells:,} cells are to be drawn: {estimate.words}",
-            f"lora eval grid {words} --yes",
+            f"{again} --yes",
         ),
     )
 

@@ -108,7 +108,7 @@ def test_an_unfinished_grid_is_continued(workspace: Workspace) -> None:
     first = grid(workspace, limit=5)
     second = grid(workspace)
     assert first.data["status"] == "running"
-    assert first.suggestions == ("lora eval grid ui_icons r1",)
+    assert first.suggestions == ("lora eval grid ui_icons r1 --renderer fake",)
     assert second.data["evaluationId"] == first.data["evaluationId"]
     assert (second.data["kept"], second.data["rendered"]) == (5, 7)
 
@@ -179,7 +179,7 @@ def test_holes_are_the_answer_no_and_name_the_command(workspace: Workspace) -> N
     assert "6 of 12 cells have an image, 6 failed: it shows one colour only" in (
         result.refusal.message
     )
-    assert result.refusal.hint == "lora eval grid ui_icons r1"
+    assert result.refusal.hint == "lora eval grid ui_icons r1 --renderer fake"
     assert len(result.data["failed"]) == 6
 
 
