@@ -41,6 +41,7 @@ TAKES = {
     "replicate": ("flux1", {}),
     "fal": ("zimage", {"recipe": {"steps": 100}}),
     "azure_ml": ("sdxl", {}),
+    "modal": ("sdxl", {}),
     "manual": ("wan", {}),
 }
 NAMES = sorted(TRAINERS)
@@ -54,6 +55,7 @@ def settings(tmp_path: Path) -> Settings:
         tmp_path / "ws",
         trainers__ai_toolkit_server__modelsRoot="/models",
         trainers__runpod__modelsRoot="/models",
+        trainers__modal__modelsVolume="models",
         trainers__azure_ml__modelsUri="azureml://datastores/models/paths/base/",
     )
 

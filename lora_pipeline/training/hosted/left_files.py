@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.errors import ServiceRefusedError, ServiceUnreachableError
-from lora_pipeline.training.hosted.interface import RemoteFile
+from lora_pipeline.training.hosted.interface import RemoteFile, Spent
 
 LOG, FILES, ENDED = "log.txt", "files.json", "ended.json"
 _SAFE = re.compile(r"[\w.-]+\.safetensors")
@@ -79,6 +79,22 @@ class LeftFiles:
             return Ended(int(document["status"]), float(document["seconds"]))
         except (KeyError, TypeError, ValueError) as error:
             raise ServiceRefusedError(f"{ENDED} of the job is not what it writes") from error
+
+    @property
+    def has_log(self) -> bool:
+        """Whether the program has printed anything."""
+        return self._offset > 0 or self._storage.read(LOG) is not None
+
+    def spent(self, price_per_hour: float, currency: str, besides: str) -> Spent | None:
+        """Return the program's time by a price, or None while nobody knows."""
+        try:
+            ended = self.ended()
+        except ServiceUnreachableError:
+            return None
+        if ended is None or price_per_hour <= 0:
+            return None
+        basis = f"{ended.seconds / 60:.1f} min at {price_per_hour:g} {currency} an hour; {besides}"
+        return Spent(round(price_per_hour * ended.seconds / 3600, 4), currency, basis)
 
     def weights(self) -> list[RemoteFile]:
         """Return the weights that it names, with lengths and digests."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from lora_pipeline.foundation.errors import ServiceRefusedError, ServiceUnreachableError
+from lora_pipeline.foundation.errors import ServiceRefusedError
 from lora_pipeline.training.hosted.interface import JobState, JobView, RemoteFile, Spent
 from lora_pipeline.training.hosted.left_files import LeftFiles
 from lora_pipeline.training.plan import Plan
@@ -153,17 +153,9 @@ class AzureMlService:
 
     def spent(self, job_id: str) -> Spent | None:
         """Return the job's own time by the price of its compute, or None while nobody knows."""
-        try:
-            ended = self._files(job_id).ended()
-        except ServiceUnreachableError:
-            return None
-        if ended is None or self._price <= 0:
-            return None
-        basis = (
-            f"{ended.seconds / 60:.1f} min at {self._price:g} {self._currency} an hour; "
-            "what the node took to start and to stop is not counted"
+        return self._files(job_id).spent(
+            self._price, self._currency, "what the node took to start and to stop is not counted"
         )
-        return Spent(round(self._price * ended.seconds / 3600, 4), self._currency, basis)
 
     def _files(self, job_id: str) -> LeftFiles:
         if job_id not in self._left:

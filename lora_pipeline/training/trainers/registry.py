@@ -13,6 +13,7 @@ from lora_pipeline.training.trainers.interface import Registry, Trainer
 from lora_pipeline.training.trainers.kohya_ss import KOHYA_SS
 from lora_pipeline.training.trainers.manual import MANUAL
 from lora_pipeline.training.trainers.mflux import MFLUX
+from lora_pipeline.training.trainers.modal import MODAL
 from lora_pipeline.training.trainers.replicate import REPLICATE
 from lora_pipeline.training.trainers.runpod import RUNPOD
 
@@ -26,6 +27,7 @@ TRAINERS: Registry = {
     "fal": FAL,
     "runpod": RUNPOD,
     "azure_ml": AZURE_ML,
+    "modal": MODAL,
     "manual": MANUAL,
 }
 

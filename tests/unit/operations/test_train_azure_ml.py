@@ -11,7 +11,7 @@ import pytest
 from lora_pipeline.foundation.errors import ServiceRefusedError, TrainerError
 from lora_pipeline.foundation.extras import missing_modules
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.operations.run import cancel_run
+from lora_pipeline.operations.run_cancel import cancel_run
 from lora_pipeline.operations.train import train
 from lora_pipeline.training.records import Run
 from lora_pipeline.training.trainers.azure_ml_api import MODULES
