@@ -28,8 +28,6 @@ SETTINGS = {
     "trainers__ai_toolkit__home": "/nowhere/ai-toolkit",
     "trainers__kohya_ss__home": "/nowhere/sd-scripts",
     "trainers__ai_toolkit_server__baseUrl": "http://127.0.0.1:8675",
-    "trainers__ai_toolkit_server__modelsRoot": "/models",
-    "trainers__runpod__modelsRoot": "/models",
     "trainers__replicate__destination": "studio/icons",
 }
 RECIPE = {
@@ -45,7 +43,11 @@ CAPTIONS = (
 )
 MORE = {"mflux": {"quantize": 8, "low_memory": True}}
 # Trainers that can show one image more often than another.
-REPEATING = {"diffusers", "kohya_ss", "ai_toolkit", "ai_toolkit_server", "runpod"}
+REPEATING = {"diffusers", "kohya_ss"} | {
+    name
+    for name, trainer in TRAINERS.items()
+    if trainer.architectures == ai_toolkit_models.FAMILIES
+}
 VERSION = "1.2.3"
 
 
@@ -83,7 +85,7 @@ def _of(trainer: str) -> Iterator[Case]:
             named = {"krea-2": "krea-2-turbo"}.get(alias, alias)
             yield Case(trainer, alias, model.architecture, _called(named))
         return
-    if trainer in {"ai_toolkit", "ai_toolkit_server", "runpod"}:
+    if TRAINERS[trainer].architectures == ai_toolkit_models.FAMILIES:
         for arch, toolkit_model in ai_toolkit_models.MODELS.items():
             named = arch.replace("_", "-")
             yield Case(trainer, arch, toolkit_model.architecture, _called(named))
@@ -104,6 +106,8 @@ def settings_for_goldens(folder: Path) -> Settings:
 
     keys = {setting.key for setting in KNOWN}
     used = {key: value for key, value in SETTINGS.items() if key.replace("__", ".") in keys}
+    # Where the models are on machines that are not ours.
+    used |= {key.replace(".", "__"): "/models" for key in keys if key.endswith(".modelsRoot")}
     return settings_with(folder, **used)
 
 
