@@ -174,8 +174,8 @@ def replicate_case(folder: Path, **shared: Any) -> Iterator[Case]:
 def fal_case(folder: Path, **shared: Any) -> Iterator[Case]:
     """Return fal; the key is in the environment for the time of the block."""
     server = FakeFal()
-    local = {"renderers.fal.tokenVariable": TOKEN_VARIABLE}
-    keys = ("renderers.fal.baseUrl", "renderers.fal.storageUrl")
+    local = {"trainers.fal.keyVariable": TOKEN_VARIABLE}
+    keys = ("trainers.fal.baseUrl", "trainers.fal.storageUrl")
     with _hosted(folder, server, FalRenderer(probe=HOSTED_PROBE), local, keys, shared) as case:
         yield case
 

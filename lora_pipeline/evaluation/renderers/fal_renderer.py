@@ -32,8 +32,8 @@ class FalRenderer(HostedRenderer):
 
     name: str = "fal"
     summary: str = "an endpoint at fal that draws with LoRA weights, for money"
-    token_key: str = "renderers.fal.tokenVariable"  # noqa: S105 - a name
-    address_key: str = "renderers.fal.baseUrl"
+    token_key: str = "trainers.fal.keyVariable"  # noqa: S105 - a name
+    address_key: str = "trainers.fal.baseUrl"
 
     def price(self, settings: Settings, width: int, height: int) -> float | None:
         """Return what one image costs."""
@@ -55,7 +55,7 @@ class FalRenderer(HostedRenderer):
     def upload(self, settings: Settings, lora: CheckedLora) -> str:
         """Send the weights to fal's storage and return their address there."""
         body = {"content_type": "application/octet-stream", "file_name": lora.name}
-        with self._client(settings, "renderers.fal.storageUrl") as client:
+        with self._client(settings, "trainers.fal.storageUrl") as client:
             answer = require_mapping(client.act("POST", _INITIATE, body), client.base, _INITIATE)
             places = [str(answer.get(name) or "") for name in ("upload_url", "file_url")]
         if not all(place.startswith(("https://", "http://127.0.0.1")) for place in places):

@@ -125,6 +125,8 @@ def _alias(source: RenderSource) -> str:
             f"nothing says which FLUX.1 checkpoint {source.checkpoint_id} is",
             hint="set renderers.mflux.model to dev, schnell or krea-dev",
         )
+    if source.architecture == "qwen_image":
+        return "qwen-image"
     base = CheckpointOnDisk(source.checkpoint_id, source.architecture, source.checkpoint_path, "")
     try:
         return choose_model(base, None).model.alias

@@ -315,8 +315,8 @@ def test_a_model_is_asked_for_nothing_that_it_does_not_take() -> None:
 def _address_keys(name: str) -> tuple[str, ...]:
     if name == "replicate":
         return ("trainers.replicate.baseUrl",)
-    return ("renderers.fal.baseUrl", "renderers.fal.storageUrl")
+    return ("trainers.fal.baseUrl", "trainers.fal.storageUrl")
 
 
 def _token_key(name: str) -> str:
-    return f"{'trainers' if name == 'replicate' else 'renderers'}.{name}.tokenVariable"
+    return f"trainers.{name}.{'tokenVariable' if name == 'replicate' else 'keyVariable'}"
