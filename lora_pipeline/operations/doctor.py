@@ -12,6 +12,7 @@ from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.checkup.bundle import bundle_of
 from lora_pipeline.operations.checkup.programs import package_checks, program_checks
 from lora_pipeline.operations.checkup.records import record_checks
+from lora_pipeline.operations.checkup.rented import rented_checks
 from lora_pipeline.operations.checkup.stagings import staging_checks
 from lora_pipeline.operations.git_setup import drivers_check
 from lora_pipeline.workspace.health import Check, machine_checks
@@ -31,8 +32,9 @@ def mend_workspace(workspace: Workspace) -> Result:
     """Mend what can be mended without asking, then check again.
 
     That is: finishing what was interrupted half-way, removing what interrupted writes left and
-    nothing names, bringing editors' schemas to this version, and adding the lines that
-    .gitignore and .gitattributes lack. Everything else is named with the command that mends it.
+    nothing names, bringing editors' schemas to this version, adding the lines that .gitignore
+    and .gitattributes lack, and giving back machines that runs which have ended had rented.
+    Everything else is named with the command that mends it.
 
     Args:
         workspace: What is mended.
@@ -109,6 +111,7 @@ def _every_check(workspace: Workspace) -> list[Check]:
         *record_checks(workspace),
         *staging_checks(workspace),
         *program_checks(workspace),
+        *rented_checks(workspace),
     ]
 
 

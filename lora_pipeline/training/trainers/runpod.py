@@ -95,7 +95,7 @@ class RunPod(AiToolkitServer):
         Raises:
             ServiceError: When it cannot be asked, or has no such GPU.
         """
-        if settings.number(f"{KEY}.pricePerHour") > 0:
+        if settings.number(f"{KEY}.pricePerHour") > 0 or self.health(settings) is not None:
             return {}
         with self.service(settings) as service:
             price = service.price_per_hour()

@@ -19,8 +19,10 @@ from lora_pipeline.foundation.errors import (
     TrainerError,
 )
 from lora_pipeline.foundation.result import Result
+from lora_pipeline.operations.doctor import check_health, mend_workspace
 from lora_pipeline.operations.run import resume_run
 from lora_pipeline.operations.run_cancel import cancel_run
+from lora_pipeline.operations.setup import setup_trainer
 from lora_pipeline.operations.train import plan_training, train
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.hosted.fetched import FETCHED
@@ -168,6 +170,15 @@ def test_a_key_that_is_not_taken_is_said_before_a_run_exists(
     assert "401" in caught.value.message
     assert "RUNPOD_API_KEY" in (caught.value.hint or "")
     assert (runs_of(workspace), runpod.made) == ([], [])
+
+
+def test_setting_up_asks_runpod_for_the_price(
+    workspace: Workspace, runpod: FakeRunPod, toolkit: FakeToolkit
+) -> None:
+    asked = setup_trainer(settled(workspace, runpod, toolkit, pricePerHour=0), NAME)
+
+    assert asked.refusal is None
+    assert reopen(workspace.root).settings.number("trainers.runpod.pricePerHour") == PRICE
 
 
 # ---- a pod from beginning to end
@@ -374,6 +385,43 @@ def test_cancelling_deletes_a_pod_that_nobody_follows(
     assert run.state == "cancelled"
     assert run.cost.actual is not None
     assert runpod.alive() == []
+
+
+def rented(workspace: Workspace) -> list[tuple[str, str]]:
+    """Return state and fix of what a check-up says of pods."""
+    checks = check_health(workspace).data["checks"]
+    return [(one["state"], one["fix"]) for one in checks if one["name"].startswith("rented")]
+
+
+def test_doctor_finds_a_pod_that_was_left_behind_and_gives_it_back(
+    workspace: Workspace, runpod: FakeRunPod
+) -> None:
+    assert rented(workspace) == []
+    runpod.misbehave("DELETE /v2/pods/pod1", "403")
+    send(workspace)
+
+    assert rented(workspace) == [("warn", "lora doctor --fix")]
+    mend_workspace(workspace)
+
+    assert runpod.alive() == []
+    assert rented(workspace) == [("ok", "")]
+
+
+def test_doctor_leaves_a_pod_alone_that_may_hold_weights_or_is_somebody_elses(
+    workspace: Workspace, runpod: FakeRunPod, toolkit: FakeToolkit
+) -> None:
+    toolkit.misbehave("GET /api/files", *["503"] * 5)
+    with pytest.raises(TrainerError):
+        send(workspace)
+    runpod.add("lora-01jz8b9q6v3w2k4m5n7p8r9s0t")
+    (run,) = runs_of(workspace)
+
+    found = rented(workspace)
+    mend_workspace(workspace)
+
+    assert found[0] == ("warn", f"lora run resume {run.id}, or lora run cancel {run.id}")
+    assert found[1][0] == "warn"
+    assert len(runpod.alive()) == 2
 
 
 def test_a_pod_of_somebody_elses_is_left_alone(workspace: Workspace, runpod: FakeRunPod) -> None:
