@@ -77,6 +77,7 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
     },
     "Pull requests": {
         "report": Lazy("report", "report", "Tell what changed between two commits"),
+        "ci": Lazy("ci", "ci", "Let pull requests be checked"),
     },
     "Agents": {
         "call": Lazy("call", "call", "Call any operation by name, JSON in, JSON out"),

@@ -8,18 +8,18 @@ from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.workspace import git
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.git_drivers import (
+    ATTRIBUTES,
     Part,
+    attributes_file,
     attributes_found,
     install_settings,
     remove_settings,
     settings_found,
-    with_attributes,
 )
 from lora_pipeline.workspace.git_history import require_repository
 from lora_pipeline.workspace.health import Check
 from lora_pipeline.workspace.root import Workspace
 
-_ATTRIBUTES = ".gitattributes"
 _PLACES = {"repository": "this clone (.git/config)", "user": "your user (git config --global)"}
 
 
@@ -44,9 +44,7 @@ def install_git(
     attributes = [part for part in attributes_found(workspace) if part.state != "ok"]
     changes = Changes(workspace)
     if attributes:
-        path = workspace.root / _ATTRIBUTES
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        changes.write_file(path, with_attributes(text, attributes).encode())
+        changes.write_file(workspace.root / ATTRIBUTES, attributes_file(workspace, attributes))
     written = changes.apply()
     if settings and not workspace.dry_run:
         install_settings(workspace.root, where)
@@ -60,7 +58,7 @@ def install_git(
             "replaced": [_replaced(part) for part in (*settings, *attributes) if _asked(part)],
         },
         reasoning=f"{words} in {_PLACES[where]}" if done else f"{words} here already",
-        suggestions=("git diff", f"git add {_ATTRIBUTES}") if attributes else ("git diff",),
+        suggestions=("git diff", f"git add {ATTRIBUTES}") if attributes else ("git diff",),
         written=written,
         dry_run=workspace.dry_run,
     )

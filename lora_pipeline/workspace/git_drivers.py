@@ -19,6 +19,7 @@ from lora_pipeline.workspace.git_call import call, checked
 from lora_pipeline.workspace.root import Workspace
 
 DRIVER = "lora"
+ATTRIBUTES = ".gitattributes"
 Where = Literal["repository", "user"]
 _OPTIONS: dict[Where | None, list[str]] = {
     "repository": ["--local"],
@@ -103,6 +104,13 @@ def attributes_found(workspace: Workspace) -> list[Part]:
         held = values if found == wanted else _words_of(found)
         parts.append(Part(pattern, values, held or None))
     return parts
+
+
+def attributes_file(workspace: Workspace, missing: list[Part]) -> bytes:
+    """Return the .gitattributes of a workspace with lines for ``missing``."""
+    path = workspace.root / ATTRIBUTES
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return with_attributes(text, missing).encode()
 
 
 def with_attributes(text: str, missing: list[Part]) -> str:
