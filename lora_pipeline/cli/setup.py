@@ -29,8 +29,8 @@ def setup(
     kohya_ss: fetches kohya-ss/sd-scripts, or takes the checkout at --source (kohya_ss has it as
     its submodule sd-scripts), and installs its requirements. ai_toolkit: the same with
     ostris/ai-toolkit. mflux: installs it with pip. diffusers: says which extra to install.
-    ai_toolkit_server, replicate, fal: asks whether the token is taken, and for settings that
-    are not set yet. manual: needs nothing.
+    ai_toolkit_server, replicate, fal, runpod, azure_ml, modal: asks whether we are let in, and
+    for settings that are not set yet. manual: needs nothing.
     Without TRAINER: all of them.
 
     Writes .lora/trainers/TRAINER and config/local.json, both outside Git. What cannot be

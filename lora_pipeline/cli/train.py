@@ -93,7 +93,7 @@ def train(session: Session, /, **given: Any) -> None:
     refusal. With --detach the run waits in this machine's queue for lora worker, which tries it
     again after failures that may pass.
 
-    A trainer elsewhere (ai_toolkit_server) gets images and captions only with --yes-upload.
+    A trainer elsewhere (lora setup lists them) gets images and captions only with --yes-upload.
     Its job is recorded before anybody waits for it, and is never sent a second time.
 
     Exits with 0 when there is a release, 1 when it is refused (rights, too little room,
