@@ -355,6 +355,17 @@ def test_000_13_a_run_tells_where_it_stands_and_what_to_do_next(
     assert answer.document["suggestions"][0] == "lora eval grid icons r1"
 
 
+def test_000_13_a_lora_tells_where_it_stands_and_what_to_do_next(
+    studio: Path, fake: FakeTrainer
+) -> None:
+    before = lora(studio, "status", "icons")
+    done(lora(studio, "train", "--lora", "icons", "--dataset", "flat_icons", "--trainer", "fake"))
+    after = lora(studio, "status", "icons")
+
+    assert "lora train --lora icons" in before.document["suggestions"][0]
+    assert after.document["suggestions"][0] == "lora eval grid icons r1"
+
+
 @pytest.mark.parametrize(
     ("options", "there"),
     [

@@ -20,7 +20,10 @@ from tests.support.workspace_builders import Answer, invoke, tree_digest
 TRAIN = ["train", "--lora", LORA, "--dataset", DATASET, "--trainer", "fake"]
 FILE = "plans/icons-r1.yaml"
 PRESET = "config/presets/house.yaml"
-HOUSE = "id: house\nsummary: Ours\narchitectures: [sd15]\nrecipe: {steps: 200, rank: 4, resolution: 64}\n"
+HOUSE = (
+    "id: house\nsummary: Ours\narchitectures: [sd15]\n"
+    "recipe: {steps: 200, rank: 4, resolution: 64}\n"
+)
 
 
 @pytest.fixture(scope="module")

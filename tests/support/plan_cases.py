@@ -28,6 +28,8 @@ SETTINGS = {
     "trainers__ai_toolkit__home": "/nowhere/ai-toolkit",
     "trainers__kohya_ss__home": "/nowhere/sd-scripts",
     "trainers__ai_toolkit_server__baseUrl": "http://127.0.0.1:8675",
+    "trainers__modal__modelsVolume": "models",
+    "trainers__azure_ml__modelsUri": "azureml://datastores/models/paths/base/",
     "trainers__replicate__destination": "studio/icons",
 }
 RECIPE = {

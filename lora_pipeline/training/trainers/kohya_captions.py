@@ -56,10 +56,10 @@ def caption_reach(plan: Plan, architecture: str, *, distilled: bool) -> int | No
 def _given(plan: Plan, option: str) -> int | None:
     """Return the number that an option was given; the last argument wins over the run file."""
     found = next((file.content for file in plan.files if file.path == "run.toml"), "")
-    value = tomllib.loads(found).get(option)
+    value: object = tomllib.loads(found).get(option)
     words = list(plan.argv)
     for place, word in enumerate(words):
         name, equals, said = word.partition("=")
         if name == f"--{option}":
             value = said if equals else "".join(words[place + 1 : place + 2])
-    return int(value) if isinstance(value, int) or str(value).isdecimal() else None
+    return int(str(value)) if str(value).isdecimal() else None
