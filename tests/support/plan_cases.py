@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ CAPTIONS = (
     "neon icon, grün",
     "neon icon, a cross",
 )
+SIZES = ((1024, 1024), (768, 512), (512, 512), (1024, 1024))
 MORE = {"mflux": {"quantize": 8, "low_memory": True}}
 # Trainers that can show one image more often than another.
 REPEATING = {"diffusers", "kohya_ss"} | {
@@ -122,9 +123,14 @@ def plan_text(case: Case, folder: Path) -> str:
         recipe=RECIPE | MORE.get(case.trainer, {}),
         captions=CAPTIONS,
         repeats=(1, 1, 1, 3) if case.trainer in REPEATING else (2, 2, 2, 2),
-        sizes=((1024, 1024), (768, 512), (512, 512), (1024, 1024)),
         **case.options,
     )
+    # Sizes as a studio's, without drawing pictures of them: a plan reads none.
+    images = tuple(
+        replace(image, width=width, height=height)
+        for image, (width, height) in zip(request.data.images, SIZES, strict=True)
+    )
+    request = replace(request, data=replace(request.data, images=images))
     plan = TRAINERS[case.trainer].prepare(anywhere(request), settings, VERSION)
     return strict_yaml.dumps(_document(without_places(plan, Places(places_of_program())))).decode()
 
