@@ -31,7 +31,7 @@ from tests.support.training_builders import DATASET, LORA, training_studio
 from tests.support.workspace_builders import reopen, tree_digest
 
 # An architecture and checkpoint that the trainer takes.
-TAKES = {
+TAKES: dict[str, tuple[str, dict[str, object]]] = {
     "diffusers": ("sdxl", {}),
     "kohya_ss": ("sdxl", {}),
     "mflux": ("zimage", {"checkpoint_id": "z-image-turbo", "checkpoint": "z-image-turbo"}),
