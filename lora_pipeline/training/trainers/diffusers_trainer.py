@@ -110,9 +110,9 @@ class DiffusersTrainer:
         step, total, loss = (message.get(key) for key in ("step", "total", "average"))
         if not isinstance(step, int) or not isinstance(total, int):
             return None
-        # A whole number may be too large for a float.
-        number = isinstance(loss, float) or (isinstance(loss, int) and abs(loss) < 2**53)
-        return TrainingProgress(step, total, float(loss) if number else None)
+        if isinstance(loss, int) and abs(loss) >= 2**53:
+            loss = None  # too large for a float, it may be
+        return TrainingProgress(step, total, float(loss) if isinstance(loss, int | float) else None)
 
     def collect(self, plan: Plan, run_folder: Path) -> Collected:
         """Return the final weights and those saved at steps, unverified."""
