@@ -94,7 +94,7 @@ def enqueue_training(
         skip_preflight=skip_preflight,
     )
     with working_in(folder, run.created_at), open_queue(workspace) as queue:
-        ahead = len(queue.waiting())
+        ahead = len(owed(workspace, queue))
         remember_wishes(folder, training, notes)
         write_ticket(folder, ticket)
         changes = Changes(workspace)
@@ -127,7 +127,8 @@ def requeue(workspace: Workspace, loaded: Loaded[Run], *, skip_preflight: bool) 
         write_ticket(folder, ticket)
         waiting = replace(run, state="queued", ended_at="", updated_at=workspace.now())
         written = update_run(workspace, scope, waiting)
-        queue.put(run.id)
+        if run.id not in queue.waiting():
+            queue.put(run.id)
     return written
 
 
@@ -183,11 +184,20 @@ def settle_run(workspace: Workspace, queue: Queue, run_id: str, ticket: Ticket) 
         return False  # somebody works on it since we looked
 
 
+def owed(workspace: Workspace, queue: Queue) -> list[str]:
+    """Return the runs that wait, in their order; entries that nothing is owed to are left out."""
+    return [
+        run_id
+        for run_id in dict.fromkeys(queue.waiting())
+        if read_ticket(run_folder(workspace, run_id)) is not None
+    ]
+
+
 def places_in_queue(workspace: Workspace) -> dict[str, int]:
     """Return the place of every run that waits, 1 for the next; empty without the extra."""
     try:
         with open_queue(workspace) as queue:
-            return {run_id: number for number, run_id in enumerate(queue.waiting(), 1)}
+            return {run_id: number for number, run_id in enumerate(owed(workspace, queue), 1)}
     except PipelineError:
         return {}
 

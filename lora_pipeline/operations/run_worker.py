@@ -26,7 +26,7 @@ from lora_pipeline.foundation.errors import ArgumentInvalidError, PipelineError
 from lora_pipeline.foundation.events import Event, EventType
 from lora_pipeline.foundation.process import OutputLine, Supervised
 from lora_pipeline.foundation.result import Refusal, Result
-from lora_pipeline.operations.run_queue import open_queue, settle, settle_run
+from lora_pipeline.operations.run_queue import open_queue, owed, settle, settle_run
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.records import Run
 from lora_pipeline.training.run_folder import is_alive, run_folder
@@ -361,7 +361,7 @@ def _found_gpus() -> tuple[str, ...]:
 
 def _would_do(workspace: Workspace) -> Result:
     with open_queue(workspace) as queue:
-        waiting = queue.waiting()
+        waiting = owed(workspace, queue)
     return Result(
         data={"waiting": waiting},
         reasoning=f"{len(waiting)} runs wait in the queue",
