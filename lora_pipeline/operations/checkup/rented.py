@@ -46,7 +46,7 @@ def _of(workspace: Workspace, trainer: HostedTrainer, runs: dict[str, Run]) -> I
 def _kept(workspace: Workspace, trainer: HostedTrainer, kept: Kept, run: Run | None) -> Check:
     title = f"rented {trainer.name} {kept.id}"
     price = f" at {kept.cost_per_hour:g} USD an hour" if kept.cost_per_hour else ""
-    since = f" since {kept.since}" if kept.since else ""
+    since = f" since {kept.since[:16].replace('T', ' ')} UTC" if kept.since else ""
     rented = f"kept{since}{price}"
     if run is None:
         words = f"{rented} for {kept.name}, which is no run of this workspace"

@@ -74,7 +74,7 @@ def estimate_rented(settings: Settings, key: str, steps: int, *, currency: str) 
             f"lora setup {key.rpartition('.')[2]} asks where it can be asked",
         )  # fmt: skip
     basis = (
-        f"{start:g} min to start and {steps} steps of {each:g} s "
+        f"up to {start:g} min to start and {steps} steps of {each:g} s "
         f"at {price:g} {currency} an hour, as {key} says"
     )
     return JobEstimate(round(price * minutes / 60, 4), minutes, currency, basis)
