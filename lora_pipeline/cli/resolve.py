@@ -14,6 +14,7 @@ from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.result import Result
 
 ScopeName = Literal["project", "baseline"]
+Program = Literal["a1111", "comfyui", "diffusers", "mflux"]
 
 
 @click.command()
@@ -23,6 +24,12 @@ ScopeName = Literal["project", "baseline"]
 @click.option("--checkpoint", default="", metavar="ID", help="With --asset-type: base model used.")
 @click.option(
     "--with", "loras", multiple=True, metavar="ID", help="With --asset-type: must be in it."
+)
+@click.option(
+    "--for",
+    "program",
+    type=click.Choice(["a1111", "comfyui", "diffusers", "mflux"]),
+    help="Print what this program is told, and no more.",
 )
 @scope_option
 @shared_options
@@ -35,15 +42,19 @@ def resolve(
     asset_type: str,
     checkpoint: str,
     loras: tuple[str, ...],
+    program: Program | None,
     scope: ScopeName,
 ) -> None:
     """Say which weights production uses, and why.
 
     Computes the gate anew, from the bytes up: a release that does not pass today is not used.
     With --asset-type instead of an ID, all LoRAs that go together, by the project's policies.
-    Exits with 1 when nothing can be used.
+    --for prints what a program is told: prompt tags for A1111 and Forge, nodes in ComfyUI's API
+    format, lines of Python for diffusers, options for mflux. Exits with 1 when nothing can be used.
 
-    Example: lora resolve ui_icons --json
+    \b
+    lora resolve ui_icons --json
+    lora resolve --asset-type ui_icon --for comfyui
     """
     from lora_pipeline.operations.resolve import resolve_lora, resolve_stack
 
@@ -51,7 +62,13 @@ def resolve(
         raise click.UsageError("Give a LoRA, or --asset-type.")
     if lora:
         session.run(
-            resolve_lora, _resolved, lora, release=release, project=session.project, scope=scope
+            resolve_lora,
+            _resolved,
+            lora,
+            release=release,
+            program=program or "",
+            project=session.project,
+            scope=scope,
         )
     else:
         session.run(
@@ -60,6 +77,7 @@ def resolve(
             asset_type=asset_type,
             checkpoint=checkpoint,
             loras=loras,
+            program=program or "",
             project=session.project,
         )
 
@@ -69,6 +87,8 @@ def _resolved(result: Result) -> Report:
     if not result.success:
         words = result.refusal.message if result.refusal else ""
         return Report(f"refused · {words}", _skipped(facts["explanation"]["skipped"]))
+    if "usage" in facts:
+        return Report(facts["usage"])
     return Report(f"{facts['loraId']} → {facts['releaseId']}", _use_rows(facts))
 
 
@@ -78,6 +98,8 @@ def _stacked(result: Result) -> Report:
     if not result.success:
         words = result.refusal.message if result.refusal else ""
         return Report(f"refused · {words}", skipped)
+    if "usage" in facts:
+        return Report(facts["usage"])
     rows: list[tuple[str, str]] = []
     for one in facts["loras"]:
         rows.append(("", f"{one['loraId']} → {one['releaseId']}"))

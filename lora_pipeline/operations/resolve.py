@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from lora_pipeline.catalog.records import Project
 from lora_pipeline.catalog.weight_files import place_of_weights
@@ -18,6 +18,7 @@ from lora_pipeline.releases.selection import (
     order_candidates,
     selection_policy,
 )
+from lora_pipeline.releases.usage import BY_NAME, Program, Use, usage_of
 from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
@@ -28,6 +29,7 @@ def resolve_lora(
     lora: str,
     *,
     release: str = "",
+    program: Literal["", Program] = "",
     project: str | None = None,
     scope: ScopeName = "project",
 ) -> Result:
@@ -40,6 +42,7 @@ def resolve_lora(
         workspace: Where it is.
         lora: Its id.
         release: A release to use instead; it must have been promoted.
+        program: Also say how this program is told to use it.
         project: Its project; else the one in use.
         scope: ``baseline`` to take the shared LoRA of that id.
 
@@ -62,9 +65,11 @@ def resolve_lora(
                 "lora_switched_off", f"{lora} is switched off", f"lora activate {lora}"
             ),
         )
+    facts = _resolved(workspace, loaded, found)
     return Result(
-        data=_resolved(workspace, loaded, found),
+        data=facts | _usage(program, [facts]),
         reasoning=f"{lora} resolves to {found.release.id}, {found.reason}",
+        suggestions=_by_name(program, [facts]),
     )
 
 
@@ -74,6 +79,7 @@ def resolve_stack(
     asset_type: str,
     checkpoint: str = "",
     loras: tuple[str, ...] = (),
+    program: Literal["", Program] = "",
     project: str | None = None,
 ) -> Result:
     """Say which LoRAs go together for an asset type, in order, with their weights.
@@ -86,6 +92,7 @@ def resolve_stack(
         asset_type: What is to be made.
         checkpoint: Base model that is used; else any.
         loras: LoRAs that must be in it.
+        program: Also say how this program is told to use them.
         project: The project; else the one in use.
 
     Raises:
@@ -124,7 +131,7 @@ def resolve_stack(
             skipped.append({"loraId": record.id, "reason": full or _why_not(found)})
         else:
             chosen.append(_resolved(workspace, seen[record.id], found))
-    return _stack(asset_type, loras, chosen, skipped)
+    return _stack(asset_type, loras, chosen, skipped, program)
 
 
 def _stack(
@@ -132,6 +139,7 @@ def _stack(
     loras: tuple[str, ...],
     chosen: list[dict[str, Any]],
     skipped: list[dict[str, str]],
+    program: Literal["", Program],
 ) -> Result:
     names = [one["loraId"] for one in chosen]
     facts = {"assetType": asset_type, "loras": chosen, "skipped": skipped}
@@ -150,7 +158,24 @@ def _stack(
             suggestions=("lora list",),
             refusal=Refusal("nothing_active", f"no LoRA for {asset_type} can be used", "lora list"),
         )
-    return Result(data=facts, reasoning=f"{', '.join(names)} for {asset_type}")
+    return Result(
+        data=facts | _usage(program, chosen),
+        reasoning=f"{', '.join(names)} for {asset_type}",
+        suggestions=_by_name(program, chosen),
+    )
+
+
+def _usage(program: Literal["", Program], chosen: list[dict[str, Any]]) -> dict[str, str]:
+    if not program:
+        return {}
+    return {"program": program, "usage": usage_of(program, [Use.of(one) for one in chosen])}
+
+
+def _by_name(program: Literal["", Program], chosen: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Return the commands that write the files which a program finds by name."""
+    if not program or program not in BY_NAME:
+        return ()
+    return tuple(f"lora release export {one['loraId']} {one['releaseId']}" for one in chosen)
 
 
 def _full(lora: Lora, chosen: list[dict[str, Any]], most: int, caps: dict[str, int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support.release_builders import (
     Studio,
     active_studio,
     add_lora,
+    add_release,
     copy_of,
     edit,
     make_active,
@@ -173,3 +175,65 @@ def test_a_missing_release_is_no_reason_to_take_another(studio: Studio) -> None:
 
     assert answer.exit_code == 1
     assert "there is no such release" in answer.error["message"]
+
+
+def test_what_a_prompt_of_a1111_holds(studio: Studio) -> None:
+    answer = invoke(["resolve", LORA, "--for", "a1111"], studio.root)
+
+    assert answer.stdout.splitlines()[0] == "<lora:icons-r1:0.9>, stkr"
+    assert "lora release export icons r1" in answer.stdout
+
+
+def test_nodes_for_comfyui_are_joined_one_after_the_other(studio: Studio) -> None:
+    add_lora(studio.workspace, "second")
+    make_active(studio_with_release(studio), "r1", lora_id="second")
+
+    data = lora(studio, "resolve", "--asset-type", "ui_icon", "--for", "comfyui").document["data"]
+    nodes = json.loads(data["usage"])
+
+    assert [one["class_type"] for one in nodes.values()] == ["LoraLoader", "LoraLoader"]
+    assert nodes["lora-1"]["inputs"]["model"] == ["model", 0]
+    assert nodes["lora-2"]["inputs"]["model"] == ["lora-1", 0]
+    assert nodes["lora-2"]["inputs"]["clip"] == ["lora-1", 1]
+    assert {one["inputs"]["lora_name"] for one in nodes.values()} == {
+        "icons-r1.safetensors",
+        "second-r1.safetensors",
+    }
+
+
+def studio_with_release(studio: Studio) -> Studio:
+    add_release(studio, "r1", lora_id="second")
+    return studio
+
+
+def test_lines_for_diffusers_are_python_that_names_the_file(studio: Studio) -> None:
+    data = lora(studio, "resolve", LORA, "--for", "diffusers").document["data"]
+    calls: list[tuple[str, tuple[object, ...], dict[str, object]]] = []
+
+    class Pipe:
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            return lambda *values, **named: calls.append((name, values, named))
+
+    exec(data["usage"], {"pipe": Pipe()})
+
+    (load, (tensors,), named), (_, (names,), weights) = calls
+    assert load == "load_lora_weights"
+    assert tensors == f"tensors of {data['path']}"
+    assert named == {"adapter_name": LORA}
+    assert (names, weights["adapter_weights"]) == ([LORA], [0.9])
+    assert "# prompt: stkr" in data["usage"]
+
+
+def test_options_for_mflux_name_the_file_that_is_exported(studio: Studio) -> None:
+    data = lora(studio, "resolve", LORA, "--for", "mflux").document["data"]
+
+    assert data["usage"] == "--lora-paths icons-r1.safetensors --lora-scales 0.9"
+
+
+def test_a_refusal_says_no_more_with_a_program(studio: Studio) -> None:
+    swapped_weights(studio)
+
+    answer = invoke(["resolve", LORA, "--for", "a1111"], studio.root)
+
+    assert answer.exit_code == 1
+    assert "<lora:" not in answer.stdout
