@@ -1,7 +1,8 @@
 """Whether LoRA weights fit a checkpoint: every module that they adapt is there and of that size.
 
-A diffusers folder is compared module by module, from the headers of its files alone. Of a
-single file only the architecture is compared, because its names are another spelling.
+A diffusers folder is compared module by module, from the headers of its files alone. A single
+file has names of another spelling, of which those of SD 1.5, SDXL and FLUX.1 are known: what is
+found must be of that size, and what is not found by name is left unread, not called missing.
 """
 
 from __future__ import annotations
@@ -23,6 +24,13 @@ _FOLDERS = {
     "text_encoder_2": ("text_encoder_2",),
     "text_encoder_3": ("text_encoder_3",),
 }
+# Where the parts of a single file begin; the last is a file that holds a FLUX transformer alone.
+_STARTS = (
+    ("denoiser", "model.diffusion_model."),
+    ("text_encoder", "cond_stage_model.transformer."),
+    ("text_encoder", "conditioner.embedders.0.transformer."),
+    ("denoiser", ""),
+)
 _SGM = re.compile(r"^(input_blocks|output_blocks|middle_block)_(\d+)_(?:(\d+)_)?(.+)$")
 _ORIGINAL = re.compile(r"(?:^|[._])(?:double_blocks|single_blocks|joint_blocks|layers)[._]\d")
 _SGM_RESNET = {
@@ -76,6 +84,40 @@ def fit_of(modules: Sequence[AdaptedModule], folder: Path) -> Fit | None:
         else:
             matched += 1
     return Fit(matched, tuple(missing), tuple(wrong), unread)
+
+
+def fit_of_file(modules: Sequence[AdaptedModule], path: Path) -> Fit | None:
+    """Compare modules with a single file; None when it cannot be compared.
+
+    Only when no module at all is found are they missing: the names of a part may be unknown here.
+    """
+    try:
+        header = read_header(path)
+    except PipelineError:
+        return None
+    flat: dict[str, dict[str, Shape]] = {"denoiser": {}, "text_encoder": {}}
+    for tensor in header.tensors:
+        for part, start in _STARTS:
+            if tensor.name.startswith(start) and tensor.name.endswith(".weight"):
+                name = _flat(tensor.name.removeprefix(start).removesuffix(".weight"))
+                # LoRAs exist in both spellings.
+                flat[part] |= {name: tensor.shape, _from_sgm(name): tensor.shape}
+                break
+    if not flat["denoiser"]:
+        return None
+    matched, unread, wrong = 0, list[str](), list[str]()
+    for module in modules:
+        part, name = component_of(module.path)
+        shape = _look_up(name, flat.get(part, {}))
+        if shape is None:
+            unread.append(module.path)
+        elif (problem := _size_problem(module, shape)) is not None:
+            wrong.append(problem)
+        else:
+            matched += 1
+    if not matched and not wrong:
+        return Fit(0, tuple(unread), (), 0)
+    return Fit(matched, (), tuple(wrong), len(unread))
 
 
 def _checkpoint_modules(folder: Path, names: Sequence[str]) -> dict[str, Shape]:

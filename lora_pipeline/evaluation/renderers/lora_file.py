@@ -15,6 +15,7 @@ from lora_pipeline.foundation.errors import PipelineError, RendererError
 from lora_pipeline.foundation.files import copy_atomic
 from lora_pipeline.training.plan import CheckpointOnDisk
 from lora_pipeline.training.weights import WeightsReport, inspect_weights, require_usable
+from lora_pipeline.training.weights_fit import Fit, fit_of_file
 
 _DIGITS = 16
 
@@ -67,7 +68,7 @@ def checked_lora(source: RenderSource) -> CheckedLora:
         base = CheckpointOnDisk(
             source.checkpoint_id or "the base", source.architecture, source.checkpoint_path, ""
         )
-        fit = require_usable(report, base)
+        fit = require_usable(report, base) or _fit_of_file(report, source)
     except PipelineError as error:
         raise RendererError(error.message, hint=error.hint) from error
     if report.sha256 != source.weights_sha256:
@@ -75,11 +76,39 @@ def checked_lora(source: RenderSource) -> CheckedLora:
             f"the weights are sha256 {report.sha256[:12]}…, expected "
             f"{source.weights_sha256[:12]}…: the file was changed a moment ago"
         )
+    return CheckedLora(source.weights_path, source.weights_sha256, report, _proof(report, fit))
+
+
+def _fit_of_file(report: WeightsReport, source: RenderSource) -> Fit | None:
+    """Compare with a base that is a single file on this machine.
+
+    Raises:
+        RendererError: When a module has another size there, or none of them is there.
+    """
+    path = source.checkpoint_path
+    fit = fit_of_file(report.modules, path) if path.is_file() else None
+    if fit is None:
+        return None
+    where = f"checkpoint {source.checkpoint_id or path.name}"
+    if fit.wrong:
+        raise RendererError(f"the LoRA does not fit {where}: {fit.wrong[0]}")
+    if fit.missing:
+        raise RendererError(
+            f"the LoRA does not fit {where}: none of its {len(fit.missing)} modules is in it, the "
+            f"first is {fit.missing[0]}"
+        )
+    return fit
+
+
+def _proof(report: WeightsReport, fit: Fit | None) -> str:
     count = len(report.modules)
-    proof = f"{count} modules, for {source.architecture or 'an unknown architecture'}"
-    if fit is not None and fit.proven:
-        proof = f"all {count} modules found in the base, each of its size"
-    return CheckedLora(source.weights_path, source.weights_sha256, report, proof)
+    if fit is None:
+        return (
+            f"{count} modules, for {' or '.join(report.architectures) or 'no known architecture'}"
+        )
+    if fit.proven:
+        return f"all {count} modules are in the base, each of its size"
+    return f"{fit.matched} of {count} modules are in the base, each of its size"
 
 
 def place_lora(lora: CheckedLora, folder: Path) -> Path:
