@@ -222,8 +222,24 @@ def running_modal() -> Iterator[FakeModal]:
     service = type("Service", (base,), calls)()
     loop, ready = asyncio.new_event_loop(), threading.Event()
 
+    connections: list[Any] = []
+
+    class Noting(Server):  # type: ignore[misc]
+        """Keeps its connections, to close them: clients hold on to theirs."""
+
+        def _protocol_factory(self) -> Any:
+            protocol = super()._protocol_factory()
+            made = protocol.connection_made
+
+            def connection_made(transport: Any) -> None:
+                connections.append(transport)
+                made(transport)
+
+            protocol.connection_made = connection_made
+            return protocol
+
     async def serve() -> Any:
-        server = Server([service])
+        server = Noting([service])
         await server.start("127.0.0.1", 0)
         sockets = server._server.sockets
         modal.url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
@@ -234,9 +250,9 @@ def running_modal() -> Iterator[FakeModal]:
         server = loop.run_until_complete(serve())
         loop.run_forever()
         server.close()
-        for one in list(server._handlers):
+        for one in [*server._handlers, *connections]:
             one.close()
-        loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(asyncio.sleep(0.01))
         loop.close()
 
     thread = threading.Thread(target=work, daemon=True)
