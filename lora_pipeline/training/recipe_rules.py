@@ -137,6 +137,11 @@ RULES: dict[str, Rule] = {
         optional=True,
     ),
     "noiseOffset": Rule("Shift of the noise's mean, for very dark or light art", _number(0, 1)),
+    "emaDecay": Rule(
+        "Decay of the weights' running mean, which is what is kept; null is none",
+        _number(0, 0.99999, above=True),
+        optional=True,
+    ),
     "mixedPrecision": Rule("Type of the computation", _one_of("no", "fp16", "bf16")),
     "gradientCheckpointing": Rule("Compute again instead of keeping: less memory", _switch),
     "cacheLatents": Rule("Encode every image once", _switch),

@@ -36,6 +36,7 @@ class Recipe(Part, frozen=True, kw_only=True, omit_defaults=False):
     caption_dropout: float = 0.0
     min_snr_gamma: float | None = None
     noise_offset: float = 0.0
+    ema_decay: float | None = None
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
     gradient_checkpointing: bool = False
     cache_latents: bool = True

@@ -241,8 +241,10 @@ def _sniff(first: bytes, size: int, name: str) -> None:
         raise WeightsRefusedError(
             f"{name} is empty", rule="empty", hint="copy or download it again"
         )
+    # A header of 60 bytes, or of 60 and a multiple of 256, begins like a web page.
+    plausible = first[4:9] == b"\0\0\0\0{"
     for rule, magic, what, hint in _SNIFFED:
-        if first.startswith(magic):
+        if first.startswith(magic) and not plausible:
             raise WeightsRefusedError(f"{name} {what}", rule=rule, hint=hint)
     if size < 10:
         raise WeightsRefusedError(

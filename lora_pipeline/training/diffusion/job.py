@@ -33,6 +33,7 @@ class Job(Part, frozen=True, kw_only=True, omit_defaults=False):
 
     ``checkpoint`` is a diffusers folder or a single file; ``config`` is, for a single file, a
     diffusers folder that describes its parts. ``threads`` 0 lets the trainer choose.
+    ``state_file`` is what an interrupted run goes on from, kept after every ``state_every`` steps.
     """
 
     checkpoint: str
@@ -47,6 +48,8 @@ class Job(Part, frozen=True, kw_only=True, omit_defaults=False):
     config: str = ""
     device: str = "auto"
     threads: int = 0
+    state_file: str = ""
+    state_every: int = 0
 
     def to_text(self) -> str:
         """Return the job as a file, one image on a line."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +18,15 @@ from lora_pipeline.training.diffusion.devices import (
 )
 from lora_pipeline.training.diffusion.examples import Examples, sizes_of
 from lora_pipeline.training.diffusion.job import Job
+from lora_pipeline.training.diffusion.learner import Learner
 from lora_pipeline.training.diffusion.messages import TrainingStoppedError, tell
 from lora_pipeline.training.diffusion.models import Model, open_model
-from lora_pipeline.training.diffusion.optimizers import Optimizer
 from lora_pipeline.training.diffusion.samples import draw_samples
 from lora_pipeline.training.diffusion.saving import lora_tensors, save_lora
+from lora_pipeline.training.diffusion.state import read_state, save_state
 
 if TYPE_CHECKING:
     from torch import nn
-
-_AVERAGED_STEPS = 20
 
 
 def train(job: Job) -> Path:
@@ -73,8 +71,7 @@ class _Loop:
             for name in trained
         }
         self._place()
-        self._optimizer = Optimizer(job.recipe, trained, job.total_steps, device)
-        self._losses: deque[float] = deque(maxlen=_AVERAGED_STEPS)
+        self._learner = Learner(job.recipe, trained, job.total_steps, device)
 
     def run(self, sizes: list[tuple[int, int]]) -> Path:
         """Take every step, keep what is to be kept, and return the final file."""
@@ -87,24 +84,45 @@ class _Loop:
             flip=recipe.flip,
             caption_dropout=recipe.caption_dropout,
         )
-        tell("stage", message=f"training {self._optimizer.count} parameters")
-        for step in range(1, job.total_steps + 1):
+        tell("stage", message=f"training {self._learner.count} parameters")
+        done = self._resumed()
+        for _ in range(done * recipe.gradient_accumulation):
+            next(shown)
+        for step in range(done + 1, job.total_steps + 1):
             # The numbers of a step depend on the seed and the step alone.
             draws = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
             loss = 0.0
             for _ in range(recipe.gradient_accumulation):
                 loss += self._look(next(shown), draws, step)
-            self._optimizer.step()
-            self._losses.append(loss)
-            average = sum(self._losses) / len(self._losses)
-            tell(
-                "step", step=step, total=job.total_steps, loss=_short(loss), average=_short(average)
-            )
-            if recipe.save_every and step % recipe.save_every == 0 and step < job.total_steps:
-                self._save(f"{job.output_name}-step{step:06}.safetensors", step)
-            if recipe.sample_every and step % recipe.sample_every == 0:
-                self._sample(step)
+            self._learner.step(step, loss)
+            average = _short(self._learner.average)
+            tell("step", step=step, total=job.total_steps, loss=_short(loss), average=average)
+            self._keep(step)
         return self._save(f"{job.output_name}.safetensors", job.total_steps)
+
+    def _keep(self, step: int) -> None:
+        """Keep of a step what the recipe asks for, and what an interrupted run goes on from."""
+        job, recipe = self._job, self._job.recipe
+        unfinished = step < job.total_steps
+        if recipe.save_every and step % recipe.save_every == 0 and unfinished:
+            self._save(f"{job.output_name}-step{step:06}.safetensors", step)
+        if recipe.sample_every and step % recipe.sample_every == 0:
+            self._sample(step)
+        # Last, so that all that came before is there when the state says that it was done.
+        if job.state_every and step % job.state_every == 0 and unfinished:
+            save_state(Path(job.state_file), job, self._learner.state(step))
+
+    def _resumed(self) -> int:
+        """Take over what an interrupted run kept, and return the step that it was kept after."""
+        path = Path(self._job.state_file)
+        if not self._job.state_file or not path.is_file():
+            return 0
+        state = read_state(path, self._job)
+        if state is None or not self._learner.restore(state):
+            tell("warning", message=f"{path.name} is not of this run: training begins anew")
+            return 0
+        tell("stage", message=f"going on after step {state.step}")
+        return state.step
 
     def _look(self, shown: list[Any], draws: torch.Generator, step: int) -> float:
         """Take one forward and backward pass and return its share of the loss."""
@@ -123,7 +141,7 @@ class _Loop:
                 "lower the learning rate"
                 + (", or set mixedPrecision to bf16" if self._dtype == torch.float16 else ""),
             )
-        self._optimizer.backward(loss)
+        self._learner.backward(loss)
         return value
 
     def _save(self, name: str, step: int) -> Path:
@@ -136,13 +154,15 @@ class _Loop:
             "ss_steps": str(step),
             "modelspec.prediction_type": self._model.prediction,
         }
-        save_lora(path, lora_tensors(self._parts, scale), self._dtype, metadata)
+        with self._learner.as_kept():
+            save_lora(path, lora_tensors(self._parts, scale), self._dtype, metadata)
         tell("saved", file=name, step=step)
         return path
 
     def _sample(self, step: int) -> None:
         folder = Path(self._job.output_folder).parent / "samples"
-        names = draw_samples(self._model, self._job.recipe, folder, step, self._dtype)
+        with self._learner.as_kept():
+            names = draw_samples(self._model, self._job.recipe, folder, step, self._dtype)
         tell("sampled", files=names, step=step)
 
     def _place(self) -> None:

@@ -55,11 +55,16 @@ class NoiseSchedule:
         return kept.sqrt() * noise - (1 - kept).sqrt() * clean
 
     def weights(self, times: Tensor, gamma: float | None) -> Tensor:
-        """Return how much each of these timesteps counts (min-SNR, arXiv 2303.09556)."""
+        """Return how much each of these timesteps counts.
+
+        With gamma these are the min-SNR weights of arXiv 2303.09556, section 3.4: min(SNR, gamma)
+        for a model that predicts the image, divided by SNR for one that predicts the noise and
+        by SNR + 1 for one that predicts the velocity.
+        """
         kept = self.kept[times.cpu()]
         ratio = kept / (1 - kept).clamp_min(1e-8)
         if self.prediction == "sample":
-            return (ratio + 1).clamp_max(gamma or _SAMPLE_CAP)
+            return (ratio + 1).clamp_max(_SAMPLE_CAP) if gamma is None else ratio.clamp_max(gamma)
         if gamma is None:
             return torch.ones_like(kept)
         if self.prediction == "epsilon":

@@ -62,6 +62,43 @@ class Optimizer:
         self._schedule.step()
         self._optimizer.zero_grad(set_to_none=True)
 
+    def memory(self) -> dict[str, Tensor]:
+        """Return what the optimiser remembers of each parameter, by number and name."""
+        return {
+            f"{number:05}.{name}": value
+            for number, parameter in enumerate(self._parameters)
+            for name, value in self._optimizer.state[parameter].items()
+        }
+
+    def fits(self, memory: dict[str, Tensor]) -> bool:
+        """Return whether a memory has something for every parameter, and for no other."""
+        numbers = {name.partition(".")[0] for name in memory}
+        return numbers == {f"{number:05}" for number in range(len(self._parameters))}
+
+    def scaler_state(self) -> dict[str, Any]:
+        """Return how gradients are scaled; empty without fp16."""
+        state: dict[str, Any] = self._scaler.state_dict()
+        return state
+
+    def restore(self, memory: dict[str, Tensor], step: int, scaler: dict[str, Any]) -> None:
+        """Go on after a step with what was remembered then."""
+        for number, parameter in enumerate(self._parameters):
+            mine = f"{number:05}."
+            self._optimizer.state[parameter] = {
+                name.removeprefix(mine): value.to(parameter.device)
+                for name, value in memory.items()
+                if name.startswith(mine)
+            }
+        if scaler:
+            self._scaler.load_state_dict(scaler)
+        self._schedule.last_epoch = step
+        rates = [
+            base * course(step)
+            for base, course in zip(self._schedule.base_lrs, self._schedule.lr_lambdas, strict=True)
+        ]
+        for group, rate in zip(self._optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
 
 def _rate(part: str, recipe: Recipe) -> float:
     own = recipe.text_encoder_learning_rate

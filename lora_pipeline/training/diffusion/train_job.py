@@ -57,6 +57,8 @@ def _run(job: Job) -> int:
         raise TrainingStoppedError(
             "disk_full", "the disk is full", "free space below .lora, then train again"
         ) from error
+    if job.state_file:  # the weights are there: nobody will go on from it
+        Path(job.state_file).unlink(missing_ok=True)
     tell("finished", file=path.name)
     return 0
 

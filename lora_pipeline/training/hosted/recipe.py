@@ -136,6 +136,8 @@ def _of_the_recipe(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "adapts no convolutions", "set targetConvolutions to false"
     if recipe.min_snr_gamma is not None or recipe.noise_offset:
         yield "knows no SNR weights or noise offset", "leave minSnrGamma and noiseOffset out"
+    if recipe.ema_decay is not None:
+        yield "keeps no running mean of the weights", "leave emaDecay out"
     if recipe.flip:
         yield "does not mirror images", "set flip to false"
     if recipe.alpha not in (None, recipe.rank):

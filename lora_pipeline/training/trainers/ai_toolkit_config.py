@@ -186,6 +186,8 @@ def _train(recipe: Recipe, model: ToolkitModel, steps: int) -> dict[str, Any]:
         train["min_snr_gamma"] = recipe.min_snr_gamma
     if recipe.noise_offset:
         train["noise_offset"] = recipe.noise_offset
+    if recipe.ema_decay is not None:
+        train["ema_config"] = {"use_ema": True, "ema_decay": recipe.ema_decay}
     return train
 
 

@@ -17,7 +17,7 @@ FREE: Mapping[str, tuple[str, ...]] = {
     "save": ("max_step_saves_to_keep",),
     "datasets": ("resolution", "keep_tokens", "shuffle_tokens", "num_workers", "flip_y"),
     "train": (
-        "timestep_type", "content_or_style", "ema_config", "loss_type", "unload_text_encoder",
+        "timestep_type", "content_or_style", "loss_type", "unload_text_encoder",
         "cache_text_embeddings", "attention_backend", "bypass_guidance_embedding",
         "min_denoising_steps", "max_denoising_steps", "do_differential_guidance",
         "differential_guidance_scale", "force_consistent_noise",
@@ -49,6 +49,8 @@ RECIPE: Mapping[str, str] = {
     "train.lr_scheduler_params": "warmupSteps", "train.max_grad_norm": "maxGradNorm",
     "train.dtype": "mixedPrecision", "train.min_snr_gamma": "minSnrGamma",
     "train.snr_gamma": "minSnrGamma", "train.noise_offset": "noiseOffset",
+    "train.ema_config": "emaDecay", "train.ema_config.use_ema": "emaDecay",
+    "train.ema_config.ema_decay": "emaDecay",
     "model.quantize": "quantize", "model.low_vram": "lowMemory",
     "sample.sample_every": "sampleEvery", "sample.samples": "samplePrompts",
     "sample.prompts": "samplePrompts",

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from lora_pipeline import __version__
+from lora_pipeline.foundation import files
 from lora_pipeline.foundation.child_environment import own_program
-from lora_pipeline.foundation.errors import RecipeInvalidError
+from lora_pipeline.foundation.errors import PipelineError, RecipeInvalidError
 from lora_pipeline.foundation.extras import missing_modules
 from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.training.diffusion.job import Job, JobImage
@@ -24,16 +26,21 @@ from lora_pipeline.training.steps import total_steps
 from lora_pipeline.training.trainers.interface import (
     Collected,
     CollectedFile,
+    Continuation,
     Problem,
     TrainingProgress,
 )
 from lora_pipeline.training.trainers.offline import OFFLINE
+from lora_pipeline.training.weights_file import read_header
 from lora_pipeline.workspace.settings import Settings
 
 MODULES = ("torch", "diffusers", "peft", "transformers", "accelerate")
 _PROGRAM = "lora_pipeline.training.diffusion.train_job"
 _JOB = "job.json"
 _OUTPUT = "output"
+_STATE = "state.safetensors"
+# How many times a run keeps what it would go on from, when the recipe keeps no checkpoints.
+_STATES = 10
 _PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 # How the architecture is called in the metadata that other programs read.
 _MODELSPEC = {
@@ -125,6 +132,21 @@ class DiffusersTrainer:
                 kept.append(CollectedFile(path, int(step)))
         return Collected(CollectedFile(final) if final.is_file() else None, tuple(kept))
 
+    def carry_over(self, plan: Plan, earlier: Path, run_folder: Path) -> Continuation | None:
+        """Copy the state of an interrupted run and the saves up to it."""
+        try:
+            step = int(read_header(earlier / _STATE).metadata["step"])
+        except (PipelineError, LookupError, ValueError):
+            return None
+        if not 0 < step < plan.total_steps:
+            return None
+        output = (run_folder / plan.expected_output).parent
+        for saved in self.collect(plan, earlier).checkpoints:
+            if saved.step is not None and saved.step <= step:
+                files.copy_atomic(saved.path, output / saved.path.name)
+        files.copy_atomic(earlier / _STATE, run_folder / _STATE)
+        return Continuation(step, plan)
+
     def explain(self, lines: Sequence[OutputLine], status: int) -> RunError:
         """Return why a run failed: the child says it itself, unless it was killed."""
         for line in reversed(lines):
@@ -174,6 +196,11 @@ def _require_recipe(recipe: Recipe, architecture: str, *, device: str) -> None:
             "mixedPrecision fp16 needs a GPU, and trainers.diffusers.device is cpu",
             hint="set mixedPrecision to no, or to bf16",
         )
+    if architecture == "flux1" and recipe.min_snr_gamma is not None:
+        raise RecipeInvalidError(
+            "diffusers would ignore minSnrGamma: flux1 is trained by flow matching",
+            hint="leave minSnrGamma out",
+        )
     if architecture == "flux1" and (recipe.train_text_encoder or recipe.target_convolutions):
         raise RecipeInvalidError(
             "diffusers trains the transformer of flux1 alone",
@@ -206,6 +233,8 @@ def _job(request: TrainingRequest, settings: Settings, steps: int) -> Job:
         metadata=_metadata(request),
         device=settings.text("trainers.diffusers.device") or "auto",
         threads=settings.integer("trainers.diffusers.threads"),
+        state_file=str(request.run_folder / _STATE),
+        state_every=request.recipe.save_every or math.ceil(steps / _STATES),
     )
 
 

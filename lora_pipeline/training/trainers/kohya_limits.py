@@ -36,6 +36,8 @@ def _by_family(recipe: Recipe, family: Family, architecture: str) -> Iterator[tu
         yield _no_meaning("minSnrGamma", architecture), "leave minSnrGamma out"
     if family.flow and recipe.noise_offset:
         yield _no_meaning("noiseOffset", architecture), "leave noiseOffset out"
+    if recipe.ema_decay is not None:
+        yield "keeps no running mean of the weights", "leave emaDecay out, or use diffusers"
     if recipe.quantize == 8 and not family.fp8:
         yield f"cannot quantise {architecture}", "leave quantize out"
 

@@ -175,6 +175,8 @@ def _never(recipe: Recipe) -> Iterator[tuple[str, str]]:
             "trains by flow matching, without SNR or noise offset",
             ("leave minSnrGamma and noiseOffset out"),
         )
+    if recipe.ema_decay is not None:
+        yield "keeps no running mean of the weights", "leave emaDecay out"
     if recipe.optimizer == "prodigy":
         yield "has no optimiser prodigy", "set optimizer to adamw"
     if recipe.lr_scheduler == "linear":

@@ -54,19 +54,19 @@ def _problems(argv: list[str]) -> list[str]:
 
 
 def _launcher(argv: list[str]) -> list[str]:
-    from accelerate.commands.config.config_args import load_config_from_file
-    from accelerate.commands.launch import launch_command_parser
-
+    config, launch = map(
+        _module, ("accelerate.commands.config.config_args", "accelerate.commands.launch")
+    )
     assert argv[1:3] == ["-m", "accelerate.commands.launch"]
-    arguments = launch_command_parser().parse_args([*argv[3:], "script.py"])
-    load_config_from_file(arguments.config_file)
+    arguments = launch.launch_command_parser().parse_args([*argv[3:], "script.py"])
+    config.load_config_from_file(arguments.config_file)
     return []
 
 
 def _options(name: str, argv: list[str]) -> list[str]:
-    import toml
-    from library import config_util, strategy_base, train_util
-
+    toml, config_util, strategy_base, train_util = map(
+        _module, ("toml", "library.config_util", "library.strategy_base", "library.train_util")
+    )
     module = _module(name)
     parser: argparse.ArgumentParser = module.setup_parser()
     sys.argv = [name, *argv]
@@ -133,11 +133,9 @@ def _trainer(module: Any) -> Any:
 
 
 def _optimiser(args: argparse.Namespace) -> None:
-    import torch
-    from library import train_util
-
     if "8bit" in args.optimizer_type:
         return  # it is only there with CUDA
+    torch, train_util = map(_module, ("torch", "library.train_util"))
     weights = torch.nn.Parameter(torch.zeros(2, 2))
     groups = [{"params": [weights], "lr": args.unet_lr}]
     _, _, optimiser = train_util.get_optimizer(args, groups)

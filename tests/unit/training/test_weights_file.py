@@ -151,3 +151,16 @@ def test_a_header_is_the_same_whatever_the_order_of_the_metadata(tmp_path: Path)
     other = encode_header(tensors, {"b": "2", "a": "1"})
 
     assert one == other
+
+
+@pytest.mark.parametrize("first", [0x3C, 0x50, 0x7B, 0x80, 0x89, 0xFF])
+def test_a_header_whose_length_begins_like_another_format_is_a_header(
+    first: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "w.safetensors"
+    tensor = {"a.lora_A.weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+    header = json.dumps(tensor).encode()
+    header += b" " * ((first - len(header)) % 256)
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+
+    assert [one.name for one in read_header(path).tensors] == ["a.lora_A.weight"]
