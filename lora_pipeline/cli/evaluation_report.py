@@ -107,9 +107,14 @@ def _short(binding: Mapping[str, Any]) -> str:
 
 
 def _renderer(renderer: Mapping[str, Any]) -> str:
-    where = f" on {renderer['device']}" if renderer.get("device") else ""
-    print_of = str(renderer["fingerprint"])[:19]
-    return f"{renderer['name']} {renderer['version']}{where}    {print_of}…"
+    """Return what drew, and the fingerprint within which pictures compare."""
+    version = "" if renderer["version"] == "unknown" else f" {renderer['version'][:16]}"
+    model = renderer.get("details", {}).get("model")
+    where = renderer.get("device") or model
+    return (
+        f"{renderer['name']}{version}{f' on {where}' if where else ''}"
+        f"    {str(renderer['fingerprint'])[:19]}…"
+    )
 
 
 def _origin(facts: Mapping[str, Any]) -> str:

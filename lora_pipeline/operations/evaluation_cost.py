@@ -46,7 +46,7 @@ class GridEstimate:
         if self.cost is None:
             parts.append("for a price that is not known")
         elif self.cost:
-            parts.append(f"for about {money(self.cost, self.currency)}")
+            parts.append(_price_words(self.cost, self.currency))
         return ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,13 +103,18 @@ def sending_refusal(
         return refused
     if yes_upload:
         return None
-    price = f", for about {money(estimate.cost, estimate.currency)}" if estimate.cost else ""
+    price = f", {_price_words(estimate.cost, estimate.currency)}" if estimate.cost else ""
     return Refusal(
         "upload_not_agreed",
         f"the weights of {subject.target.words} and {estimate.cells} prompts would be sent to "
         f"{estimate.sent_to}{price}",
         "the same command with --yes-upload sends them",
     )
+
+
+def _price_words(cost: float, currency: str) -> str:
+    words = money(cost, currency)
+    return f"for {words}" if words.startswith("less") else f"for about {words}"
 
 
 def _time_words(seconds: float | None, cells: int) -> str:

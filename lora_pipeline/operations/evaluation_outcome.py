@@ -137,7 +137,7 @@ def planned_result(
     return Result(
         data=_not_drawn(record, estimate),
         reasoning=f"{estimate.cells} of {len(record.cells)} cells of {words} would be rendered",
-        suggestions=() if refusal else (again,),
+        suggestions=_next_of(refusal, again),
         dry_run=workspace.dry_run,
         refusal=refusal,
     )
@@ -164,6 +164,12 @@ def too_many_result(
             f"{again} --yes",
         ),
     )
+
+
+def _next_of(refusal: Refusal | None, again: str) -> tuple[str, ...]:
+    if refusal is None:
+        return (again,)
+    return (f"{again} --yes-upload",) if refusal.code == "upload_not_agreed" else ()
 
 
 def _not_drawn(record: Evaluation, estimate: GridEstimate) -> dict[str, Any]:

@@ -170,7 +170,6 @@ class HostedRenderer(ABC):
             name=self.name,
             version=service.version,
             fingerprint=digest_of(details),
-            device=self.name,
             details=details,
             unproven=unproven,
         )

@@ -50,12 +50,18 @@ def test_nothing_is_sent_until_somebody_says_yes(workspace: Workspace) -> None:
         f"the weights of ui_icons r1 and 12 prompts would be sent to {AWAY}, for about 0.75 USD"
     )
     assert "--yes-upload" in str(result.refusal.hint)
+    assert result.suggestions == ("lora eval grid ui_icons r1 --renderer fake --yes-upload",)
     assert (renderer.opened, tree_digest(workspace.root)) == (0, before)
 
 
 def test_with_a_yes_it_is_drawn(workspace: Workspace) -> None:
     renderer = FakeRenderer(sends_to=AWAY, costs=0.05)
     assert grid(workspace, renderer, yes_upload=True).data["rendered"] == 12
+
+
+def test_a_price_of_next_to_nothing_is_said_as_such(workspace: Workspace) -> None:
+    estimate = grid(workspace, FakeRenderer(sends_to=AWAY, costs=0.0001)).data["estimate"]
+    assert estimate["words"].endswith(", for less than 0.01 USD")
 
 
 def test_only_what_is_drawn_now_is_counted(workspace: Workspace) -> None:
