@@ -50,15 +50,7 @@ def shown(result: Result) -> Report:
         ("base", f"{record['checkpointId']}  {record['checkpointDigest'][:19]}…"),
         ("steps", f"{data['stepsDone']} of {data['stepsPlanned']}{_with_loss(data)}"),
     ]
-    if record.get("startedAt"):
-        rows.append(("time", f"{record['startedAt']}  {_took(data['seconds'])}".rstrip()))
-    if data["secondsLeft"]:
-        rows.append(("left", f"about {duration(data['secondsLeft'])}"))
-    if data["waits"]:
-        rows.append(("waits", _waits(data["waits"])))
-    tries = record.get("attempts", [])
-    if len(tries) > 1:
-        rows.append(("tries", "\n".join(_try(one) for one in tries)))
+    rows += _times(data, record)
     if data["cost"]:
         rows.append(("cost", _cost_told(record["cost"])))
     if record.get("externalJobId"):
@@ -76,6 +68,20 @@ def shown(result: Result) -> Report:
     if data["folder"]:
         rows.append(("folder", data["folder"]))
     return Report(f"run {data['runId']} · {data['state']}", rows)
+
+
+def _times(data: Any, record: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    if record.get("startedAt"):
+        rows.append(("time", f"{record['startedAt']}  {_took(data['seconds'])}".rstrip()))
+    if data["secondsLeft"]:
+        rows.append(("left", f"about {duration(data['secondsLeft'])}"))
+    if data["waits"]:
+        rows.append(("waits", _waits(data["waits"])))
+    tries = record.get("attempts", [])
+    if len(tries) > 1:
+        rows.append(("tries", "\n".join(_try(one) for one in tries)))
+    return rows
 
 
 def logged(result: Result) -> Report:

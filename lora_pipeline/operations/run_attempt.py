@@ -28,6 +28,7 @@ from lora_pipeline.foundation.result import Refusal
 from lora_pipeline.operations.run_notes import read_wishes
 from lora_pipeline.operations.run_notices import tell
 from lora_pipeline.operations.run_preflight import preflight
+from lora_pipeline.operations.run_queue import give_up
 from lora_pipeline.operations.run_states import (
     WAITING,
     begun,
@@ -49,7 +50,8 @@ from lora_pipeline.training.run_folder import run_folder, working_in
 from lora_pipeline.training.run_log import EVENTS_FILE, LOG_FILE, TAIL_FILES
 from lora_pipeline.training.run_ticket import Ticket, cancel_asked, read_ticket
 from lora_pipeline.training.supervision import asked_to_stop
-from lora_pipeline.training.trainers.interface import Continuation, Resuming
+from lora_pipeline.training.trainers.interface import Continuation, Resuming, Trainer
+from lora_pipeline.training.trainers.registry import TRAINERS
 from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
@@ -92,16 +94,23 @@ def attempt_run(workspace: Workspace, run_id: str) -> AttemptEnd:
     if ticket is None:
         raise FileMissingError(f"run {run_id} is not in the queue", hint="lora run list")
     scope = Scope(ticket.project) if ticket.project else SHARED
-    with asked_to_stop(), working_in(folder, workspace.now()):
+    hosted = isinstance(_trainer_of(workspace, scope, run_id), HostedTrainer)
+    # A job at a service goes on without us; only who wants it cancelled wants it stopped.
+    with (
+        asked_to_stop(leaves=lambda: hosted and not cancel_asked(folder)),
+        working_in(folder, workspace.now()),
+    ):
         loaded = workspace.records.read(Run, scope, run_id)
         if loaded.record.state not in WAITING:
             return AttemptEnd(loaded.record, None, tried=False)
         if cancel_asked(folder):
-            given_up = replace(loaded.record, state="cancelled", updated_at=workspace.now())
-            record_end(workspace, scope, given_up)
-            return AttemptEnd(given_up, None, tried=False)
+            return AttemptEnd(give_up(workspace, scope, loaded.record), None, tried=False)
         finished = _tried(workspace, loaded, ticket)
     return AttemptEnd(workspace.records.read(Run, scope, run_id).record, finished, tried=True)
+
+
+def _trainer_of(workspace: Workspace, scope: Scope, run_id: str) -> Trainer | None:
+    return TRAINERS.get(workspace.records.read(Run, scope, run_id).record.trainer)
 
 
 def _tried(workspace: Workspace, loaded: Loaded[Run], ticket: Ticket) -> Finished | None:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from lora_pipeline.engine.queue import EXTRA, MODULES, Queue
 from lora_pipeline.foundation.errors import PipelineError, StateError
+from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.extras import require_extra
 from lora_pipeline.foundation.ids import new_ulid
 from lora_pipeline.foundation.result import Refusal, Result
@@ -27,6 +28,7 @@ from lora_pipeline.operations.run_states import (
     record_end,
     update_run,
 )
+from lora_pipeline.operations.train_hosted import stop_job
 from lora_pipeline.operations.train_request import Training, base_model, plan_digest
 from lora_pipeline.operations.train_run import finish_killed
 from lora_pipeline.operations.train_start import (
@@ -143,13 +145,26 @@ def settle(workspace: Workspace, queue: Queue) -> list[str]:
     for run_id, ticket in tickets(workspace):
         if run_id in waiting or is_alive(workspace, run_id):
             continue
-        if settle_run(workspace, queue, run_id, ticket):
-            broken.append(run_id)
+        try:
+            if settle_run(workspace, queue, run_id, ticket):
+                broken.append(run_id)
+        except PipelineError as error:  # of this run alone; it is looked at again
+            words = f"run {run_id}: {error.message}  [{error.code}]"
+            workspace.events(Event("warning", "worker", words))
     return broken
 
 
-def settle_run(workspace: Workspace, queue: Queue, run_id: str, ticket: Ticket) -> bool:
+def settle_run(
+    workspace: Workspace, queue: Queue, run_id: str, ticket: Ticket, *, taken_back: bool = False
+) -> bool:
     """Settle one run that nobody works on and that does not wait in the queue.
+
+    Args:
+        workspace: Where it is.
+        queue: Where it waits again, when it is owed a try.
+        run_id: Its id.
+        ticket: Its ticket.
+        taken_back: Whether its worker ended its process, which is nobody's failure.
 
     Returns:
         Whether its process was lost.
@@ -166,11 +181,10 @@ def settle_run(workspace: Workspace, queue: Queue, run_id: str, ticket: Ticket) 
             if lost and finish_killed(workspace, found, notes_of(workspace, run_id)) is not None:
                 return True  # its weights had been verified; nothing was left but the records
             if lost:
-                run = interrupted(workspace, run)
+                run = interrupted(workspace, run, taken_back=taken_back)
                 record_end(workspace, found.scope, run)
             if run.state in WAITING and cancel_asked(folder):
-                run = replace(run, state="cancelled", updated_at=workspace.now())
-                record_end(workspace, found.scope, run)
+                run = give_up(workspace, found.scope, run)
             if run.state == "created":
                 run = replace(run, state="queued", updated_at=workspace.now())
                 update_run(workspace, found.scope, run)
@@ -182,6 +196,19 @@ def settle_run(workspace: Workspace, queue: Queue, run_id: str, ticket: Ticket) 
             return lost
     except StateError:
         return False  # somebody works on it since we looked
+
+
+def give_up(workspace: Workspace, scope: Scope, run: Run) -> Run:
+    """Cancel a run that waits, and first the job that an earlier try may have sent.
+
+    Raises:
+        ServiceError: When nobody can say what became of the job; the run stays as it is.
+    """
+    if run.attempts:
+        run = stop_job(workspace, run)
+    ended = replace(run, state="cancelled", error=None, updated_at=workspace.now())
+    record_end(workspace, scope, ended)
+    return ended
 
 
 def owed(workspace: Workspace, queue: Queue) -> list[str]:

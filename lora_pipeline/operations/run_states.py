@@ -84,11 +84,18 @@ def failed(workspace: Workspace, run: Run, error: RunError) -> Run:
     return _waiting_again(run, error.code)
 
 
-def interrupted(workspace: Workspace, run: Run) -> Run:
-    """Return a run whose process is gone without having said so."""
+def interrupted(workspace: Workspace, run: Run, *, taken_back: bool = False) -> Run:
+    """Return a run whose process is gone without having said so.
+
+    Args:
+        workspace: Where it is.
+        run: The run.
+        taken_back: Whether its worker ended its process, which is nobody's failure.
+    """
     now = workspace.now()
     attempts = closed(run.attempts, now, None, INTERRUPTED.code)
-    return failed(workspace, replace(run, updated_at=now, attempts=attempts), INTERRUPTED)
+    run = replace(run, updated_at=now, attempts=attempts)
+    return _waiting_again(run, STOPPED) if taken_back else failed(workspace, run, INTERRUPTED)
 
 
 def closed(

@@ -8,7 +8,6 @@ what is owed. Places, so many for each GPU, are shared by all workers of a works
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue as threads
 import signal
@@ -24,8 +23,9 @@ from lora_pipeline.engine.queue import Queue
 from lora_pipeline.foundation.child_environment import own_environment, own_program
 from lora_pipeline.foundation.errors import ArgumentInvalidError, PipelineError
 from lora_pipeline.foundation.events import Event, EventType
-from lora_pipeline.foundation.process import OutputLine, Supervised
+from lora_pipeline.foundation.process import Supervised
 from lora_pipeline.foundation.result import Refusal, Result
+from lora_pipeline.operations.run_forward import TOPIC, Forwarding
 from lora_pipeline.operations.run_queue import open_queue, owed, settle, settle_run
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.records import Run
@@ -34,13 +34,11 @@ from lora_pipeline.training.run_ticket import Ticket, read_ticket
 from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.root import Workspace
 
-TOPIC = "worker"
 Until = Literal["stopped", "empty", "one"]
 Program = Callable[[Workspace, str], list[str]]
 _MODULE = "lora_pipeline.operations.run_child"
 _LOOK_EVERY_S = 0.5
 _SETTLE_EVERY_S = 5.0
-_PROGRESS_EVERY_S = 10.0
 
 
 def work_queue(
@@ -216,7 +214,7 @@ class Worker:
                 self._running[job.run_id] = process
                 if self._now:
                     process.ask_to_stop()
-                forward = _Forwarding(job.run_id, self._tell)
+                forward = Forwarding(job.run_id, self._tell)
                 for line in process.lines():
                     forward(line)
                 status = process.wait()
@@ -235,7 +233,7 @@ class Worker:
             ticket = read_ticket(run_folder(self._workspace, job.run_id))
             try:
                 if ticket is not None and job.run_id not in queue.waiting():
-                    settle_run(self._workspace, queue, job.run_id, ticket)
+                    settle_run(self._workspace, queue, job.run_id, ticket, taken_back=self._now)
                 self._note_end(job, status)
             except PipelineError as error:
                 self._say("warning", f"{error.message}  [{error.code}]", run=job.run_id)
@@ -289,11 +287,10 @@ class Worker:
 
     def _obey(self, now: bool) -> None:  # noqa: FBT001 - a thread's only argument
         running = list(self._running.items())
-        if not now:
+        if running and not now:
             self._say("log", f"finishing {len(running)}; asked again, they stop and wait anew")
-            return
-        for run_id, process in running:
-            self._say("log", "is asked to stop, and waits in the queue again", run=run_id)
+        for run_id, process in running if now else ():
+            self._say("log", "is ended, and waits in the queue again", run=run_id)
             process.ask_to_stop()
 
     def _say(self, kind: EventType, message: str, **data: Any) -> None:
@@ -302,51 +299,6 @@ class Worker:
     def _tell(self, event: Event) -> None:
         with self._telling:
             self._workspace.events(event)
-
-
-class _Forwarding:
-    """Passes on what a child says of its run; progress now and then."""
-
-    def __init__(self, run_id: str, tell: Callable[[Event], None]) -> None:
-        self._run_id = run_id
-        self._tell = tell
-        self._last = float("-inf")
-
-    def __call__(self, line: OutputLine) -> None:
-        """Pass one line on; what is no event is a warning."""
-        document = _event(line.text)
-        if document is None:
-            event = Event("warning", TOPIC, line.text[:500], data={"run": self._run_id})
-        else:
-            event = document
-            now = time.monotonic()
-            if event.type == "progress":
-                if event.topic != "train" or now - self._last < _PROGRESS_EVERY_S:
-                    return
-                self._last = now
-            elif event.type != "warning":
-                return  # begin and end are told from the record
-            event = Event(
-                event.type, TOPIC, event.message, event.step, event.total, event.unit,
-                {**event.data, "run": self._run_id},
-            )  # fmt: skip
-        self._tell(event)
-
-
-def _event(text: str) -> Event | None:
-    try:
-        document = json.loads(text)
-        return Event(
-            type=document["type"],
-            topic=document["topic"],
-            message=document.get("message", ""),
-            step=document.get("step"),
-            total=document.get("total"),
-            unit=document.get("unit", ""),
-            data=document.get("data", {}),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
 
 
 def _environment(place: Place) -> Mapping[str, str]:

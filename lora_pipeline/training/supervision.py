@@ -8,9 +8,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from lora_pipeline.foundation import files
@@ -31,6 +32,8 @@ from lora_pipeline.training.records import RunError
 from lora_pipeline.training.run_folder import trainer_runs
 from lora_pipeline.training.run_log import RunLog
 from lora_pipeline.training.trainers.interface import Continuation, Trainer, TrainingProgress
+
+_LEFT = 130  # exit status of a process that leaves its work to somebody else
 
 
 @dataclass(frozen=True)
@@ -118,19 +121,29 @@ def supervise(
 
 
 @contextlib.contextmanager
-def asked_to_stop() -> Iterator[None]:
+def asked_to_stop(*, leaves: Callable[[], bool] | None = None) -> Iterator[None]:
     """Treat a request to end (SIGTERM, a closed terminal) like Ctrl-C for the time of the block.
 
     Without it the operating system would end us at once, and nobody would record the run.
+
+    Args:
+        leaves: Asked then; True ends this process at once instead, as a kill would. For work
+            that goes on elsewhere and that somebody else takes up.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if leaves is not None and leaves():
+            os._exit(_LEFT)
+        signal.default_int_handler(number, frame)
+
     names = [one for one in ("SIGTERM", "SIGHUP") if hasattr(signal, one)]
     before: dict[int, Any] = {}
     for name in names:
         number = getattr(signal, name)
-        before[number] = signal.signal(number, signal.default_int_handler)
+        before[number] = signal.signal(number, end)
     try:
         yield
     finally:
