@@ -24,6 +24,10 @@ CONSTANT = "it shows one colour only"
 # A higher strength may change a little less, but never the same: then it was ignored.
 _SLACK = 0.95
 _DIGITS = 6
+_OF_THE_EFFECT = (
+    "effect_mean", "effect_min", "effect_without_trigger", "effect_by_strength", "monotone",
+    "constant_cells", "duplicate_cells",
+)  # fmt: skip
 
 
 def mean_difference(first: Pixels, second: Pixels) -> float:
@@ -83,6 +87,11 @@ def summarise(suite: Suite, cells: Sequence[Cell], duplicates: int) -> Evaluatio
         constant_cells=sum(cell.error == CONSTANT for cell in cells),
         duplicate_cells=duplicates,
     )
+
+
+def effect_alone(metrics: EvaluationMetrics) -> EvaluationMetrics:
+    """Return what was measured of the effect, without what other measurements added."""
+    return EvaluationMetrics(**{name: getattr(metrics, name) for name in _OF_THE_EFFECT})
 
 
 def doubts(metrics: EvaluationMetrics) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from lora_pipeline.evaluation.metric_records import Compared, CopyCheck, Encoded, LookAlike
 from lora_pipeline.foundation.record import Part, Record
 
 PromptKind = Literal[
@@ -99,6 +100,25 @@ class EvaluationMetrics(Part, frozen=True, kw_only=True):
         monotone: Whether a higher strength changes more, or None with one strength.
         constant_cells: Cells that were refused because they show one colour only.
         duplicate_cells: Cells that show the same pixels as another cell with other settings.
+        method: How pictures were measured without a model: our form, and the libraries.
+        manifest_hash: Content hash of the manifest that cells were compared with.
+        training_images: How many of its images that were.
+        edge_width: Pixels that the sharpest edges of a cell take; less is sharper.
+        seed_variety: How much the seeds of a prompt differ, in 0..1 of the value range; one
+            difference for each prompt.
+        palette_distance: Of a cell to all images of the manifest: how far hue and chroma would
+            have to be moved, in hundreds of CIELAB units.
+        tone_distance: Likewise of lightness.
+        palette_from_base: Mean distance of a cell's palette to that of its base cell.
+        tone_from_base: Likewise of lightness.
+        look_alike: The cell that is most like an image of the manifest by a perceptual hash.
+        clip_text: Cosine of picture and prompt, the trigger word left out (CLIP-T).
+        clip_image: Mean cosine of a cell and the images of the manifest (CLIP-I).
+        dino: The same by DINOv2, which sees more of a subject's details.
+        lpips_variety: LPIPS between the seeds of a prompt; one difference for each prompt.
+        copies: The cell that is most like an image of the manifest by a copy descriptor.
+        copy_similarity_max: Its similarity, as gate policies ask for it.
+        not_proven: Why a value is absent, by its name.
     """
 
     effect_mean: float | None = None
@@ -108,6 +128,23 @@ class EvaluationMetrics(Part, frozen=True, kw_only=True):
     monotone: bool | None = None
     constant_cells: int = 0
     duplicate_cells: int = 0
+    method: str = ""
+    manifest_hash: str = ""
+    training_images: int = 0
+    edge_width: Compared | None = None
+    seed_variety: Compared | None = None
+    palette_distance: Compared | None = None
+    tone_distance: Compared | None = None
+    palette_from_base: float | None = None
+    tone_from_base: float | None = None
+    look_alike: LookAlike | None = None
+    clip_text: Encoded | None = None
+    clip_image: Encoded | None = None
+    dino: Encoded | None = None
+    lpips_variety: Encoded | None = None
+    copies: CopyCheck | None = None
+    copy_similarity_max: float | None = None
+    not_proven: dict[str, str] = {}
 
 
 class Evaluation(Record, frozen=True, kw_only=True):

@@ -9,6 +9,13 @@ import msgspec
 import pytest
 
 from lora_pipeline.evaluation.grid import problems_of_grid
+from lora_pipeline.evaluation.metric_records import (
+    Compared,
+    CopyCheck,
+    Encoded,
+    Encoder,
+    LookAlike,
+)
 from lora_pipeline.evaluation.records import (
     Cell,
     Evaluation,
@@ -32,6 +39,11 @@ INVALID = [path for kind in KINDS for path in sorted((EXAMPLES / kind / "invalid
 PARTS: list[tuple[str, tuple[str, ...], type[Part]]] = [
     ("evaluation", ("$defs", "cell"), Cell),
     ("evaluation", ("properties", "metrics"), EvaluationMetrics),
+    ("evaluation", ("$defs", "compared"), Compared),
+    ("evaluation", ("$defs", "encoded"), Encoded),
+    ("evaluation", ("$defs", "lookAlike"), LookAlike),
+    ("evaluation", ("$defs", "copies"), CopyCheck),
+    ("evaluation", ("$defs", "encoder"), Encoder),
     ("evaluation", ("properties", "renderer"), RendererIdentity),
     ("review", ("properties", "binding"), ReviewBinding),
     ("suite", ("$defs", "prompt"), SuitePrompt),
