@@ -68,7 +68,8 @@ def setup_trainer(
         return _set_up_elsewhere(workspace, found, check=check)
     state = _state(workspace, found)
     if check or trainer not in _RECIPES:
-        return _answer(state)
+        own = Environment(workspace.runtime / "trainers" / trainer)
+        return _answer(state | {"changed": own.changed() if own.complete else []})
     if state["ready"] and source is None and python is None:
         return Result(
             data=state | {"steps": []},
@@ -236,6 +237,7 @@ def _state(workspace: Workspace, trainer: Trainer) -> dict[str, Any]:
         "problem": problem.message if problem else None,
         "hint": (_EXTRAS.get(trainer.name) or problem.hint) if problem else None,
         "leftOver": own.left_over,
+        "changed": [],
     }
 
 
@@ -273,6 +275,9 @@ def _answer(state: dict[str, Any]) -> Result:
     name = state["trainer"]
     left = ["an interrupted set-up is left over; setting it up again removes it"]
     warnings = left if state["leftOver"] else []
+    if state["changed"]:
+        shown = ", ".join(state["changed"][:5])
+        warnings.append(f"its environment is not what was set up: {shown}")
     if state["ready"]:
         return Result(
             data=state,

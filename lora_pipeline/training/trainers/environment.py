@@ -6,6 +6,7 @@ set-up left, and the next one starts anew.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -28,6 +29,10 @@ _NO_NETWORK = re.compile(
 )
 _ERROR = re.compile(r"^ERROR: (.+)")
 _SILENCE_S = 1800.0
+_PACKAGES = (
+    "import importlib.metadata as m, json; "
+    "print(json.dumps({d.metadata['Name'].lower(): d.version for d in m.distributions()}))"
+)
 _VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 
@@ -94,10 +99,38 @@ class Environment:
             pip = self._make(base)
             for step in steps:
                 self._install(pip, step, cwd=cwd, say=say)
-            files.write_atomic(self.folder / MARKER, strict_json.dumps(dict(facts())))
+            told = {**facts(), "packages": self._packages()}
+            files.write_atomic(self.folder / MARKER, strict_json.dumps(told))
         except BaseException:
             self.remove()
             raise
+
+    def changed(self) -> list[str]:
+        """Return which packages are others than were installed; empty when all are as they were.
+
+        Whoever installs something into it by hand changes what the next run computes with.
+        """
+        try:
+            noted = strict_json.load(self.folder / MARKER)
+            before = noted["packages"] if isinstance(noted, dict) else {}
+            now = self._packages()
+        except (PipelineError, LookupError):
+            return []
+        return [
+            f"{name} {before.get(name, 'absent')} → {now.get(name, 'absent')}"
+            for name in sorted({*before, *now})
+            if before.get(name) != now.get(name)
+        ]
+
+    def _packages(self) -> dict[str, str]:
+        done = run([str(self.python), "-c", _PACKAGES], timeout_s=120)
+        if done.status != 0:
+            words = done.stderr.strip().splitlines()
+            raise TrainerUnavailableError(
+                f"{self.python} does not run: {words[-1] if words else 'no message'}"
+            )
+        told: dict[str, str] = json.loads(done.stdout)
+        return told
 
     def remove(self) -> None:
         """Take the environment away; its marker first, so that no half of it counts."""

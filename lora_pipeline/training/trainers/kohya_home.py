@@ -9,8 +9,8 @@ from lora_pipeline.training.trainers.checkout import CheckoutProgram
 from lora_pipeline.workspace import git
 
 MODULES = (
-    "torch", "accelerate", "transformers", "diffusers", "safetensors", "toml", "voluptuous",
-    "einops", "imagesize", "cv2", "huggingface_hub",
+    "torch", "torchvision", "accelerate", "transformers", "diffusers", "safetensors", "toml",
+    "voluptuous", "einops", "imagesize", "cv2", "huggingface_hub",
 )  # fmt: skip
 
 

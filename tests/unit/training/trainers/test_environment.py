@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -36,6 +37,21 @@ def test_a_finished_environment_is_complete_and_runs(tmp_path: Path, wheels: Pat
     done = run([str(own.python), "-c", "import brushes; print(brushes.COUNT)"])
     assert done.stdout == "3\n"
     assert said[-1] == "installing 1 package"
+
+
+def test_what_was_installed_is_recorded_and_a_change_by_hand_is_seen(
+    tmp_path: Path, wheels: Path
+) -> None:
+    own = Environment(tmp_path / "own")
+    build(own, (("brushes",),), [])
+    noted = json.loads((tmp_path / "own" / MARKER).read_bytes())
+    assert noted == {"version": "1", "packages": {"brushes": "1.0"}}
+    assert own.changed() == []
+
+    (about,) = own.venv.rglob("brushes-*.dist-info/METADATA")
+    about.write_text(about.read_text().replace("1.0", "1.1"))
+
+    assert own.changed() == ["brushes 1.0 → 1.1"]
 
 
 def test_a_package_that_is_not_there_is_told_and_nothing_is_left(
