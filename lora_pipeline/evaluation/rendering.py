@@ -1,8 +1,9 @@
 """Render what a grid lacks: image first, record after it, and nothing twice.
 
-An interruption at any moment leaves a valid record of the cells that were finished; running
-again renders the rest. No image is taken on trust: it is decoded, measured and hashed before a
-cell counts as done, and a cell that failed says why.
+An interruption at any moment leaves a valid record, and a line for each cell that was finished
+since it was written (``drawn_log``); running again takes these over and renders the rest. No
+image is taken on trust: it is decoded, measured and hashed before a cell counts as done, and a
+cell that failed says why.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from lora_pipeline.evaluation.drawn_log import DrawnCell, DrawnLog
 from lora_pipeline.evaluation.effect import CONSTANT
 from lora_pipeline.evaluation.grid import BASE, problems_of_grid
 from lora_pipeline.evaluation.pace import remember_pace, work_of
@@ -39,8 +41,10 @@ from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import ObjectStore, open_store
 
-# The record is written at most this often, so that quick cells do not wait for the disk.
+# The record is written at most this often, so that quick cells do not wait for the disk; and so
+# seldom that a long one, which takes its time to write, costs 2 % of the drawing.
 _SAVE_EVERY_S = 2.0
+_SAVE_SHARE = 50
 _MOST_CRASHES = 3
 
 
@@ -91,8 +95,11 @@ def render_grid(
         RendererError: When the models cannot be loaded or the LoRA does not apply.
         RecordConflictError: When the record was changed meanwhile.
     """
-    grid = _Grid(workspace, loaded)
-    with _private_folder(workspace, loaded.record_id) as folder, grid.saved_at_the_end():
+    with (
+        _private_folder(workspace, loaded.record_id) as folder,
+        _Grid(workspace, loaded, DrawnLog(folder)).saved_at_the_end() as grid,
+    ):
+        grid.take_up_drawn()
         grid.forget_lost_images()
         crashes = 0
         while todo := grid.todo(limit):
@@ -116,15 +123,17 @@ def render_grid(
 class _Grid:
     """The cells of an evaluation on their way to being done."""
 
-    def __init__(self, workspace: Workspace, loaded: Loaded[Evaluation]) -> None:
+    def __init__(self, workspace: Workspace, loaded: Loaded[Evaluation], log: DrawnLog) -> None:
         self.loaded = loaded
         self.report = GridReport()
         self._workspace = workspace
+        self._log = log
         self._store = open_store(workspace)
         self._cells = {cell.id: cell for cell in loaded.record.cells}
         self._identity = loaded.record.renderer
         self._tried: set[str] = set()
         self._saved_at = time.monotonic()
+        self._saving_s = 0.0
         self._drawing_s = 0.0
 
     @property
@@ -143,6 +152,14 @@ class _Grid:
             if cell.status != "done" and cell.id not in self._tried
         ]
         return waiting if limit is None else waiting[: max(0, limit - len(self._tried))]
+
+    def take_up_drawn(self) -> None:
+        """Take over what an interrupted rendering had drawn since it wrote the record."""
+        for line in self._log.read():
+            cell = self._cells.get(line.id)
+            alike = self._identity is not None and self._identity.fingerprint == line.fingerprint
+            if alike and cell is not None and cell.status != "done":
+                self._set(cell, line.status, image_sha256=line.image_sha256, error=line.error)
 
     def forget_lost_images(self) -> None:
         """Make every cell pending whose image is not, or no longer whole, in the store."""
@@ -171,6 +188,8 @@ class _Grid:
             if _is_stored(self._store, image.image_sha256):
                 self._set(own, "done", image_sha256=image.image_sha256)
                 self.report.reused += 1
+        # What is drawn from now on is told by lines that rest on this record.
+        self.save()
 
     def render(self, session: RenderSession, folder: Path, limit: int | None) -> None:
         """Draw until everything was tried or the session ended."""
@@ -187,14 +206,14 @@ class _Grid:
             try:
                 sha256 = _drawn(session, cell, target, self._store)
             except (RendererError, ImageRefusedError) as error:
-                self._set(cell, "failed", error=error.message[:400])
+                self._tell(cell, "failed", error=error.message[:400])
                 self.report.failed += 1
                 self._workspace.events(Event("warning", "grid", f"{words}: {error.message}"))
             else:
-                self._set(cell, "done", image_sha256=sha256)
+                self._tell(cell, "done", image_sha256=sha256)
                 self.report.rendered += 1
                 self._drawing_s += time.monotonic() - began
-            if time.monotonic() - self._saved_at > _SAVE_EVERY_S:
+            if saving_is_due(time.monotonic() - self._saved_at, self._saving_s):
                 self.save()
             if not session.alive:
                 return
@@ -204,6 +223,7 @@ class _Grid:
 
     def save(self) -> None:
         """Write the record as the cells now stand."""
+        began = time.monotonic()
         record = self.loaded.record
         cells = tuple(self._cells[cell.id] for cell in record.cells)
         touched = any(cell.status != "pending" for cell in cells)
@@ -224,15 +244,34 @@ class _Grid:
             sheet_sha256="",
         )
         self.loaded = save_evaluation(self._workspace, self.loaded, changed)
+        self._log.clear()
         self._saved_at = time.monotonic()
+        self._saving_s = self._saved_at - began
 
     @contextlib.contextmanager
-    def saved_at_the_end(self) -> Iterator[None]:
+    def saved_at_the_end(self) -> Iterator[_Grid]:
         """Save however the block ends, so that finished cells are kept."""
         try:
-            yield
+            yield self
         finally:
             self.save()
+            self._log.remove()
+
+    def _tell(
+        self, cell: Cell, status: CellStatus, *, image_sha256: str = "", error: str = ""
+    ) -> None:
+        """Set a cell that was drawn, and make that durable."""
+        self._set(cell, status, image_sha256=image_sha256, error=error)
+        fingerprint = self._identity.fingerprint if self._identity else ""
+        self._log.append(
+            DrawnCell(
+                id=cell.id,
+                fingerprint=fingerprint,
+                status=status,
+                image_sha256=image_sha256,
+                error=error,
+            )
+        )
 
     def _set(
         self, cell: Cell, status: CellStatus, *, image_sha256: str = "", error: str = ""
@@ -243,6 +282,11 @@ class _Grid:
 
     def _count(self, status: CellStatus) -> int:
         return sum(cell.status == status for cell in self._cells.values())
+
+
+def saving_is_due(since_s: float, took_s: float) -> bool:
+    """Return whether to write the record, by the time since it was written and what that took."""
+    return since_s > max(_SAVE_EVERY_S, _SAVE_SHARE * took_s)
 
 
 def save_evaluation(

@@ -25,7 +25,7 @@ from lora_pipeline.workspace.root import Workspace
 FAMILY = "suites"
 TRIGGER = "{trigger}"
 WITHOUT_TRIGGER = frozenset({"no_trigger", "class_only"})
-MAX_CELLS = 2_000
+MAX_CELLS = 20_000
 _BRACES = re.compile(r"[{}]")
 
 

@@ -27,7 +27,7 @@ def named_anywhere(workspace: Workspace) -> set[str]:
     """
     found: set[str] = set()
     for folder in (workspace.data_root, workspace.runtime):
-        for path in _json_files(folder):
+        for path in (*_json_files(folder), *folder.glob("render/*/drawn.jsonl")):
             found |= {match.decode() for match in _DIGEST.findall(strict_json.read_bytes(path))}
     return found | git.words_at_tips(workspace.root, _DIGEST.pattern.decode())
 

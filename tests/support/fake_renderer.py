@@ -198,15 +198,19 @@ class _Told(FakeRenderer):
             yield session
 
 
-def main(root: str) -> int:
-    """Render the grid of the builders' release in the workspace at ``root``, cell by cell."""
+def main(root: str, saving: str) -> int:
+    """Render the grid of the builders' release in the workspace at ``root``, cell by cell.
+
+    The record is written after every cell or at the end, so that every moment can be hit.
+    """
     from lora_pipeline.evaluation import rendering
     from lora_pipeline.operations.evaluate import GridOptions, render_subject
     from lora_pipeline.operations.evaluation_subject import find_target, subject_of
     from lora_pipeline.workspace.root import open_workspace
     from tests.support.evaluation_builders import LORA
 
-    rendering._SAVE_EVERY_S = 0.0  # every cell is saved, so that every moment can be hit
+    rendering._SAVE_SHARE = 0
+    rendering._SAVE_EVERY_S = {"always": 0.0, "at_the_end": 1e9}[saving]
     workspace = open_workspace(Path(root), actor="ana@studio.example")
     target = find_target(workspace, LORA, "", project=None, scope="project")
     subject = subject_of(workspace, target, suite_id="", prompts=())

@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from lora_pipeline.evaluation.drawn_log import DrawnCell, DrawnLog
 from lora_pipeline.evaluation.finishing import finish_evaluation
 from lora_pipeline.evaluation.grid import missing_cells, problems_of_grid
 from lora_pipeline.evaluation.records import Evaluation
 from lora_pipeline.evaluation.renderers.interface import CellRequest, RenderSource
-from lora_pipeline.evaluation.rendering import GridReport, render_grid
+from lora_pipeline.evaluation.rendering import GridReport, render_grid, saving_is_due
 from lora_pipeline.foundation.errors import LockedError, RecordConflictError
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.lock import workspace_lock
@@ -31,8 +32,12 @@ from tests.support.evaluation_builders import (
     add_subject,
     files_below,
     make_evaluation,
+    make_identity,
+    noise,
+    png_of,
 )
 from tests.support.fake_renderer import FakeRenderer, FakeSession
+from tests.support.store_builders import put_bytes
 from tests.support.workspace_builders import REPOSITORY, make_workspace
 
 replace = msgspec.structs.replace
@@ -259,14 +264,16 @@ def test_a_record_that_somebody_edits_meanwhile_is_not_overwritten(workspace: Wo
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
-@pytest.mark.parametrize("cells", [1, 2, 7, 12])
+@pytest.mark.parametrize(
+    ("cells", "saving"), [(1, "always"), (7, "always"), (2, "at_the_end"), (12, "at_the_end")]
+)
 def test_a_killed_rendering_leaves_a_valid_record_and_the_next_one_completes_it(
-    tmp_path: Path, cells: int
+    tmp_path: Path, cells: int, saving: str
 ) -> None:
     workspace = make_workspace(tmp_path, git=False, project=PROJECT)
     sha256 = add_subject(workspace)
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.support.fake_renderer", str(tmp_path)],
+        [sys.executable, "-m", "tests.support.fake_renderer", str(tmp_path), saving],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
     ) as child:
@@ -277,11 +284,77 @@ def test_a_killed_rendering_leaves_a_valid_record_and_the_next_one_completes_it(
         child.wait()
     [evaluation_id] = workspace.records.ids(Evaluation, SCOPE)
     loaded = workspace.records.read(Evaluation, SCOPE, evaluation_id)
-    kept = statuses(loaded).count("done")
+    log = DrawnLog(workspace.runtime / "render" / evaluation_id)
+    kept = statuses(loaded).count("done") + len(log.read())
     assert kept >= cells - 1
+    assert saving == "always" or statuses(loaded).count("done") == 0
     renderer = FakeRenderer()
     source = RenderSource(tmp_path / "models" / "base.safetensors", "sd15", tmp_path, sha256)
     loaded, _ = render_grid(workspace, loaded, renderer, source)
     assert len(renderer.drawn) == 12 - kept
     finished = finish_evaluation(workspace, loaded, trigger_word="trg").loaded.record
     assert problems_of_grid(finished) == []
+
+
+def interrupted(workspace: Workspace, *lines: DrawnCell, tail: bytes = b"") -> Loaded[Evaluation]:
+    """Return a grid of which nothing is recorded, with these lines beside it."""
+    loaded = created(workspace)
+    write = Changes(workspace)
+    write.update(loaded, replace(loaded.record, renderer=make_identity()))
+    write.apply()
+    folder = workspace.runtime / "render" / loaded.record_id
+    folder.mkdir(parents=True)
+    for line in lines:
+        DrawnLog(folder).append(line)
+    with (folder / "drawn.jsonl").open("ab") as stream:
+        stream.write(tail)
+    return workspace.records.read(Evaluation, SCOPE, loaded.record_id)
+
+
+def drawn_line(workspace: Workspace, number: int, version: str = "1.0") -> DrawnCell:
+    """Return the line of a cell whose picture is in the store."""
+    cell = make_evaluation().cells[number]
+    sha256 = put_bytes(open_store(workspace), png_of(noise(number)))
+    fingerprint = make_identity(version).fingerprint
+    return DrawnCell(id=cell.id, fingerprint=fingerprint, status="done", image_sha256=sha256)
+
+
+def test_what_was_drawn_since_the_record_was_written_is_taken_over(workspace: Workspace) -> None:
+    lines = [drawn_line(workspace, 0), drawn_line(workspace, 1)]
+    renderer = FakeRenderer()
+    loaded, report = render(workspace, interrupted(workspace, *lines), renderer)
+    assert (len(renderer.drawn), report.kept) == (10, 2)
+    assert loaded.record.cells[0].image_sha256 == lines[0].image_sha256
+    assert not (workspace.runtime / "render" / loaded.record_id / "drawn.jsonl").exists()
+
+
+@pytest.mark.parametrize("tail", [b'{"id": "0123', b"\x00\x00\n", b'{"id": 3}\n', b"[]\n"])
+def test_a_line_that_was_cut_off_counts_for_nothing(workspace: Workspace, tail: bytes) -> None:
+    renderer = FakeRenderer()
+    render(workspace, interrupted(workspace, drawn_line(workspace, 0), tail=tail), renderer)
+    assert len(renderer.drawn) == 11
+
+
+def test_lines_of_another_program_are_not_taken_over(workspace: Workspace) -> None:
+    renderer = FakeRenderer()
+    loaded = interrupted(workspace, drawn_line(workspace, 0, version="0.9"))
+    _, report = render(workspace, loaded, renderer)
+    assert (len(renderer.drawn), report.kept) == (12, 0)
+
+
+def test_a_line_whose_picture_is_gone_is_drawn_again(workspace: Workspace) -> None:
+    line = drawn_line(workspace, 0)
+    open_store(workspace).path(line.image_sha256).unlink()
+    renderer = FakeRenderer()
+    render(workspace, interrupted(workspace, line), renderer)
+    assert len(renderer.drawn) == 12
+
+
+@pytest.mark.parametrize(
+    ("since_s", "took_s", "due"),
+    [(1.9, 0.0, False), (2.1, 0.01, True), (49.0, 1.0, False), (51.0, 1.0, True)],
+)
+def test_a_record_that_takes_long_to_write_is_written_seldom(
+    since_s: float, took_s: float, due: bool
+) -> None:
+    assert saving_is_due(since_s, took_s) is due

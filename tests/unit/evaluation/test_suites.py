@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from lora_pipeline.catalog.records import AssetType, AssetTypes
 from lora_pipeline.evaluation.records import SuitePrompt
@@ -94,10 +95,20 @@ def test_a_suite_that_breaks_a_rule_is_refused_with_its_place(
     assert words in caught.value.message + str([str(one) for one in caught.value.violations])
 
 
-def test_a_suite_of_ten_thousand_cells_is_refused() -> None:
-    suite = make_suite(seeds=tuple(range(60)), strengths=tuple(n / 16 for n in range(1, 17)))
-    assert violations_of_suite(suite) == [v for v in violations_of_suite(suite) if v.where == "$"]
-    assert "2,040 cells" in str(violations_of_suite(suite)[0])
+def test_a_suite_of_ten_thousand_cells_is_rendered_and_one_of_twice_as_many_refused() -> None:
+    prompts = tuple(
+        SuitePrompt(id=f"p{number}", kind="in_domain", text="{trigger}") for number in range(10)
+    )
+    strengths = tuple(number / 16 for number in range(1, 17))
+    large = make_suite(prompts=prompts, seeds=tuple(range(60)), strengths=strengths)
+    assert (cell_count(large), violations_of_suite(large)) == (10_200, [])
+    doubled = make_suite(
+        prompts=(*prompts, *(replace(one, id=f"{one.id}b") for one in prompts)),
+        seeds=tuple(range(60)),
+        strengths=strengths,
+    )
+    [violation] = violations_of_suite(doubled)
+    assert str(violation) == "$: 20,400 cells, at most 20,000 are rendered"
 
 
 def test_the_suite_of_an_asset_type_is_the_one_its_catalog_names(workspace: Workspace) -> None:
