@@ -13,7 +13,9 @@ from lora_pipeline.cli.lora_options import scope_option
 from lora_pipeline.cli.options import shared_options, writing_options
 from lora_pipeline.cli.output import Report, Table, counted, size_text
 from lora_pipeline.cli.release_answer import answer
+from lora_pipeline.cli.release_card import card
 from lora_pipeline.cli.release_export import export
+from lora_pipeline.cli.release_history import history
 from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.result import Result
 
@@ -194,6 +196,8 @@ def deprecate(
 
 release.add_command(answer)
 release.add_command(export)
+release.add_command(card)
+release.add_command(history)
 
 
 def _listed(result: Result) -> Report:

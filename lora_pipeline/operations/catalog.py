@@ -167,10 +167,14 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("release.verify", "release:verify_release", "read"),
     Operation("release.register", "release_register:register_release", "write"),
     Operation("release.registerFrom", "release_fetch:register_release_from", "write", agents=False),
+    Operation("release.card", "release_card:write_card", "write"),
+    Operation("release.check-cards", "release_card:check_cards", "read"),
     Operation("release.export", "release_export:export_release", "write", agents=False),
     Operation("release.deprecate", "release:deprecate_release", "write", agents=False),
     Operation("release.answer", "release_answer:answer_withdrawal", "write", agents=False),
     Operation("release.promote", "promote:promote_release", "write", agents=False),
+    Operation("release.emergency", "emergency:break_glass", "write", agents=False),
+    Operation("release.history", "release_history:show_history", "read"),
     Operation("release.rollback", "promote:rollback_release", "write", agents=False),
     Operation("suite.list", "suite:list_suites", "read"),
     Operation("suite.show", "suite:show_suite", "read"),
@@ -181,6 +185,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("eval.review", "review:review_evaluation", "write", agents=False),
     Operation("eval.blind-page", "review_blind:make_blind_page", "write", agents=False),
     Operation("eval.blind-answers", "review_answers:record_blind_review", "write", agents=False),
+    Operation("eval.waive", "waive:waive_condition", "write", agents=False),
     Operation("eval.blind", "review_answers:show_blind", "read"),
 )
 
