@@ -2,53 +2,28 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, TypeVar
+from typing import IO, Any, TypeVar
 
 import click
 
-from lora_pipeline.cli.evaluation_report import created, rendered, reviewed, shown
-from lora_pipeline.cli.options import scope_option, shared_options, writing_options
-from lora_pipeline.cli.output import plain, print_report
+from lora_pipeline.cli.evaluation_options import (
+    ScopeName,
+    evaluation_choice,
+    release_named,
+    scope_choice,
+)
+from lora_pipeline.cli.evaluation_report import created, rendered, shown
+from lora_pipeline.cli.options import shared_options, writing_options
+from lora_pipeline.cli.review import approve, blind, reject, review
 from lora_pipeline.cli.session import Session
-from lora_pipeline.foundation.errors import EvaluationIncompleteError
+from lora_pipeline.cli.waive import waive
 
 F = TypeVar("F", bound=Callable[..., Any])
-ScopeName = Literal["project", "baseline"]
-Verdict = Literal["approved", "rejected", "needs_work"]
-VERDICTS: tuple[Verdict, ...] = ("approved", "rejected", "needs_work")
 
 
-@dataclass(frozen=True)
-class _Word:
-    """What a reviewer says."""
-
-    verdict: Verdict
-    comment: str = ""
-    signs: tuple[str, ...] = ()
-    cells_seen: int | None = None
-
-
-_scope = scope_option("baseline takes the shared LoRA of that id.")
-_evaluation = click.option(
-    "--evaluation", default="", metavar="ID", help="Evaluation; else the newest complete one."
-)
-_comment = click.option("--comment", default="", metavar="TEXT", help="Why, in your words.")
-_sign = click.option(
-    "--sign", "signs", multiple=True, metavar="SIGN", help="Sign of over-training that you saw."
-)
-_seen = click.option(
-    "--cells-seen", type=int, metavar="N", help="How many cells you looked at; else all of them."
-)
 _png = click.option("--png", default="", metavar="FILE", help="Write the contact sheet as PNG.")
-
-
-def _what(command: F) -> F:
-    command = click.argument("release", default="")(command)
-    return click.argument("lora")(command)
 
 
 def _making(command: F) -> F:
@@ -78,9 +53,9 @@ def evaluate() -> None:
 
 
 @evaluate.command()
-@_what
+@release_named
 @_making
-@_scope
+@scope_choice
 @writing_options
 @click.pass_obj
 def create(
@@ -117,7 +92,7 @@ def create(
 
 
 @evaluate.command()
-@_what
+@release_named
 @_making
 @click.option(
     "--renderer",
@@ -132,7 +107,7 @@ def create(
     "--yes-upload", is_flag=True, help="With a renderer elsewhere: send weights and prompts there."
 )
 @_png
-@_scope
+@scope_choice
 @writing_options
 @click.pass_obj
 def grid(
@@ -186,10 +161,10 @@ def grid(
 
 
 @evaluate.command()
-@_what
-@_evaluation
+@release_named
+@evaluation_choice
 @_png
-@_scope
+@scope_choice
 @shared_options
 @click.pass_obj
 def show(
@@ -227,160 +202,8 @@ def show(
         )
 
 
-@evaluate.command()
-@_what
-@click.option("--verdict", type=click.Choice(VERDICTS), help="Your verdict; else you are asked.")
-@_comment
-@_sign
-@_seen
-@_evaluation
-@_scope
-@writing_options
-@click.pass_obj
-def review(
-    session: Session,
-    lora: str,
-    release: str,
-    *,
-    verdict: Verdict | None,
-    comment: str,
-    signs: tuple[str, ...],
-    cells_seen: int | None,
-    evaluation: str,
-    scope: ScopeName,
-) -> None:
-    """Give a verdict on a complete grid.
-
-    In a terminal it shows where the contact sheet is and asks what you see. Reads the
-    evaluation; writes one review, which is never changed again and counts only for exactly
-    these weights, images and suite.
-
-    Exits with 0, or with 3 when the grid has holes.
-
-    Example: lora eval review ui_icons r7
-    """
-    if verdict is None:
-        word = _asked(session, lora, release, evaluation, scope)
-    else:
-        word = _Word(verdict, comment, signs, cells_seen)
-    _review(session, lora, release, word, evaluation, scope)
-
-
-@evaluate.command()
-@_what
-@_comment
-@_seen
-@_evaluation
-@_scope
-@writing_options
-@click.pass_obj
-def approve(
-    session: Session,
-    lora: str,
-    release: str,
-    *,
-    comment: str,
-    cells_seen: int | None,
-    evaluation: str,
-    scope: ScopeName,
-) -> None:
-    """Approve a complete grid that you have looked at.
-
-    The same as review --verdict approved. Who trained the release may approve it, but most
-    policies do not count that.
-
-    Example: lora eval approve ui_icons r7 --comment "outline holds at small sizes"
-    """
-    word = _Word("approved", comment, cells_seen=cells_seen)
-    _review(session, lora, release, word, evaluation, scope)
-
-
-@evaluate.command()
-@_what
-@_comment
-@_sign
-@_seen
-@_evaluation
-@_scope
-@writing_options
-@click.pass_obj
-def reject(
-    session: Session,
-    lora: str,
-    release: str,
-    *,
-    comment: str,
-    signs: tuple[str, ...],
-    cells_seen: int | None,
-    evaluation: str,
-    scope: ScopeName,
-) -> None:
-    """Reject a complete grid, with the reason.
-
-    The same as review --verdict rejected. --comment is needed.
-
-    Example: lora eval reject ui_icons r7 --comment "copies the red heart" --sign little_variety
-    """
-    word = _Word("rejected", comment, signs, cells_seen)
-    _review(session, lora, release, word, evaluation, scope)
-
-
-def _review(
-    session: Session,
-    lora: str,
-    release: str,
-    word: _Word,
-    evaluation: str,
-    scope: ScopeName,
-) -> None:
-    from lora_pipeline.operations.review import review_evaluation
-
-    session.run(
-        review_evaluation,
-        reviewed,
-        lora,
-        release,
-        verdict=word.verdict,
-        comment=word.comment,
-        signs=word.signs,
-        cells_seen=word.cells_seen,
-        evaluation=evaluation,
-        project=session.project,
-        scope=scope,
-    )
-
-
-def _asked(session: Session, lora: str, release: str, evaluation: str, scope: ScopeName) -> _Word:
-    """Show what there is to judge and ask for the verdict."""
-    from lora_pipeline.evaluation.reviews import SIGNS
-    from lora_pipeline.operations.evaluate import show_evaluation
-
-    if session.json or not sys.stdin.isatty():
-        raise click.UsageError("Without a terminal a verdict is needed: --verdict approved.")
-    result = show_evaluation(
-        session.open_workspace(),
-        lora,
-        release,
-        evaluation=evaluation,
-        project=session.project,
-        scope=scope,
-    )
-    print_report(shown(result), result)
-    if result.data["problems"]:
-        raise EvaluationIncompleteError(
-            f"evaluation {result.data['evaluationId']} cannot be judged: "
-            + result.data["problems"][-1],
-            hint=f"lora eval grid {result.data['loraId']} {result.data['releaseId']}",
-        )
-    total = result.data["cellsTotal"]
-    click.echo(f"\nOpen {plain(result.data['sheet'])} and look at all {total} cells.")
-    seen = total
-    if not click.confirm("Have you looked at every cell?"):
-        seen = click.prompt("How many cells have you seen", type=click.IntRange(0, total))
-    signs = tuple(sign for sign, question in SIGNS.items() if click.confirm(question))
-    verdict = click.prompt("Verdict", type=click.Choice(VERDICTS))
-    comment = click.prompt("Comment", default="", show_default=False)
-    return _Word(verdict, comment, signs, seen)
+for _command in (review, approve, reject, blind, waive):
+    evaluate.add_command(_command)
 
 
 def _prompts(text: str, file: IO[str] | None) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_LABELS = {"pass": "pass", "fail": "fail", "not_proven": "not proven"}
+_LABELS = {"pass": "pass", "fail": "fail", "not_proven": "not proven", "waived": "waived"}
 
 
 def condition_rows(conditions: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

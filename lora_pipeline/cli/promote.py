@@ -19,6 +19,12 @@ from lora_pipeline.foundation.result import Result
 @click.argument("lora")
 @click.argument("release")
 @click.option("--evaluation", default="", metavar="ID", help="Grid to judge; else the newest.")
+@click.option(
+    "--recommended/--not-recommended",
+    default=None,
+    help="Choose this LoRA before others of its asset types.",
+)
+@click.option("--emergency", is_flag=True, help="Without verdicts, for a few days; all will know.")
 @reason_option
 @scope_option
 @writing_options
@@ -29,6 +35,8 @@ def promote(
     release: str,
     *,
     evaluation: str,
+    recommended: bool | None,
+    emergency: bool,
     reason: str,
     scope: Literal["project", "baseline"],
 ) -> None:
@@ -38,10 +46,29 @@ def promote(
     policy, and computes every condition anew. Writes the LoRA's record: status, pointer and one
     entry of its history. --dry-run shows the decision alone.
 
+    --emergency makes it active although people have not judged it, where the policy allows
+    that. Weights, origin and rights are asked for all the same. The history says who, why and
+    what did not pass; lora validate fails until the gate passes, and lora resolve after the term.
+
     Exits with 0 when it is active, 1 when the gate refuses.
 
     Example: lora promote ui_icons r7 --reason "style sheet 12"
     """
+    if emergency:
+        if evaluation or recommended is not None:
+            raise click.UsageError("An emergency takes a --reason, and nothing else.")
+        from lora_pipeline.operations.emergency import break_glass
+
+        session.run(
+            break_glass,
+            _promoted,
+            lora,
+            release,
+            project=session.project,
+            scope=scope,
+            reason=reason,
+        )
+        return
     from lora_pipeline.operations.promote import promote_release
 
     session.run(
@@ -53,6 +80,7 @@ def promote(
         scope=scope,
         evaluation=evaluation,
         reason=reason,
+        recommended=recommended,
     )
 
 
@@ -97,15 +125,31 @@ def _promoted(result: Result) -> Report:
     facts = result.data
     release, lora = facts["releaseId"], facts["loraId"]
     rows = condition_rows(facts["conditions"])
+    if result.refusal is not None and result.refusal.code == "emergency_refused":
+        rows = [("fail", result.refusal.message)]
     if not result.success:
         return Report(f"refused · {release} {_stays(facts)}", rows)
+    if not facts["passed"]:
+        return _in_emergency(result, rows)
     if result.dry_run:
         return Report(f"would pass · {release} of {lora}, by policy {facts['policyId']}", rows)
     if not result.written:
         return Report(f"nothing to do · {release} is active on the same evidence")
+    if "fromReleaseId" not in facts:
+        return Report(result.reasoning)
     before = facts["fromReleaseId"]
     instead = f", instead of {before}" if before else ""
     return Report(f"active · {release} of {lora}{instead}, by policy {facts['policyId']}", rows)
+
+
+def _in_emergency(result: Result, rows: list[tuple[str, str]]) -> Report:
+    facts = result.data
+    verb = "would be" if result.dry_run else "is"
+    return Report(
+        f"EMERGENCY · {facts['releaseId']} of {facts['loraId']} {verb} active without the gate, "
+        f"until {facts['until'][:10]}",
+        [*rows, ("warning", "lora validate fails until the gate passes, or lora rollback")],
+    )
 
 
 def _stays(facts: Mapping[str, Any]) -> str:

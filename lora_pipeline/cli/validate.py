@@ -20,14 +20,18 @@ _LABELS = {"error": "error", "not_proven": "not proven", "warning": "warning", "
 @click.command()
 @click.option("--require-weights", is_flag=True, help="Weights of active releases must be here.")
 @click.option("--require-images", is_flag=True, help="Images must be here; all are hashed.")
+@click.option("--base", default="", metavar="REV", help="What the branch is to be merged into.")
 @shared_options
 @click.pass_obj
-def validate(session: Session, *, require_weights: bool, require_images: bool) -> None:
+def validate(session: Session, *, require_weights: bool, require_images: bool, base: str) -> None:
     """Check every record and every active release.
 
     Reads all records once: their form, what they name, digests, words, and the gate of every
     active release, computed anew from its evidence. Writes nothing. What is not on this machine
     is not proven, which is no error unless it is required.
+
+    --base is for pull requests: HEAD must hold the whole history of REV, and what was promoted
+    since must pass the gate by the policies of REV as well.
 
     Exits with 0 when there is no error, 1 when there is one.
 
@@ -41,6 +45,7 @@ def validate(session: Session, *, require_weights: bool, require_images: bool) -
         project=session.project,
         require_weights=require_weights,
         require_images=require_images,
+        base=base,
     )
 
 

@@ -184,21 +184,29 @@ def problem_of(review: BlindReview, plan: BlindPlan | None) -> str:
     was exchanged after the answers were known.
     """
     who = review.reviewer
-    if blind_review_digest(review) != review.digest:
-        return f"the blind review of {who} was edited"
     if plan is None:
         return f"the plan of the blind review of {who} is not there"
-    if plan_digest(plan) != plan.digest or plan.digest != review.plan_digest:
-        return f"the plan of the blind review of {who} was edited"
-    if commitment(plan.id, review.nonce, review.pairs) != plan.commitment:
-        return f"the order of the blind review of {who} is not the one that was committed to"
-    if (review.content_digest, review.against, review.binding) != (
-        plan.content_digest, plan.against, plan.binding,
-    ):  # fmt: skip
-        return f"the blind review of {who} is about other images than its plan"
-    if sorted(one.pair for one in review.answers) != sorted(one.id for one in review.pairs):
-        return f"the blind review of {who} does not answer every pair"
-    return ""
+    promised = (plan.content_digest, plan.against, plan.binding)
+    checks = (
+        (blind_review_digest(review) == review.digest, f"the blind review of {who} was edited"),
+        (
+            plan_digest(plan) == plan.digest == review.plan_digest,
+            f"the plan of the blind review of {who} was edited",
+        ),
+        (
+            commitment(plan.id, review.nonce, review.pairs) == plan.commitment,
+            f"the order of the blind review of {who} is not the one that was committed to",
+        ),
+        (
+            (review.content_digest, review.against, review.binding) == promised,
+            f"the blind review of {who} is about other images than its plan",
+        ),
+        (
+            sorted(one.pair for one in review.answers) == sorted(one.id for one in review.pairs),
+            f"the blind review of {who} does not answer every pair",
+        ),
+    )
+    return next((words for holds, words in checks if not holds), "")
 
 
 def preferences(review: BlindReview, question: str = HEADLINE) -> dict[tuple[str, int], int]:

@@ -169,7 +169,7 @@ def _end(words: PageWords) -> Markup:
         element(
             "nav",
             element("button", "Back", type="button", id="back-to-pairs"),
-            element("button", "Save the answers as a file", type="button", id="save", class_="main"),
+            element("button", "Save answers as a file", type="button", id="save", class_="main"),
         ),
         element(
             "div",

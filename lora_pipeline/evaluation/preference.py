@@ -136,10 +136,8 @@ def sentences(found: Preference, *, against: str) -> list[str]:
     """Return what the numbers say, and what they do not, one sentence each."""
     if not found.pairs:
         return [f"Nobody has compared it with {against} yet."]
-    said = [
-        f"Preferred to {against} in {found.wins} of {found.pairs} pairs, {found.losses} "
-        f"the other way, {found.ties} without a difference."
-    ]
+    words = f"Preferred to {against} in {found.wins} of {found.pairs} pairs, {found.losses} "
+    said = [f"{words}the other way, {found.ties} without a difference."]
     decided = found.wins + found.losses
     if not decided:
         said.append("Every pair is a tie: nothing says that one is better, or that they are alike.")

@@ -13,7 +13,7 @@ from lora_pipeline.releases.conditions_rights import answers_allowed
 from lora_pipeline.releases.decision import Decision
 from lora_pipeline.releases.evidence import EvidenceReader
 from lora_pipeline.releases.facts import ReleaseEvidence
-from lora_pipeline.releases.gate import bound_evidence, decide
+from lora_pipeline.releases.gate import bound_evidence
 from lora_pipeline.releases.history import (
     broken_link,
     evidence_of,
@@ -21,9 +21,9 @@ from lora_pipeline.releases.history import (
     last_activation,
     previously_active,
 )
+from lora_pipeline.releases.judging import judge
 from lora_pipeline.releases.lookup import ScopeName, find_lora, require_release
 from lora_pipeline.releases.next_steps import steps_after_refusal
-from lora_pipeline.releases.policies import policy_for
 from lora_pipeline.releases.records import HistoryEntry, HistoryEvent, Lora, Release
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.records import Loaded
@@ -39,6 +39,7 @@ def promote_release(
     scope: ScopeName = "project",
     evaluation: str = "",
     reason: str = "",
+    recommended: bool | None = None,
 ) -> Result:
     """Make a release the active one, when the gate passes.
 
@@ -53,6 +54,8 @@ def promote_release(
         scope: ``baseline`` to take the shared LoRA of that id.
         evaluation: The evaluation to judge; else the newest complete one.
         reason: Why, for the history.
+        recommended: Whether the LoRA is chosen before others of its asset types from now on;
+            None leaves it as it is.
 
     Raises:
         RecordNotFoundError: When LoRA, release, evaluation or policy do not exist.
@@ -62,30 +65,27 @@ def promote_release(
     loaded = find_lora(workspace, lora, project=project, scope=scope)
     chosen = require_release(loaded.record, release)
     actor = workspace.require_actor()
-    _require_chain(loaded.record)
+    require_chain(loaded.record)
     if evaluation:  # one that is not there is a mistake of who asked, not of the release
         workspace.records.read(Evaluation, loaded.scope, evaluation)
-    evidence, decision = _judged(workspace, loaded, chosen, evaluation)
+    reader = EvidenceReader(workspace, workspace.records, measure_images=True)
+    judged = judge(reader, loaded, chosen, evaluation_id=evaluation)
+    decision = judged.decision
     if not decision.passed:
-        return _refused(workspace, loaded, chosen, evidence, decision)
+        return refused(workspace, loaded, chosen, judged.evidence, decision)
     entry = HistoryEntry(
         event="promoted",
         at=workspace.now(),
         by=actor,
         release_id=chosen.id,
         from_release_id=_other(loaded.record.active_release_id, chosen.id),
-        evidence=bound_evidence(evidence, decision),
+        evidence=bound_evidence(judged.evidence, decision),
         reason=reason,
     )
     present = last_activation(loaded.record)
     if present and present.evidence == entry.evidence and chosen.status == "approved":
-        return Result(
-            data=_facts(loaded, chosen, decision),
-            reasoning=f"{chosen.id} of {lora} is active already, on the same evidence",
-            suggestions=(f"lora resolve {lora}",),
-            dry_run=workspace.dry_run,
-        )
-    return _moved(workspace, loaded, chosen, decision, entry)
+        return _active_already(workspace, loaded, chosen, decision, recommended=recommended)
+    return moved(workspace, loaded, chosen, decision, entry, recommended=recommended)
 
 
 def rollback_release(
@@ -116,7 +116,7 @@ def rollback_release(
         SettingsError: When nobody is known to act.
     """
     loaded = find_lora(workspace, lora, project=project, scope=scope)
-    _require_chain(loaded.record)
+    require_chain(loaded.record)
     chosen = _earlier(loaded.record, to)
     actor = workspace.require_actor()
     bound = evidence_of(loaded.record.history, chosen.id)
@@ -125,46 +125,67 @@ def rollback_release(
             f"{chosen.id} was never active, there is nothing to go back to",
             hint=f"lora promote {lora} {chosen.id}",
         )
-    evidence, decision = _judged(
-        workspace, loaded, chosen, bound.evidence.evaluation_id, now=bound.at
-    )
+    reader = EvidenceReader(workspace, workspace.records, measure_images=True)
+    judged = judge(reader, loaded, chosen, entry=bound)
+    decision = judged.decision
     if not decision.passed:
-        return _refused(workspace, loaded, chosen, evidence, decision)
+        return refused(workspace, loaded, chosen, judged.evidence, decision)
     entry = HistoryEntry(
         event="rolled_back",
         at=workspace.now(),
         by=actor,
         release_id=chosen.id,
         from_release_id=_other(loaded.record.active_release_id, chosen.id),
-        evidence=bound_evidence(evidence, decision),
+        evidence=bound_evidence(judged.evidence, decision),
         reason=reason,
     )
-    return _moved(workspace, loaded, chosen, decision, entry)
+    return moved(workspace, loaded, chosen, decision, entry)
 
 
-def _judged(
-    workspace: Workspace, loaded: Loaded[Lora], release: Release, evaluation: str, now: str = ""
-) -> tuple[ReleaseEvidence, Decision]:
-    reader = EvidenceReader(workspace, workspace.records, measure_images=True)
-    evidence = reader.gather(loaded, release, evaluation_id=evaluation, now=now)
-    force = policy_for(workspace, workspace.records, loaded.scope, loaded.record)
-    return evidence, decide(evidence, force.policy)
+def _active_already(
+    workspace: Workspace,
+    loaded: Loaded[Lora],
+    release: Release,
+    decision: Decision,
+    *,
+    recommended: bool | None,
+) -> Result:
+    lora = loaded.record
+    written: list[str] = []
+    words = f"{release.id} of {lora.id} is active already, on the same evidence"
+    if recommended is not None and recommended != lora.recommended:
+        changes = Changes(workspace)
+        changes.update(loaded, replace(lora, updated_at=workspace.now(), recommended=recommended))
+        written = changes.apply()
+        words = f"{lora.id} is {'now' if recommended else 'no longer'} recommended"
+    return Result(
+        data=_facts(loaded, release, decision)
+        | {"recommended": lora.recommended if recommended is None else recommended},
+        reasoning=words,
+        suggestions=(f"lora resolve {lora.id}",),
+        written=tuple(written),
+        dry_run=workspace.dry_run,
+    )
 
 
-def _moved(
+def moved(
     workspace: Workspace,
     loaded: Loaded[Lora],
     release: Release,
     decision: Decision,
     entry: HistoryEntry,
+    *,
+    recommended: bool | None = None,
 ) -> Result:
+    """Write that a release is active, and return what came of it."""
     lora = loaded.record
     # Only the gate that has just passed makes a release approved; others stay what they were.
-    approved = replace(release, status="approved")
+    approved = release if entry.event == "emergency" else replace(release, status="approved")
     changed = replace(
         lora,
         updated_at=entry.at,
         active_release_id=release.id,
+        recommended=lora.recommended if recommended is None else recommended,
         releases=tuple(approved if one.id == release.id else one for one in lora.releases),
         history=extended(lora.history, entry),
     )
@@ -172,7 +193,9 @@ def _moved(
     changes.update(loaded, changed)
     written = changes.apply()
     return Result(
-        data=_facts(loaded, approved, decision) | {"fromReleaseId": entry.from_release_id},
+        data=_facts(loaded, approved, decision)
+        | {"fromReleaseId": entry.from_release_id, "recommended": changed.recommended}
+        | ({"until": entry.until} if entry.until else {}),
         reasoning=_sentence(entry.event, lora.id, release.id, entry.from_release_id),
         suggestions=(f"lora resolve {lora.id}", "lora validate"),
         written=tuple(written),
@@ -180,13 +203,14 @@ def _moved(
     )
 
 
-def _refused(
+def refused(
     workspace: Workspace,
     loaded: Loaded[Lora],
     release: Release,
     evidence: ReleaseEvidence,
     decision: Decision,
 ) -> Result:
+    """Return the refusal of a release with all its reasons and the next commands."""
     refusing = decision.refusing
     reasons = "; ".join(f"{one.title}: {one.reason}" for one in refusing)
     steps = steps_after_refusal(loaded.record, release, decision, answers_allowed(evidence))
@@ -211,7 +235,12 @@ def _facts(loaded: Loaded[Lora], release: Release, decision: Decision) -> dict[s
     }
 
 
-def _require_chain(lora: Lora) -> None:
+def require_chain(lora: Lora) -> None:
+    """Check that nobody changed the history of a LoRA by hand.
+
+    Raises:
+        StateError: When somebody did.
+    """
     broken = broken_link(lora.history)
     if broken:
         raise StateError(
@@ -240,6 +269,9 @@ def _other(active: str, chosen: str) -> str:
 
 
 def _sentence(event: HistoryEvent, lora_id: str, release_id: str, before: str) -> str:
+    if event == "emergency":
+        instead = f", instead of {before}" if before else ""
+        return f"EMERGENCY: made {release_id} of {lora_id} active without the gate{instead}"
     if event == "promoted":
         instead = f", instead of {before}" if before else ""
         return f"Promoted {release_id} of {lora_id}{instead}"

@@ -12,10 +12,9 @@ from lora_pipeline.foundation.errors import PipelineError, WeightsRefusedError
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.store_targets import steps_to_fetch
 from lora_pipeline.releases.evidence import EvidenceReader
-from lora_pipeline.releases.gate import decide
 from lora_pipeline.releases.history import evidence_of, extended
+from lora_pipeline.releases.judging import judge
 from lora_pipeline.releases.lookup import ScopeName, find_lora, require_release
-from lora_pipeline.releases.policies import policy_for
 from lora_pipeline.releases.records import HistoryEntry, Lora, Release
 from lora_pipeline.training.plan import CheckpointOnDisk
 from lora_pipeline.training.weights import WeightsReport, inspect_weights, require_usable
@@ -91,22 +90,15 @@ def show_release(
     loaded = find_lora(workspace, lora, project=project, scope=scope)
     chosen = require_release(loaded.record, release)
     bound = evidence_of(loaded.record.history, release)
-    evidence = EvidenceReader(workspace, workspace.records).gather(
-        loaded,
-        chosen,
-        evaluation_id=bound.evidence.evaluation_id if bound and bound.evidence else "",
-        now=bound.at if bound else "",
-    )
-    force = policy_for(workspace, workspace.records, loaded.scope, loaded.record)
-    decision = decide(evidence, force.policy)
+    judged = judge(EvidenceReader(workspace, workspace.records), loaded, chosen, entry=bound)
     active = chosen.id == loaded.record.active_release_id
     return Result(
         data={
             "loraId": lora,
             "release": chosen.to_dict(),
             "active": active,
-            "decision": decision.to_dict(),
-            "policySource": force.source,
+            "decision": judged.decision.to_dict(),
+            "policySource": judged.force.source,
         },
         reasoning=f"{release} is {chosen.status}{', active' if active else ''}",
         suggestions=()
@@ -235,6 +227,7 @@ def _deprecated(lora: Lora, release: Release, entry: HistoryEntry) -> Lora:
         lora,
         updated_at=entry.at,
         active_release_id="" if lora.active_release_id == release.id else lora.active_release_id,
+        recommended=lora.recommended and lora.active_release_id not in ("", release.id),
         releases=tuple(gone if one.id == release.id else one for one in lora.releases),
         history=extended(lora.history, entry),
     )

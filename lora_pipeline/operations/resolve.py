@@ -69,6 +69,7 @@ def resolve_lora(
     return Result(
         data=facts | _usage(program, [facts]),
         reasoning=f"{lora} resolves to {found.release.id}, {found.reason}",
+        warnings=_emergencies([facts]),
         suggestions=_by_name(program, [facts]),
     )
 
@@ -161,7 +162,16 @@ def _stack(
     return Result(
         data=facts | _usage(program, chosen),
         reasoning=f"{', '.join(names)} for {asset_type}",
+        warnings=_emergencies(chosen),
         suggestions=_by_name(program, chosen),
+    )
+
+
+def _emergencies(chosen: list[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(
+        f"EMERGENCY: {one['loraId']} {one['explanation']['emergency']}"
+        for one in chosen
+        if one["explanation"]["emergency"]
     )
 
 
@@ -239,6 +249,7 @@ def _resolved(workspace: Workspace, loaded: Loaded[Lora], found: Resolution) -> 
             "chosen": found.reason,
             "since": entry.at if entry else "",
             "by": entry.by if entry else "",
+            "emergency": found.emergency,
             "skipped": [one.to_dict() for one in found.skipped],
         },
     }

@@ -53,7 +53,7 @@ def review_evaluation(
     loaded = find_evaluation(workspace, target, evaluation)
     record = loaded.record
     require_complete(record, command=f"lora eval grid {target.words}")
-    _require_same_weights(target, record)
+    require_same_weights(target, record)
     _require_reasons(verdict, comment, signs)
     total = len(record.cells)
     seen = total if cells_seen is None else cells_seen
@@ -68,7 +68,7 @@ def review_evaluation(
             reviewer=workspace.require_actor(),
             verdict=verdict,
             created_at=workspace.now(),
-            binding=_binding(target, record),
+            binding=binding_of(target, record),
             cells_seen=seen,
             cells_total=total,
             comment=comment.strip(),
@@ -86,7 +86,8 @@ def review_evaluation(
     )
 
 
-def _binding(target: Target, record: Evaluation) -> ReviewBinding:
+def binding_of(target: Target, record: Evaluation) -> ReviewBinding:
+    """Return the digests of what a verdict on a grid is about."""
     weights = target.release.weights
     return ReviewBinding(
         weights_sha256=record.weights_sha256,
@@ -97,7 +98,12 @@ def _binding(target: Target, record: Evaluation) -> ReviewBinding:
     )
 
 
-def _require_same_weights(target: Target, record: Evaluation) -> None:
+def require_same_weights(target: Target, record: Evaluation) -> None:
+    """Check that a grid shows the weights that the release has now.
+
+    Raises:
+        StateError: When it has other ones.
+    """
     weights = target.release.weights
     present = (weights.sha256 if weights else "") or target.release.sha256
     if present != record.weights_sha256:

@@ -24,6 +24,7 @@ from lora_pipeline.operations.validation.unfinished import unfinished_findings
 from lora_pipeline.operations.validation.words import word_findings
 from lora_pipeline.releases.audit import Strictness, audit_lora
 from lora_pipeline.releases.evidence import EvidenceReader
+from lora_pipeline.releases.policies import require_base
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.workspace.root import Workspace
 
@@ -36,6 +37,7 @@ def validate_workspace(
     project: str | None = None,
     require_weights: bool = False,
     require_images: bool = False,
+    base: str = "",
 ) -> Result:
     """Check every record, every reference, and the gate of every active release.
 
@@ -47,9 +49,12 @@ def validate_workspace(
         project: Check one project and the shared records; else all.
         require_weights: Whether weights of active releases must be on this machine.
         require_images: Whether every image of assets and grids must be, with its digest.
+        base: The commit that the branch is to be merged into, such as ``origin/main``: HEAD must
+            hold its whole history, and what was promoted since must pass its policies too.
 
     Raises:
         RecordNotFoundError: When the project does not exist.
+        RepositoryError: When HEAD does not hold the history of ``base``.
     """
     chosen = project or workspace.project
     if chosen:
@@ -58,7 +63,11 @@ def validate_workspace(
     records = collection.records
     seen = workspace.reading(records)
     reader = EvidenceReader(seen, records)
-    strictness = Strictness(weights=require_weights, images=require_images)
+    strictness = Strictness(
+        weights=require_weights,
+        images=require_images,
+        base=require_base(workspace, base) if base else "",
+    )
     findings = [
         *collection.findings,
         *definition_findings(seen),

@@ -9,10 +9,11 @@ from lora_pipeline.foundation.canonical import short
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.foundation.findings import Finding, Severity
 from lora_pipeline.releases import conditions_rights
+from lora_pipeline.releases.conditions_verdicts import is_future
 from lora_pipeline.releases.decision import Condition
+from lora_pipeline.releases.emergencies import judge_emergency
 from lora_pipeline.releases.evidence import EvidenceReader
 from lora_pipeline.releases.facts import ReleaseEvidence, Unproven
-from lora_pipeline.releases.gate import decide
 from lora_pipeline.releases.history import (
     active_after,
     begins_with,
@@ -20,7 +21,7 @@ from lora_pipeline.releases.history import (
     last_activation,
     status_after,
 )
-from lora_pipeline.releases.policies import policy_for
+from lora_pipeline.releases.judging import Judged, judge
 from lora_pipeline.releases.records import Evidence, GatePolicy, HistoryEntry, Lora, Release
 from lora_pipeline.workspace.records import Loaded
 
@@ -32,10 +33,13 @@ class Strictness:
     Attributes:
         weights: Whether the weights must be here.
         images: Whether the images of the grid must be here.
+        base: The commit that the branch is to be merged into: what the branch promotes must
+            pass the policy of that commit as well. Empty when nobody named one.
     """
 
     weights: bool = False
     images: bool = False
+    base: str = ""
 
 
 def audit_lora(
@@ -47,7 +51,12 @@ def audit_lora(
     pointer, the statuses and the gate are computed anew.
     """
     auditor = _Auditor(reader, loaded, strictness or Strictness())
-    return [*auditor.history(), *auditor.statuses(), *auditor.active()]
+    return [
+        *auditor.history(),
+        *auditor.statuses(),
+        *auditor.active(),
+        *auditor.recommended(),
+    ]
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,35 @@ class _Auditor:
                     "restore the entries; a history only grows",
                 )
                 return
+        for earlier in self.reader.past.moved_histories(self.lora):
+            if not begins_with(self.lora.history, earlier):
+                yield self._error(
+                    "history_rewritten",
+                    f"Git holds a history of the same weights with {len(earlier)} entries, in a "
+                    f"place that is gone, and that of {self.lora.id} does not go on from it",
+                    "restore the entries; a history only grows",
+                )
+                return
+        yield from self._times()
+
+    def _times(self) -> Iterator[Finding]:
+        """Say where the clock went backwards: the order is that of the chain, not of the times."""
+        today, latest = self.reader.workspace.now(), ""
+        for number, entry in enumerate(self.lora.history, start=1):
+            what = f"entry {number} ({entry.event} {entry.release_id}".strip() + ")"
+            if is_future(entry.at, today):
+                yield self._error(
+                    "history_times",
+                    f"{what} of {self.lora.id} is dated {entry.at[:10]}, in the future",
+                    "set the clock of the machine that wrote it, and promote again",
+                )
+            elif entry.at < latest:
+                yield self._error(
+                    "history_times",
+                    f"{what} of {self.lora.id} is dated {entry.at}, before the entry it follows",
+                    "set the clock of the machine that wrote it, and promote again",
+                )
+            latest = max(latest, entry.at)
 
     def statuses(self) -> Iterator[Finding]:
         for release in self.lora.releases:
@@ -115,6 +153,15 @@ class _Auditor:
             )
         yield from self._gate(release, last_activation(self.lora))
 
+    def recommended(self) -> Iterator[Finding]:
+        """Recommended is what passed the gate: a LoRA without an active release is not."""
+        if self.lora.recommended and self.lora.releases and not active_after(self.lora.history):
+            yield self._error(
+                "recommended_unproven",
+                f"{self.lora.id} is recommended, and no release of it passed the gate",
+                f"take recommended out, or lora promote {self.lora.id} RELEASE --recommended",
+            )
+
     def _forged(self, pointer: str, expected: str) -> Finding:
         if not pointer:
             words = f"nothing is active, the history says {expected}"
@@ -132,25 +179,35 @@ class _Auditor:
     def _gate(self, release: Release, entry: HistoryEntry | None) -> Iterator[Finding]:
         bound = entry.evidence if entry else None
         try:
-            evidence = self.reader.gather(
+            judged = judge(
+                self.reader,
                 self.loaded,
                 release,
-                evaluation_id=bound.evaluation_id if bound else "",
                 # A decision that was in time stays in time.
-                now=entry.at if entry else "",
+                entry=entry,
+                base=self.strictness.base,
             )
-            force = policy_for(
-                self.reader.workspace, self.reader.records, self.loaded.scope, self.lora
-            )
-            decision = decide(evidence, force.policy)
         except PipelineError as error:
             yield self._error(
                 "active_release_unproven", f"{release.id} cannot be judged: {error.message}", ""
             )
             return
+        evidence, decision, force = judged.evidence, judged.decision, judged.force
+        emergency = judge_emergency(evidence, decision, force.policy)
+        if emergency is not None:
+            yield self._error(
+                "emergency_over" if emergency.objection else "emergency_open",
+                f"EMERGENCY: {emergency.words}"
+                + (f". It must not be used: {emergency.objection}" if emergency.objection else ""),
+                f"lora eval review {self.lora.id} {release.id}, then lora promote "
+                f"{self.lora.id} {release.id}; or lora rollback {self.lora.id}",
+            )
+            return
         for condition in decision.refusing:
             yield self._refused(release, condition, evidence)
+        yield from self._waived(release, judged)
         yield from self._taken_back(release, evidence, force.policy)
+        yield from self._recorded_late(release, entry, evidence)
         if bound:
             yield from self._changed(release, bound, evidence)
             if bound.policy_digest != decision.policy_digest:
@@ -162,6 +219,39 @@ class _Auditor:
                     f"{release.id} was promoted under {bound.policy_id} "
                     f"{short(bound.policy_digest)}; today {force.source} holds, {passes}",
                     f"lora promote {self.lora.id} {release.id} renews the evidence",
+                )
+
+    def _waived(self, release: Release, judged: Judged) -> Iterator[Finding]:
+        """Say what was set aside: it must not be forgotten."""
+        for condition in judged.decision.conditions:
+            if condition.status == "waived":
+                yield Finding(
+                    "condition_waived",
+                    "warning",
+                    self._where,
+                    f"{release.id} is active, {condition.title}: {condition.reason}",
+                    f"lora eval show {self.lora.id} {release.id}",
+                )
+
+    def _recorded_late(
+        self, release: Release, entry: HistoryEntry | None, evidence: ReleaseEvidence
+    ) -> Iterator[Finding]:
+        """Say which reviews came after the promotion that rests on them."""
+        if entry is None or entry.evidence is None:
+            return
+        bound = {*entry.evidence.review_digests, *entry.evidence.blind_digests}
+        reviews = [one.review for one in evidence.reviews]
+        blinds = [one.review for one in evidence.blinds]
+        given = {one.digest: (one.reviewer, one.created_at) for one in reviews}
+        given |= {one.digest: (one.reviewer, one.created_at) for one in blinds}
+        for digest in sorted(bound & set(given)):
+            reviewer, when = given[digest]
+            if when > entry.at:
+                yield self._error(
+                    "history_times",
+                    f"{release.id} was promoted at {entry.at} on a review that {reviewer} gave "
+                    f"at {when}",
+                    f"lora promote {self.lora.id} {release.id}, now that the review is there",
                 )
 
     def _taken_back(
@@ -229,6 +319,7 @@ class _Auditor:
     ) -> Iterator[Finding]:
         evaluation, weights = evidence.evaluation, release.weights
         given = {item.review.digest for item in evidence.reviews}
+        given |= {item.review.digest for item in evidence.blinds}
         pairs = (
             ("weights", bound.weights_sha256, weights.sha256 if weights else ""),
             ("manifest", bound.manifest_hash, str(release.training.get("manifestHash", ""))),
@@ -244,7 +335,7 @@ class _Auditor:
                     f"{short(now) or 'nothing'}",
                     "git log -p on the record shows who changed it",
                 )
-        for digest in bound.review_digests:
+        for digest in (*bound.review_digests, *bound.blind_digests):
             if digest not in given:
                 yield self._error(
                     "evidence_changed",

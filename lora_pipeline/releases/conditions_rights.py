@@ -123,7 +123,7 @@ def _doubt(
     if answer.manifest_hash != release.training.get("manifestHash"):
         return f"the answer of {who} is about another manifest"
     return own_work(evidence, policy, who, "answer for it") or not_committed(
-        evidence, policy, who, given.committed_by, "answer"
+        evidence, policy, who, given, "answer"
     )
 
 

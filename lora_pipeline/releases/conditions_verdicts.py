@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
 
 from lora_pipeline.evaluation.records import Review, ReviewBinding
 from lora_pipeline.evaluation.reviews import review_digest
@@ -18,6 +20,18 @@ _WORDS = {
     "suite_digest": "another suite",
     "result_digest": "another grid",
 }
+
+
+class Brought(Protocol):
+    """What Git knows of a record that somebody brought."""
+
+    @property
+    def committed_by(self) -> str | Unproven:
+        """Who committed it; empty when nobody has yet."""
+
+    @property
+    def signed_by(self) -> str | Unproven:
+        """Whose good signature that commit carries; empty when it has none."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,20 @@ def reviews_intact(evidence: ReleaseEvidence, _: GatePolicy) -> Condition:
                 "fail",
                 f"the Git history holds another review of {review.reviewer} under {review.id}",
             )
+        if is_future(review.created_at, evidence.today):
+            return Condition(
+                "reviews",
+                "reviews intact",
+                "fail",
+                f"the review of {review.reviewer} is dated {review.created_at[:10]}, in the future",
+            )
+    for blind in evidence.removed_blinds:
+        return Condition(
+            "reviews",
+            "reviews intact",
+            "fail",
+            f"the blind review of {blind.reviewer} was removed ({blind.id})",
+        )
     for review in evidence.removed_reviews:
         return Condition(
             "reviews",
@@ -144,18 +172,19 @@ def _doubt(
         return f"{who} is no person"
     if review_digest(review) != review.digest or given.rewritten:
         return f"the review of {who} was edited"
-    other = _other_binding(evidence, review.binding)
+    other = other_binding(evidence, review.binding)
     if other:
         return f"{who} approved {other}"
     unseen = _unseen(evidence, policy, review)
     if unseen:
         return f"{who} {unseen}"
     return own_work(evidence, policy, who, "approve it") or not_committed(
-        evidence, policy, who, given.committed_by, "review"
+        evidence, policy, who, given, "review"
     )
 
 
-def _other_binding(evidence: ReleaseEvidence, binding: ReviewBinding) -> str:
+def other_binding(evidence: ReleaseEvidence, binding: ReviewBinding) -> str:
+    """Return what a word is about instead of the release and grid that are judged, or empty."""
     release, evaluation = evidence.release, evidence.evaluation
     present = ReviewBinding(
         weights_sha256=release.weights.sha256 if release.weights else "",
@@ -200,7 +229,7 @@ def own_work(
 
 
 def not_committed(
-    evidence: ReleaseEvidence, policy: GatePolicy, who: str, by: str | Unproven, what: str
+    evidence: ReleaseEvidence, policy: GatePolicy, who: str, given: Brought, what: str
 ) -> str | Unproven | None:
     """Return why the word of ``who`` does not count: Git does not say that they brought it.
 
@@ -208,17 +237,40 @@ def not_committed(
         evidence: What is judged.
         policy: What it is judged by.
         who: Who spoke.
-        by: Who committed it.
+        given: What Git knows of it.
         what: What they said: a review, an answer.
     """
-    if not policy.reviews_committed_by_reviewer:
+    if not (policy.reviews_committed_by_reviewer or policy.reviews_signed):
         return None
+    by = given.committed_by
     if isinstance(by, Unproven):
         return by
     if not by:
         return f"the {what} of {who} is not committed yet"
     if evidence.person(by) != evidence.person(who):
         return f"the {what} of {who} was committed by {by}"
+    return _not_signed(evidence, who, given.signed_by, what) if policy.reviews_signed else None
+
+
+def is_future(moment: str, today: str) -> bool:
+    """Return whether a time has not come yet; a day is left for clocks that differ.
+
+    Who speaks "tomorrow" would have the last word over everything that is said today.
+    """
+    if not today:
+        return False
+    return datetime.fromisoformat(moment) > datetime.fromisoformat(today) + timedelta(days=1)
+
+
+def _not_signed(
+    evidence: ReleaseEvidence, who: str, signed_by: str | Unproven, what: str
+) -> str | Unproven | None:
+    if isinstance(signed_by, Unproven):
+        return signed_by
+    if not signed_by:
+        return f"the commit with the {what} of {who} is not signed"
+    if evidence.person(signed_by) != evidence.person(who):
+        return f"the commit with the {what} of {who} is signed by {signed_by}"
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-ConditionStatus = Literal["pass", "fail", "not_proven"]
+ConditionStatus = Literal["pass", "fail", "not_proven", "waived"]
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,11 @@ class Condition:
         id: Stable slug, such as ``effect``.
         title: What people call it.
         status: ``not_proven`` says that it could not be checked here; it refuses like ``fail``.
+            ``waived`` says that it does not hold, and that a person set it aside for a while.
         reason: What was found, in a few words with numbers and names.
         measured: The value that was found, where there is one.
         threshold: The value that the policy asks for, where there is one.
+        evidence: What it rests on: records with their digests, as people look them up.
     """
 
     id: str
@@ -27,11 +29,12 @@ class Condition:
     reason: str
     measured: float | None = None
     threshold: float | None = None
+    evidence: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether the condition holds and that was shown."""
-        return self.status == "pass"
+        """Whether the condition holds and that was shown, or was waived."""
+        return self.status in ("pass", "waived")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON-ready form."""
@@ -42,6 +45,7 @@ class Condition:
             "reason": self.reason,
             "measured": self.measured,
             "threshold": self.threshold,
+            "evidence": list(self.evidence),
         }
 
 
@@ -57,6 +61,8 @@ class Decision:
         evaluation_id: The evaluation that was judged, or empty.
         conditions: Every condition, in the order in which the work is done.
         review_digests: The approvals that counted, sorted.
+        blind_digests: The blind reviews that counted, sorted.
+        waiver_digests: The waivers that counted, sorted.
     """
 
     lora_id: str
@@ -66,6 +72,8 @@ class Decision:
     evaluation_id: str
     conditions: tuple[Condition, ...]
     review_digests: tuple[str, ...] = ()
+    blind_digests: tuple[str, ...] = ()
+    waiver_digests: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -92,4 +100,6 @@ class Decision:
             "evaluationId": self.evaluation_id,
             "conditions": [one.to_dict() for one in self.conditions],
             "reviewDigests": list(self.review_digests),
+            "blindDigests": list(self.blind_digests),
+            "waiverDigests": list(self.waiver_digests),
         }

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from lora_pipeline.catalog.records import Checkpoint
 from lora_pipeline.catalog.weight_files import weights_path
+from lora_pipeline.evaluation.blind_records import BlindPlan, BlindReview
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.evaluation.suites import read_suite
 from lora_pipeline.foundation.digests import sha256_of_file
@@ -21,13 +22,16 @@ from lora_pipeline.foundation.errors import (
 from lora_pipeline.foundation.record import Record
 from lora_pipeline.releases.facts import (
     GivenAnswer,
+    GivenBlind,
     GivenReview,
+    GivenWaiver,
     ReleaseEvidence,
     Unproven,
 )
 from lora_pipeline.releases.image_facts import image_facts
+from lora_pipeline.releases.people import joined_people
 from lora_pipeline.releases.record_past import RecordPast
-from lora_pipeline.releases.records import Lora, Release, WithdrawalAnswer
+from lora_pipeline.releases.records import Lora, Release, Waiver, WithdrawalAnswer
 from lora_pipeline.releases.rights_facts import rights_facts
 from lora_pipeline.releases.trained_manifest import ManifestFinder
 from lora_pipeline.training.records import Run
@@ -81,6 +85,9 @@ class EvidenceReader:
         run = self._run(lora, release)
         reviews = self._reviews(lora, release)
         answers = self.answers(lora, release)
+        blinds = self._blinds(lora, release)
+        waivers = self._waivers(lora, release)
+        weights = release.weights.sha256 if release.weights else ""
         today = self.workspace.now()
         return ReleaseEvidence(
             lora=lora.record,
@@ -96,9 +103,24 @@ class EvidenceReader:
             run=run,
             evaluation=evaluation,
             reviews=reviews,
-            removed_reviews=self._removed(lora, release),
+            removed_reviews=tuple(
+                self.past.removed_reviews(weights, {one.review.digest for one in reviews})
+            ),
+            removed_blinds=tuple(
+                self.past.removed_blinds(weights, {one.review.digest for one in blinds})
+            ),
             answers=answers,
-            people=self._people(release, run, reviews, answers),
+            blinds=blinds,
+            open_pages=self._open_pages(evaluation, lora.scope, blinds),
+            waivers=waivers,
+            people=self._people(
+                release,
+                run,
+                *((one.review.reviewer, one.committed_by, one.signed_by) for one in reviews),
+                *((one.answer.answered_by, one.committed_by, one.signed_by) for one in answers),
+                *((one.review.reviewer, one.committed_by, one.signed_by) for one in blinds),
+                *((one.waiver.waived_by, one.committed_by, one.signed_by) for one in waivers),
+            ),
         )
 
     def gather_rights(
@@ -130,22 +152,20 @@ class EvidenceReader:
             images=aside,
             run=run,
             answers=answers,
-            people=self._people(release, run, (), answers),
+            people=self._people(
+                release,
+                run,
+                *((one.answer.answered_by, one.committed_by, one.signed_by) for one in answers),
+            ),
         )
 
     def _people(
-        self,
-        release: Release,
-        run: Run | None,
-        reviews: tuple[GivenReview, ...],
-        answers: tuple[GivenAnswer, ...],
+        self, release: Release, run: Run | None, *spoke: tuple[str | Unproven, ...]
     ) -> dict[str, str]:
         found = {release.created_by, run.requested_by if run else ""}
-        found |= {given.review.reviewer for given in reviews}
-        found |= {given.answer.answered_by for given in answers}
-        brought = [*(one.committed_by for one in reviews), *(one.committed_by for one in answers)]
-        found |= {by for by in brought if isinstance(by, str)}
-        return git.mailmap(self.workspace.root, sorted(found - {""}))
+        found |= {one for words in spoke for one in words if isinstance(one, str)}
+        mapped = git.mailmap(self.workspace.root, sorted(found - {""}))
+        return joined_people(found - {""}, mapped, self.past.joined_people)
 
     def _weights(self, release: Release) -> str | Unproven:
         if release.weights is None:
@@ -212,6 +232,7 @@ class EvidenceReader:
                 review=loaded.record,
                 committed_by=self._committer(loaded.path),
                 rewritten=self.past.rewritten(loaded.path),
+                signed_by=self._signer(loaded.path),
             )
             for loaded in self.records.all(Review, lora.scope)
             if (loaded.record.lora_id, loaded.record.release_id) == (lora.record.id, release.id)
@@ -224,21 +245,64 @@ class EvidenceReader:
                 answer=loaded.record,
                 committed_by=self._committer(loaded.path),
                 rewritten=self.past.rewritten(loaded.path),
+                signed_by=self._signer(loaded.path),
             )
             for loaded in self.records.all(WithdrawalAnswer, lora.scope)
             if (loaded.record.lora_id, loaded.record.release_id) == (lora.record.id, release.id)
         )
 
-    def _removed(self, lora: Loaded[Lora], release: Release) -> tuple[Review, ...]:
-        # A LoRA that was deleted took its reviews along; another of the same id has other weights.
-        weights = release.weights.sha256 if release.weights else ""
-        return tuple(
-            review
-            for scope, review in self.past.removed_reviews
-            if scope == lora.scope
-            and (review.lora_id, review.release_id) == (lora.record.id, release.id)
-            and review.binding.weights_sha256 == weights
+    def _blinds(self, lora: Loaded[Lora], release: Release) -> tuple[GivenBlind, ...]:
+        found = []
+        for loaded in self.records.all(BlindReview, lora.scope):
+            review = loaded.record
+            if (review.lora_id, review.release_id) != (lora.record.id, release.id):
+                continue
+            plan = self.records.path(BlindPlan.KIND, lora.scope, review.plan_id)
+            opponent = review.against
+            found.append(
+                GivenBlind(
+                    review=review,
+                    plan=self._found(BlindPlan, [lora.scope], review.plan_id),
+                    opponent=self._found(Evaluation, [lora.scope], opponent.evaluation_id)
+                    if opponent.kind == "release"
+                    else None,
+                    committed_by=self._committer(loaded.path),
+                    rewritten=self.past.rewritten(loaded.path)
+                    or (plan.is_file() and self.past.rewritten(plan)),
+                    signed_by=self._signer(loaded.path),
+                )
+            )
+        return tuple(found)
+
+    def _open_pages(
+        self, evaluation: Evaluation | None, scope: Scope, blinds: tuple[GivenBlind, ...]
+    ) -> int:
+        answered = {one.review.plan_id for one in blinds}
+        return sum(
+            loaded.record_id not in answered
+            for loaded in self.records.all(BlindPlan, scope)
+            if evaluation is not None and loaded.record.evaluation_id == evaluation.id
         )
+
+    def _waivers(self, lora: Loaded[Lora], release: Release) -> tuple[GivenWaiver, ...]:
+        return tuple(
+            GivenWaiver(
+                waiver=loaded.record,
+                committed_by=self._committer(loaded.path),
+                rewritten=self.past.rewritten(loaded.path),
+                signed_by=self._signer(loaded.path),
+            )
+            for loaded in self.records.all(Waiver, lora.scope)
+            if (loaded.record.lora_id, loaded.record.release_id) == (lora.record.id, release.id)
+        )
+
+    def _signer(self, path: Path) -> str | Unproven:
+        found = self.past.signature(path)
+        if found.state == "unknown":
+            return Unproven(
+                "a signature cannot be judged here: its key is not known, or not trusted"
+            )
+        return found.signer if found.state == "good" else ""
 
     def _committer(self, path: Path) -> str | Unproven:
         if not self.past.known:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from lora_pipeline.catalog.records import OnWithdrawal
 from lora_pipeline.datasets.records import Manifest
+from lora_pipeline.evaluation.blind_records import BlindPlan, BlindReview
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.releases.people import person_of
-from lora_pipeline.releases.records import Lora, Release, WithdrawalAnswer
+from lora_pipeline.releases.records import GatePolicy, Lora, Release, Waiver, WithdrawalAnswer
 from lora_pipeline.training.records import Run
 
 
@@ -119,11 +120,13 @@ class GivenReview:
         review: The record.
         committed_by: Who committed it; empty when nobody has yet.
         rewritten: True when the history holds another content for its file.
+        signed_by: Whose good signature that commit carries; empty when it has none.
     """
 
     review: Review
     committed_by: str | Unproven = ""
     rewritten: bool = False
+    signed_by: str | Unproven = ""
 
 
 @dataclass(frozen=True)
@@ -134,11 +137,64 @@ class GivenAnswer:
         answer: The record.
         committed_by: Who committed it; empty when nobody has yet.
         rewritten: True when the history holds another content for its file.
+        signed_by: Whose good signature that commit carries; empty when it has none.
     """
 
     answer: WithdrawalAnswer
     committed_by: str | Unproven = ""
     rewritten: bool = False
+    signed_by: str | Unproven = ""
+
+
+@dataclass(frozen=True)
+class GivenBlind:
+    """A blind review as it stands, what it rests on, and what Git knows of it.
+
+    Attributes:
+        review: The record.
+        plan: The plan of its page, which committed to the order beforehand.
+        opponent: The grid that the other side's images are from, for another release.
+        committed_by: Who committed it; empty when nobody has yet.
+        rewritten: True when the history holds another content for its file or its plan's.
+        signed_by: Whose good signature that commit carries; empty when it has none.
+    """
+
+    review: BlindReview
+    plan: BlindPlan | None = None
+    opponent: Evaluation | None = None
+    committed_by: str | Unproven = ""
+    rewritten: bool = False
+    signed_by: str | Unproven = ""
+
+
+@dataclass(frozen=True)
+class GivenWaiver:
+    """A waiver as it stands, and what Git knows of it.
+
+    Attributes:
+        waiver: The record.
+        committed_by: Who committed it; empty when nobody has yet.
+        rewritten: True when the history holds another content for its file.
+        signed_by: Whose good signature that commit carries; empty when it has none.
+    """
+
+    waiver: Waiver
+    committed_by: str | Unproven = ""
+    rewritten: bool = False
+    signed_by: str | Unproven = ""
+
+
+@dataclass(frozen=True)
+class PolicyBefore:
+    """The policy as it stood before the change that a promotion came with.
+
+    Attributes:
+        policy: What was asked for then.
+        where: Where that is written, as people read it.
+    """
+
+    policy: GatePolicy
+    where: str
 
 
 @dataclass(frozen=True)
@@ -160,7 +216,11 @@ class ReleaseEvidence:
         images: What became of the cells' images.
         rights: What the catalog says about the manifest's images.
         removed_reviews: Reviews of the release that Git knows and that are gone.
+        removed_blinds: Blind reviews of the release that Git knows and that are gone.
         answers: What was decided about withdrawn images of the release.
+        blinds: Every blind review of the release.
+        open_pages: How many blind pages for the judged grid were never answered.
+        waivers: Conditions of the release that somebody set aside.
         people: Other addresses of the same person, as Git's mailmap has them.
     """
 
@@ -177,7 +237,11 @@ class ReleaseEvidence:
     evaluation: Evaluation | None = None
     reviews: tuple[GivenReview, ...] = ()
     removed_reviews: tuple[Review, ...] = ()
+    removed_blinds: tuple[BlindReview, ...] = ()
     answers: tuple[GivenAnswer, ...] = ()
+    blinds: tuple[GivenBlind, ...] = ()
+    open_pages: int = 0
+    waivers: tuple[GivenWaiver, ...] = ()
     today: str = ""
     people: Mapping[str, str] = field(default_factory=dict)
 

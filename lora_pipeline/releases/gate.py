@@ -6,19 +6,24 @@ What could not be checked refuses like what was checked and is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
-from lora_pipeline.foundation.canonical import digest_of
+from lora_pipeline.foundation.canonical import short
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.releases import (
+    conditions_blind,
     conditions_grid,
+    conditions_measured,
     conditions_origin,
     conditions_rights,
     conditions_verdicts,
 )
+from lora_pipeline.releases.condition_sources import sources_of
 from lora_pipeline.releases.decision import Condition, Decision
-from lora_pipeline.releases.facts import ReleaseEvidence
+from lora_pipeline.releases.facts import PolicyBefore, ReleaseEvidence
+from lora_pipeline.releases.policy_strength import policy_digest
 from lora_pipeline.releases.records import Evidence, GatePolicy
+from lora_pipeline.releases.waivers import counted_waivers, with_waivers
 
 _ORIGIN = (
     conditions_origin.release_usable,
@@ -29,12 +34,52 @@ _ORIGIN = (
 )
 
 
-def decide(evidence: ReleaseEvidence, policy: GatePolicy) -> Decision:
+# What no person can set aside and no emergency skips: bytes that are not what was recorded, and
+# rights that are not ours to give.
+_FIRM = frozenset(
+    {"release", "weights", "training", "manifest", "base_model", "reviews", "rights", "withdrawals"}
+)
+
+
+def decide(
+    evidence: ReleaseEvidence, policy: GatePolicy, before: PolicyBefore | None = None
+) -> Decision:
     """Return whether a release may be active under a policy, and why.
 
     Every condition is computed, also when an earlier one refuses, so that a person sees all
     that is to be done at once.
+
+    Args:
+        evidence: All that may be looked at.
+        policy: What is asked for.
+        before: What was asked for before the change that the promotion came with: a policy does
+            not pass what it was relaxed for in the same change.
     """
+    conditions = with_waivers(_conditions(evidence, policy), evidence, policy)
+    waivers = counted_waivers(conditions, evidence, policy)
+    if before is not None and policy_digest(before.policy) != policy_digest(policy):
+        conditions.append(_not_smuggled(evidence, before))
+    approvals = conditions_verdicts.counted_approvals(evidence, policy).counted
+    blinds = conditions_blind.counted_blinds(evidence, policy).reviews
+    return Decision(
+        lora_id=evidence.lora.id,
+        release_id=evidence.release.id,
+        policy_id=policy.id,
+        policy_digest=policy_digest(policy),
+        evaluation_id=evidence.evaluation.id if evidence.evaluation else "",
+        conditions=tuple(replace(one, evidence=sources_of(one.id, evidence)) for one in conditions),
+        review_digests=tuple(sorted(review.digest for review in approvals)),
+        blind_digests=tuple(sorted(review.digest for review in blinds)),
+        waiver_digests=tuple(sorted(waiver.digest for waiver in waivers)),
+    )
+
+
+def firm_refusals(decision: Decision) -> tuple[Condition, ...]:
+    """Return the refusing conditions that not even an emergency skips."""
+    return tuple(one for one in decision.refusing if one.id in _FIRM)
+
+
+def _conditions(evidence: ReleaseEvidence, policy: GatePolicy) -> list[Condition]:
     conditions = [
         *(condition(evidence, policy) for condition in _ORIGIN),
         *_grid(evidence, policy),
@@ -43,17 +88,29 @@ def decide(evidence: ReleaseEvidence, policy: GatePolicy) -> Decision:
         conditions_verdicts.objections_answered(evidence, policy),
         conditions_origin.rights_hold(evidence, policy),
     ]
-    withdrawals = conditions_rights.withdrawals_answered(evidence, policy)
-    conditions += [withdrawals] if withdrawals else []
-    approvals = conditions_verdicts.counted_approvals(evidence, policy).counted
-    return Decision(
-        lora_id=evidence.lora.id,
-        release_id=evidence.release.id,
-        policy_id=policy.id,
-        policy_digest=policy_digest(policy),
-        evaluation_id=evidence.evaluation.id if evidence.evaluation else "",
-        conditions=tuple(conditions),
-        review_digests=tuple(sorted(review.digest for review in approvals)),
+    optional = (
+        conditions_blind.preference_shown(evidence, policy),
+        conditions_rights.withdrawals_answered(evidence, policy),
+    )
+    return conditions + [one for one in optional if one is not None]
+
+
+def _not_smuggled(evidence: ReleaseEvidence, before: PolicyBefore) -> Condition:
+    """Judge by the policy of before as well: one change does not relax it and use that."""
+    asked = f"{before.policy.id} {short(policy_digest(before.policy))} of {before.where}"
+    refusing = [
+        one
+        for one in with_waivers(_conditions(evidence, before.policy), evidence, before.policy)
+        if not one.passed
+    ]
+    if not refusing:
+        return Condition("policy", "policy", "pass", f"changed, and it passes {asked} as well")
+    found = "; ".join(f"{one.title}: {one.reason}" for one in refusing)
+    return Condition(
+        "policy",
+        "policy",
+        "fail",
+        f"changed together with the promotion; by {asked} it does not pass: {found}",
     )
 
 
@@ -76,59 +133,9 @@ def bound_evidence(evidence: ReleaseEvidence, decision: Decision) -> Evidence:
         policy_id=decision.policy_id,
         policy_digest=decision.policy_digest,
         review_digests=decision.review_digests,
+        blind_digests=decision.blind_digests,
+        waiver_digests=decision.waiver_digests,
     )
-
-
-def policy_digest(policy: GatePolicy) -> str:
-    """Return the digest of what a policy asks for; its words may change freely."""
-    document = policy.to_dict()
-    return digest_of({k: v for k, v in document.items() if k not in ("summary", "reasons")})
-
-
-def strictest(policies: Sequence[GatePolicy]) -> GatePolicy:
-    """Return one policy that asks for everything that any of ``policies`` asks for."""
-    if len(policies) == 1:
-        return policies[0]
-    ages = [policy.max_age_days for policy in policies if policy.max_age_days]
-    return GatePolicy(
-        id="+".join(sorted({policy.id for policy in policies})),
-        summary="Several policies joined: the strictest of each",
-        approvals=max(policy.approvals for policy in policies),
-        reviewer_is_not_trainer=any(policy.reviewer_is_not_trainer for policy in policies),
-        reviews_committed_by_reviewer=any(
-            policy.reviews_committed_by_reviewer for policy in policies
-        ),
-        min_effect=max(policy.min_effect for policy in policies),
-        all_cells_seen=any(policy.all_cells_seen for policy in policies),
-        rights_known=any(policy.rights_known for policy in policies),
-        max_age_days=min(ages, default=0),
-    )
-
-
-def weaker_in(policy: GatePolicy, reference: GatePolicy) -> list[str]:
-    """Return what ``policy`` asks less for than ``reference``, in words."""
-    age, reference_age = policy.max_age_days or 10**6, reference.max_age_days or 10**6
-    numbers = (
-        (policy.approvals < reference.approvals, "approvals", policy.approvals,
-         reference.approvals),
-        (policy.min_effect < reference.min_effect, "minEffect", policy.min_effect,
-         reference.min_effect),
-        (age > reference_age, "maxAgeDays", policy.max_age_days, reference.max_age_days),
-    )  # fmt: skip
-    found = [
-        f"{name} {mine} instead of {theirs}" for weaker, name, mine, theirs in numbers if weaker
-    ]
-    switches = (
-        ("reviewerIsNotTrainer", policy.reviewer_is_not_trainer, reference.reviewer_is_not_trainer),
-        (
-            "reviewsCommittedByReviewer",
-            policy.reviews_committed_by_reviewer,
-            reference.reviews_committed_by_reviewer,
-        ),
-        ("allCellsSeen", policy.all_cells_seen, reference.all_cells_seen),
-        ("rightsKnown", policy.rights_known, reference.rights_known),
-    )
-    return found + [f"{name} off" for name, mine, theirs in switches if theirs and not mine]
 
 
 def _grid(evidence: ReleaseEvidence, policy: GatePolicy) -> list[Condition]:
@@ -143,5 +150,7 @@ def _grid(evidence: ReleaseEvidence, policy: GatePolicy) -> list[Condition]:
         conditions_grid.effect_shown(evidence, evaluation, policy),
         conditions_grid.cells_sound(evidence, evaluation),
         conditions_grid.fresh_enough(evidence, evaluation, policy),
+        conditions_measured.copy_checked(evidence, evaluation, policy),
+        *conditions_measured.metrics_within(evidence, evaluation, policy),
     ]
     return [condition for condition in found if condition is not None]

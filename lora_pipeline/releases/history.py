@@ -9,6 +9,9 @@ import msgspec
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.releases.records import HistoryEntry, Lora, ReleaseStatus
 
+_GATED = ("promoted", "rolled_back")
+_ACTIVATING = (*_GATED, "emergency")
+
 
 def entry_digest(entry: HistoryEntry) -> str:
     """Return the digest over all the other fields of an entry."""
@@ -39,17 +42,62 @@ def active_after(history: Sequence[HistoryEntry]) -> str:
     """Return the release that is active when the whole history has happened, or empty."""
     active = ""
     for entry in history:
-        if entry.event in ("promoted", "rolled_back"):
+        if entry.event in _ACTIVATING:
             active = entry.release_id
         elif entry.event == "deprecated" and entry.release_id == active:
             active = ""
     return active
 
 
+def incumbent_for(history: Sequence[HistoryEntry], release_id: str) -> str:
+    """Return the release that a release had to be better than, or empty for the base.
+
+    That is the one that was active when it first passed the gate; before that, the present one.
+    What was only active in an emergency is nobody's rival.
+    """
+    active = ""
+    for entry in history:
+        if entry.event in _GATED and entry.release_id == release_id:
+            return active
+        if entry.event in _GATED:
+            active = entry.release_id
+        elif entry.event == "deprecated" and entry.release_id == active:
+            active = ""
+    return active
+
+
+def open_emergency(history: Sequence[HistoryEntry]) -> HistoryEntry | None:
+    """Return the emergency that the present active release rests on, or None.
+
+    The gate passing ends it, for whichever release.
+    """
+    latest: HistoryEntry | None = None
+    for entry in history:
+        if entry.event == "emergency":
+            latest = entry
+        elif entry.event in _GATED:
+            latest = None
+    return latest if latest and active_after(history) == latest.release_id else None
+
+
+def emergency_since(history: Sequence[HistoryEntry]) -> str:
+    """Return when the first of the emergencies began that follow each other, or empty.
+
+    A second one, of another release, gains no time: only the gate ends an emergency.
+    """
+    since = ""
+    for entry in history:
+        if entry.event == "emergency":
+            since = since or entry.at
+        elif entry.event in _GATED:
+            since = ""
+    return since
+
+
 def last_activation(lora: Lora) -> HistoryEntry | None:
     """Return the entry that made the present active release active, or None."""
     for entry in reversed(lora.history):
-        if entry.event in ("promoted", "rolled_back"):
+        if entry.event in _ACTIVATING:
             return entry if entry.release_id == lora.active_release_id else None
     return None
 
@@ -65,7 +113,7 @@ def status_after(history: Sequence[HistoryEntry], release_id: str) -> ReleaseSta
     for entry in history:
         if entry.release_id != release_id:
             continue
-        if entry.event in ("promoted", "rolled_back"):
+        if entry.event in _GATED:
             status = "approved"
         elif entry.event == "deprecated":
             status = "deprecated"
@@ -77,7 +125,7 @@ def previously_active(lora: Lora) -> str:
     usable = {release.id for release in lora.releases if release.status == "approved"}
     for entry in reversed(lora.history):
         if (
-            entry.event in ("promoted", "rolled_back")
+            entry.event in _GATED
             and entry.release_id != lora.active_release_id
             and entry.release_id in usable
         ):
@@ -88,6 +136,6 @@ def previously_active(lora: Lora) -> str:
 def evidence_of(history: Sequence[HistoryEntry], release_id: str) -> HistoryEntry | None:
     """Return the last entry that made a release active, or None when none did."""
     for entry in reversed(history):
-        if entry.event in ("promoted", "rolled_back") and entry.release_id == release_id:
+        if entry.event in _GATED and entry.release_id == release_id:
             return entry
     return None

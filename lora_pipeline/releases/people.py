@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+
 # Accounts that act on somebody's behalf. GitHub's private addresses
 # (1234+kim@users.noreply.github.com) are people and are not meant.
 _NO_PERSON = frozenset(
@@ -22,6 +24,32 @@ def person_of(identity: str) -> str:
     if at and "+" in name and "noreply" not in host:
         name = name.partition("+")[0]
     return f"{name}{at}{host}"
+
+
+def joined_people(
+    identities: Iterable[str], mapped: Mapping[str, str], joined: Sequence[frozenset[str]]
+) -> dict[str, str]:
+    """Return for every address that is not the only one of its person another that stands for it.
+
+    Args:
+        identities: The addresses.
+        mapped: What the present mailmap makes of some of them.
+        joined: Addresses that were called one person, at any time.
+    """
+    groups: list[set[str]] = []
+    pairs = [{person_of(old), person_of(new)} for old, new in mapped.items()]
+    for one in [*pairs, *({person_of(address) for address in group} for group in joined)]:
+        touching = [group for group in groups if group & one]
+        groups = [group for group in groups if group not in touching]
+        groups.append(one.union(*touching))
+    called = {person_of(new) for new in mapped.values()}
+    found: dict[str, str] = {}
+    for identity in identities:
+        plain = person_of(identity)
+        group = next((group for group in groups if plain in group), {plain})
+        if len(group) > 1:
+            found[identity] = min(group & called or group)
+    return found
 
 
 def is_no_person(identity: str) -> bool:

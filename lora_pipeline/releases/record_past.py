@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lora_pipeline.datasets.records import Manifest
+from lora_pipeline.evaluation.blind_records import BlindReview
 from lora_pipeline.evaluation.records import Review
 from lora_pipeline.foundation.errors import RecordError, RepositoryError
 from lora_pipeline.foundation.record import Record
 from lora_pipeline.releases.records import HistoryEntry, Lora
-from lora_pipeline.workspace import git
-from lora_pipeline.workspace.layout import Scope, place_of
+from lora_pipeline.workspace import git, git_witness
+from lora_pipeline.workspace.layout import FOLDERS
 from lora_pipeline.workspace.record_bytes import parse_record
 from lora_pipeline.workspace.root import Workspace
 
 R = TypeVar("R", bound=Record)
+V = TypeVar("V", Review, BlindReview)
+_VERDICTS = ("reviews", "answers", "blind-plans", "blind-reviews", "waivers")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class RecordPast:
     """
 
     workspace: Workspace
+    _lost_verdicts: dict[type[Record], list[Any]] = field(default_factory=dict, init=False)
 
     @functools.cached_property
     def root(self) -> Path | None:
@@ -60,19 +64,65 @@ class RecordPast:
         return any(blob != now for blob in past.blobs)
 
     @functools.cached_property
-    def removed_reviews(self) -> list[tuple[Scope, Review]]:
-        """Reviews that were committed once and are no longer there, with their scope."""
-        gone = [
-            (self._path(name), past)
-            for name, past in (self._verdicts or {}).items()
-            if not self._path(name).is_file()
+    def signatures(self) -> dict[str, git_witness.Signature]:
+        """What Git says of the commits that brought the verdicts, by commit."""
+        if self.root is None:
+            return {}
+        commits = {past.first_commit for past in (self._verdicts or {}).values()}
+        return git_witness.signatures(self.root, commits - {""})
+
+    def signature(self, path: Path) -> git_witness.Signature:
+        """Return what Git says of the signature of the commit that brought a verdict."""
+        past = (self._verdicts or {}).get(self._name(path))
+        none = git_witness.Signature("none")
+        return self.signatures.get(past.first_commit, none) if past else none
+
+    @functools.cached_property
+    def joined_people(self) -> list[frozenset[str]]:
+        """Addresses that a ``.mailmap`` joined, at any time."""
+        return git_witness.people_ever_joined(self.workspace.root)
+
+    def removed_reviews(self, weights_sha256: str, present: Container[str]) -> list[Review]:
+        """Return reviews of some weights that were committed once and are no longer there.
+
+        They are looked for in every folder that ever held reviews, and told by what they bind:
+        moving a project, or the whole data folder, loses none.
+
+        Args:
+            weights_sha256: Digest of the weights.
+            present: Digests of the reviews that are there.
+        """
+        return [one for one in self._gone(Review) if _lost(one, weights_sha256, present)]
+
+    def removed_blinds(self, weights_sha256: str, present: Container[str]) -> list[BlindReview]:
+        """Return blind reviews that are no longer there, as ``removed_reviews`` does."""
+        return [one for one in self._gone(BlindReview) if _lost(one, weights_sha256, present)]
+
+    def _gone(self, kind: type[V]) -> list[V]:
+        if kind not in self._lost_verdicts:
+            marker = f"/{FOLDERS[kind.KIND]}/"
+            found = [
+                self._parsed(kind, past.blobs[0])
+                for name, past in (self._verdicts or {}).items()
+                if past.blobs and marker in f"/{name}" and not self._path(name).is_file()
+            ]
+            self._lost_verdicts[kind] = [one for one in found if one is not None]
+        return self._lost_verdicts[kind]
+
+    def moved_histories(self, lora: Lora) -> list[tuple[HistoryEntry, ...]]:
+        """Return the last histories of LoRAs that are gone and had weights of this one."""
+        weights = {one.weights.sha256 for one in lora.releases if one.weights}
+        found = [
+            self._parsed(Lora, past.blobs[0])
+            for name, past in (self._loras or {}).items()
+            if past.blobs and not self._path(name).is_file()
         ]
         return [
-            (place.scope, review)
-            for path, past in gone
-            if (place := place_of(self._below_data(path))) and place.kind == Review.KIND
-            for blob in past.blobs[:1]
-            if (review := self._parsed(Review, blob)) is not None
+            gone.history
+            for gone in found
+            if gone is not None
+            and gone.history
+            and weights & {one.weights.sha256 for one in gone.releases if one.weights}
         ]
 
     def earlier_manifests(self, path: Path, content_hash: str = "") -> list[Manifest]:
@@ -102,7 +152,7 @@ class RecordPast:
 
     @functools.cached_property
     def _verdicts(self) -> dict[str, git.Past] | None:
-        return self._past("reviews", "answers", mainline=False)
+        return self._past(*_VERDICTS, mainline=False)
 
     @functools.cached_property
     def _manifests(self) -> dict[str, git.Past] | None:
@@ -117,12 +167,7 @@ class RecordPast:
         data_root = self.workspace.data_root.resolve()
         if self.root is None or not data_root.is_relative_to(self.root.resolve()):
             return None
-        top = self._name(data_root)
-        specs = [
-            f":(top,glob){top}/{scope}/{folder}/*.json"
-            for folder in folders
-            for scope in ("shared", "projects/*")
-        ]
+        specs = [f":(top,glob)**/{folder}/*.json" for folder in folders]
         return git.past_of(self.root, specs, mainline=mainline)
 
     def _parsed(self, kind: type[R], blob: str, holding: str = "") -> R | None:
@@ -140,8 +185,9 @@ class RecordPast:
         root = self.root or self.workspace.root
         return path.resolve().relative_to(root.resolve()).as_posix()
 
-    def _below_data(self, path: Path) -> str:
-        return path.resolve().relative_to(self.workspace.data_root.resolve()).as_posix()
-
     def _path(self, name: str) -> Path:
         return (self.root or self.workspace.root) / name
+
+
+def _lost(review: Review | BlindReview, weights_sha256: str, present: Container[str]) -> bool:
+    return review.binding.weights_sha256 == weights_sha256 and review.digest not in present

@@ -7,10 +7,15 @@ from typing import Any, Literal
 
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.releases.decision import Decision
+from lora_pipeline.releases.emergencies import judge_emergency
 from lora_pipeline.releases.evidence import EvidenceReader
-from lora_pipeline.releases.gate import decide
-from lora_pipeline.releases.history import active_after, broken_link, evidence_of
-from lora_pipeline.releases.policies import policy_for
+from lora_pipeline.releases.history import (
+    active_after,
+    broken_link,
+    evidence_of,
+    open_emergency,
+)
+from lora_pipeline.releases.judging import judge
 from lora_pipeline.releases.records import HistoryEntry, Lora, Release
 from lora_pipeline.workspace.records import Loaded
 
@@ -38,12 +43,14 @@ class Resolution:
         reason: Why this one.
         entry: The history entry that it rests on.
         skipped: What was looked at before, and why it was not taken.
+        emergency: What everybody must read when it was made active without the gate.
     """
 
     release: Release | None
     reason: str
     entry: HistoryEntry | None
     skipped: tuple[Skipped, ...]
+    emergency: str = ""
 
 
 def resolve_release(
@@ -65,11 +72,14 @@ def resolve_release(
         if release is None:
             skipped.append(Skipped(release_id, "there is no such release"))
             continue
-        objection = f"the history is broken: {broken}" if broken else ""
-        objection = objection or _objection(reader, loaded, release)
+        objection, emergency = f"the history is broken: {broken}" if broken else "", ""
         if not objection:
-            entry = evidence_of(lora.history, release_id)
-            return Resolution(release, reason, entry, tuple(skipped))
+            objection, emergency = _objection(reader, loaded, release)
+        if not objection:
+            entry = (
+                open_emergency(lora.history) if emergency else evidence_of(lora.history, release_id)
+            )
+            return Resolution(release, reason, entry, tuple(skipped), emergency)
         skipped.append(Skipped(release_id, objection))
     return Resolution(None, "", None, (*skipped, *_unasked(lora, skipped)))
 
@@ -89,25 +99,30 @@ def _candidates(lora: Lora, explicit: str, policy: ReleasePolicy) -> list[tuple[
     return found
 
 
-def _objection(reader: EvidenceReader, loaded: Loaded[Lora], release: Release) -> str:
+def _objection(reader: EvidenceReader, loaded: Loaded[Lora], release: Release) -> tuple[str, str]:
+    """Return why a release is not used, and what is to be said when it is used all the same."""
     lora = loaded.record
-    if release.status != "approved":
-        return f"{release.id} is {_called(release)}"
+    broken_glass = open_emergency(lora.history)
+    in_emergency = broken_glass is not None and broken_glass.release_id == release.id
+    if release.status != "approved" and not in_emergency:
+        return f"{release.id} is {_called(release)}", ""
     expected = active_after(lora.history)
     if release.id == lora.active_release_id and release.id != expected:
-        return f"the pointer was set by hand: the history says {expected or 'nothing is active'}"
-    entry = evidence_of(lora.history, release.id)
-    if entry is None or entry.evidence is None:
-        return "no promotion is on record"
-    try:
-        evidence = reader.gather(
-            loaded, release, evaluation_id=entry.evidence.evaluation_id, now=entry.at
+        return (
+            f"the pointer was set by hand: the history says {expected or 'nothing is active'}",
+            "",
         )
-        force = policy_for(reader.workspace, reader.records, loaded.scope, lora)
-        decision = decide(evidence, force.policy)
+    entry = evidence_of(lora.history, release.id)
+    if not in_emergency and (entry is None or entry.evidence is None):
+        return "no promotion is on record", ""
+    try:
+        judged = judge(reader, loaded, release, entry=None if in_emergency else entry)
     except PipelineError as error:
-        return error.message
-    return _words(decision)
+        return error.message, ""
+    emergency = judge_emergency(judged.evidence, judged.decision, judged.force.policy)
+    if emergency is not None:
+        return emergency.objection, emergency.words
+    return _words(judged.decision), ""
 
 
 def _words(decision: Decision) -> str:

@@ -138,10 +138,12 @@ class Past:
     Attributes:
         blobs: The distinct contents (blob ids), newest first.
         first_author: E-mail address of who committed it first.
+        first_commit: The commit that brought it.
     """
 
     blobs: tuple[str, ...]
     first_author: str
+    first_commit: str = ""
 
 
 def past_of(
@@ -163,7 +165,7 @@ def past_of(
     if root is None or head(root) is None:
         return None
     # -m: what a merge commit itself changed would otherwise stay unseen.
-    options = ["--format=%x00%ae", "--raw", "--no-abbrev", "--no-renames", "--topo-order", "-m"]
+    options = ["--format=%x00%H %ae", "--raw", "--no-abbrev", "--no-renames", "--topo-order", "-m"]
     done = call(
         root, "log", *options, *(["--first-parent"] if mainline else []), "-z", "--", *pathspecs
     )
@@ -209,11 +211,13 @@ def blob_id(data: bytes, *, like: str) -> str:
 
 
 def is_shallow(folder: Path) -> bool:
-    """Return whether the repository lacks the older part of its history."""
+    """Return whether the repository lacks the older part of its history, or hides it by grafts."""
     try:
-        return call(folder, "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
+        answer = call(folder, "rev-parse", "--is-shallow-repository", "--git-path", "info/grafts")
     except ProgramNotFoundError:
         return False
+    shallow, _, grafts = answer.stdout.strip().partition("\n")
+    return shallow == "true" or bool(grafts and (folder / grafts).is_file())
 
 
 def mailmap(folder: Path, addresses: Iterable[str]) -> dict[str, str]:
@@ -306,11 +310,11 @@ def clone(url: str, folder: Path) -> None:
 def _parse_past(words: Sequence[str]) -> dict[str, Past]:
     """Read what ``git log --raw -z`` printed: an author, then a state and a path for each change.
 
-    Each commit begins with an empty word and the author's address.
+    Each commit begins with an empty word, its id and the author's address.
     """
     blobs: dict[str, list[str]] = {}
-    authors: dict[str, str] = {}
-    author = ""
+    firsts: dict[str, str] = {}
+    commit = ""
     pending: str | None = None
     for word in words:
         text = word.strip("\n")
@@ -318,10 +322,13 @@ def _parse_past(words: Sequence[str]) -> dict[str, Past]:
             blobs.setdefault(text, [])
             if set(pending) != {"0"} and pending not in blobs[text]:
                 blobs[text].append(pending)
-            authors[text] = author  # older commits come later, the first author last
+            firsts[text] = commit  # older commits come later, the first one last
             pending = None
         elif text.startswith(":"):
             pending = text.split()[3]
         elif text:
-            author = text
-    return {path: Past(tuple(found), authors[path]) for path, found in blobs.items()}
+            commit = text
+    return {
+        path: Past(tuple(found), firsts[path].partition(" ")[2], firsts[path].partition(" ")[0])
+        for path, found in blobs.items()
+    }

@@ -1,7 +1,8 @@
 """Telling Git something, and hearing why it refuses.
 
 ``GIT_*`` variables are dropped: inside a Git hook they point at an index and a folder that are
-not ours. The hooks of the repository run: they are the studio's own rules.
+not ours. The hooks of the repository run: they are the studio's own rules. Objects that somebody
+put in the place of others (``git replace``) are not looked at: history is what was committed.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def call(
     if index is not None:
         environment["GIT_INDEX_FILE"] = str(index)
     return run(
-        ["git", "-c", "core.quotePath=false", *arguments],
+        ["git", "--no-replace-objects", "-c", "core.quotePath=false", *arguments],
         cwd=folder,
         environment=child_environment(environment),
         timeout_s=timeout_s or (600 if asks else 120),

@@ -292,12 +292,8 @@ def test_what_people_read_names_every_condition_and_the_next_command(studio: Stu
     assert lines[-1].startswith("next  lora eval show icons r1")
 
 
-def test_brand_policy_asks_for_reviews_that_their_reviewers_committed(studio: Studio) -> None:
-    edit(
-        studio.path("project", "project"),
-        '"id": "neon_city"',
-        '"gate": {"ui_icon": "brand"}, "id": "neon_city"',
-    )
+def test_reviews_can_be_asked_to_be_committed_by_their_reviewers(studio: Studio) -> None:
+    attacks.write_policy(studio, approvals=2, reviewsCommittedByReviewer=True, maxAgeDays=90)
     grid = add_grid(studio, created_at=utc_now().strftime("%Y-%m-%dT%H:%M:%SZ"))
     reviews = [add_review(studio, grid, who) for who in (KIM, ANA)]
     assert "is not committed yet" in refused(promote(studio))["approvals"]

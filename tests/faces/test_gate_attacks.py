@@ -156,6 +156,7 @@ def test_a_review_that_was_removed_and_committed_is_found(studio: Studio) -> Non
 
 def test_a_policy_that_was_relaxed_for_a_moment_gives_nothing(studio: Studio) -> None:
     attacks.write_policy(studio, minEffect=0.0001)
+    commit_all(studio.root, "A policy of our own")
     add_review(studio, add_grid(studio, "r2", lift=2))
     promoted = invoke(["promote", LORA, "r2", "--as", ANA], studio.root)
     assert promoted.exit_code == 0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from msgspec import UNSET
 
 from lora_pipeline.datasets.caption_templates import parse_template
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.datasets.verify import content_findings
+from lora_pipeline.evaluation.blind import plan_digest, problem_of
+from lora_pipeline.evaluation.blind_records import BlindPlan, BlindReview
 from lora_pipeline.evaluation.finishing import sheet_path
 from lora_pipeline.evaluation.grid import problems_of_grid
 from lora_pipeline.evaluation.records import Evaluation, Review
@@ -19,7 +22,8 @@ from lora_pipeline.foundation.files import unsafe_reason
 from lora_pipeline.foundation.findings import Finding
 from lora_pipeline.operations.validation.collected import CollectedRecords
 from lora_pipeline.releases.record_past import RecordPast
-from lora_pipeline.releases.records import Lora
+from lora_pipeline.releases.records import Lora, Waiver
+from lora_pipeline.releases.waivers import waiver_digest
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 
@@ -40,6 +44,7 @@ def content_of_records(
         yield from _grid(workspace, evaluation)
     for review in records.everywhere(Review):
         yield from _review(workspace, past, review)
+    yield from _sealed_words(workspace, records, past)
     yield from _removed_reviews(workspace, records, past)
     if past.shallow:
         yield Finding(
@@ -139,16 +144,63 @@ def _review(workspace: Workspace, past: RecordPast, loaded: Loaded[Review]) -> I
         )
 
 
+def _sealed_words(
+    workspace: Workspace, records: CollectedRecords, past: RecordPast
+) -> Iterator[Finding]:
+    """Yield blind reviews, their plans and waivers that are not what was written."""
+    plans = {(one.scope, one.record_id): one.record for one in records.everywhere(BlindPlan)}
+    written: list[tuple[Loaded[Any], str]] = [
+        (one, problem_of(one.record, plans.get((one.scope, one.record.plan_id))))
+        for one in records.everywhere(BlindReview)
+    ]
+    written += [
+        (one, "" if plan_digest(one.record) == one.record.digest else "the plan was edited")
+        for one in records.everywhere(BlindPlan)
+    ]
+    written += [
+        (
+            one,
+            ""
+            if waiver_digest(one.record) == one.record.digest
+            else f"the waiver of {one.record.waived_by} was edited",
+        )
+        for one in records.everywhere(Waiver)
+    ]
+    for loaded, problem in written:
+        words = problem or (
+            "the Git history holds another content for it" if past.rewritten(loaded.path) else ""
+        )
+        if words:
+            yield Finding(
+                "verdict_edited",
+                "error",
+                workspace.relative(loaded.path),
+                words,
+                "restore it from Git; what a person said is never changed",
+            )
+
+
 def _removed_reviews(
     workspace: Workspace, records: CollectedRecords, past: RecordPast
 ) -> Iterator[Finding]:
-    for scope, review in past.removed_reviews:
-        if records.named(Lora, [scope], review.lora_id):
-            path = records.path(Review.KIND, scope, review.id)
-            yield Finding(
-                "review_removed",
-                "error",
-                workspace.relative(path),
-                f"the review of {review.reviewer} ({review.verdict}) was removed",
-                "restore it from Git; a verdict is never removed",
-            )
+    present = {one.record.digest for one in records.everywhere(Review)}
+    present |= {one.record.digest for one in records.everywhere(BlindReview)}
+    for lora in records.everywhere(Lora):
+        for release in lora.record.releases:
+            weights = release.weights.sha256 if release.weights else ""
+            for review in past.removed_reviews(weights, present):
+                yield _removed(
+                    workspace, lora, f"the review of {review.reviewer} ({review.verdict})"
+                )
+            for blind in past.removed_blinds(weights, present):
+                yield _removed(workspace, lora, f"the blind review of {blind.reviewer}")
+
+
+def _removed(workspace: Workspace, lora: Loaded[Lora], what: str) -> Finding:
+    return Finding(
+        "review_removed",
+        "error",
+        workspace.relative(lora.path),
+        f"{what} was removed",
+        "restore it from Git; a verdict is never removed",
+    )

@@ -21,7 +21,8 @@ from lora_pipeline.releases.facts import (
     TrainedManifest,
     Unproven,
 )
-from lora_pipeline.releases.gate import bound_evidence, decide, policy_digest, strictest, weaker_in
+from lora_pipeline.releases.gate import bound_evidence, decide
+from lora_pipeline.releases.policy_strength import policy_digest, strictest, weaker_in
 from lora_pipeline.releases.records import GatePolicy
 from tests.support.gate_builders import (
     ANA,
