@@ -164,11 +164,25 @@ def grid(
 @release_named
 @evaluation_choice
 @_png
+@click.option(
+    "--page",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="With --png: which page, where a large grid has several.",
+)
 @scope_choice
 @shared_options
 @click.pass_obj
 def show(
-    session: Session, lora: str, release: str, *, evaluation: str, png: str, scope: ScopeName
+    session: Session,
+    lora: str,
+    release: str,
+    *,
+    evaluation: str,
+    png: str,
+    page: int,
+    scope: ScopeName,
 ) -> None:
     """Show a grid, its measurements and its reviews.
 
@@ -186,6 +200,7 @@ def show(
             lora,
             release,
             png=_absolute(png),
+            page=page,
             evaluation=evaluation,
             project=session.project,
             scope=scope,

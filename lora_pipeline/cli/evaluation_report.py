@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from lora_pipeline.cli.output import Report, Table, counted
 from lora_pipeline.foundation.result import Result
 
 _MOST_FAILED = 5
+_MOST_ROWS = 100
 
 
 def created(result: Result) -> Report:
@@ -51,6 +53,7 @@ def shown(result: Result) -> Report:
     if renderer:
         rows.append(("renderer", _renderer(renderer)))
     rows += [("fail", problem) for problem in facts["problems"]]
+    rows += _suspicious(facts)
     rows += _seen(facts)
     rows += [_review_row(review) for review in facts["reviews"]]
     if not facts["reviews"]:
@@ -59,6 +62,7 @@ def shown(result: Result) -> Report:
         f"{_name(facts)} · {facts['status']} · {facts['cellsDone']} of {facts['cellsTotal']} cells",
         rows=rows,
         tables=[_effects(facts["cells"])] if facts["cells"] else (),
+        lines=_left_out(facts["cells"]),
     )
 
 
@@ -140,7 +144,22 @@ def _seen(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             words += f", {metrics['effectWithoutTrigger']:.3f} without the trigger word"
         rows.append(("effect", words))
     if facts["sheet"]:
-        rows.append(("look at", facts["png"] or facts["sheet"]))
+        pages = facts.get("sheetPages", 1)
+        more = f"    page 1 of {pages}; --png FILE --page N draws another" if pages > 1 else ""
+        rows.append(("look at", facts["png"] or facts["sheet"] + more))
+    return rows
+
+
+def _suspicious(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the first pictures that cannot be what was asked for."""
+    by_id = {cell["id"]: cell for cell in facts["cells"]}
+    found = [(by_id[cell_id], why) for cell_id, why in facts["suspicious"].items()]
+    rows = [
+        ("warning", f"{cell['promptId']}, seed {cell['seed']}, {_column(cell)}: {why}")
+        for cell, why in found[:_MOST_FAILED]
+    ]
+    if len(found) > _MOST_FAILED:
+        rows.append(("", f"… and {len(found) - _MOST_FAILED:,} more suspicious cells"))
     return rows
 
 
@@ -156,7 +175,7 @@ def _review_row(review: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _effects(cells: Sequence[Mapping[str, Any]]) -> Table:
-    """Return one row for each prompt and seed, one column for each strength."""
+    """Return one row for each prompt and seed, one column for each strength; the first ones."""
     strengths = list(dict.fromkeys(cell["strength"] for cell in cells))
     rows: dict[tuple[str, int], dict[float, str]] = {}
     for cell in cells:
@@ -166,9 +185,17 @@ def _effects(cells: Sequence[Mapping[str, Any]]) -> Table:
         ("prompt", "seed", *("base" if one == 0 else f"{one:g}" for one in strengths)),
         [
             (prompt, seed, *(row.get(one, "") for one in strengths))
-            for (prompt, seed), row in rows.items()
+            for (prompt, seed), row in itertools.islice(rows.items(), _MOST_ROWS)
         ],
     )
+
+
+def _left_out(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say how many rows of the table a person was spared."""
+    rows = len({(cell["promptId"], cell["seed"]) for cell in cells})
+    if rows <= _MOST_ROWS:
+        return []
+    return [f"… and {rows - _MOST_ROWS:,} more prompts and seeds; --json has all"]
 
 
 def _state(cell: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +12,15 @@ from lora_pipeline.evaluation.effect import measure
 from lora_pipeline.evaluation.grid import BASE, missing_cells, result_digest
 from lora_pipeline.evaluation.pixels import read_pixels
 from lora_pipeline.evaluation.records import Cell, Evaluation, EvaluationMetrics
-from lora_pipeline.evaluation.sheet import (
-    SheetHeader,
-    draw_sheet,
-    is_enlarged,
-)
+from lora_pipeline.evaluation.sheet import SheetHeader, draw_sheet
+from lora_pipeline.evaluation.sheet_layout import is_enlarged, page_count
 from lora_pipeline.foundation.canonical import digest_of_bytes, short
 from lora_pipeline.foundation.drawing import encode_png, encode_webp
-from lora_pipeline.foundation.errors import FileMissingError, RecordInvalidError
+from lora_pipeline.foundation.errors import (
+    ArgumentInvalidError,
+    FileMissingError,
+    RecordInvalidError,
+)
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Pixels = NDArray[np.uint8]
+
+_KEPT_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def finish_evaluation(
     record = loaded.record
     if record.suite is None:
         raise RecordInvalidError(f"evaluation {record.id} holds no rendered grid")
-    load = _cached(open_store(workspace))
+    load = _Kept(open_store(workspace)).load
     cells, metrics = measure(record.suite, record.cells, load)
     record = msgspec.structs.replace(
         record, cells=cells, metrics=metrics, outputs=_outputs(cells), result_digest=""
@@ -90,14 +92,20 @@ def sheet_path(loaded: Loaded[Evaluation]) -> Path:
     return loaded.path.with_suffix(".webp")
 
 
-def sheet_png(workspace: Workspace, evaluation: Evaluation, *, trigger_word: str) -> bytes:
-    """Return the contact sheet as PNG, drawn anew from the images that the store has.
+def sheet_png(
+    workspace: Workspace, evaluation: Evaluation, *, trigger_word: str, page: int = 1
+) -> bytes:
+    """Return a page of the contact sheet as PNG, drawn anew from the images that the store has.
 
     Raises:
         RecordInvalidError: When the evaluation has no cells.
+        ArgumentInvalidError: When it has no such page.
     """
-    if not evaluation.cells:
+    pages = page_count(evaluation)
+    if not pages:
         raise RecordInvalidError(f"evaluation {evaluation.id} holds no rendered grid")
+    if not 1 <= page <= pages:
+        raise ArgumentInvalidError(f"page must be from 1 to {pages}, got {page}")
     store = open_store(workspace)
 
     def load(cell: Cell) -> Pixels | None:
@@ -106,7 +114,8 @@ def sheet_png(workspace: Workspace, evaluation: Evaluation, *, trigger_word: str
         except FileMissingError:
             return None
 
-    return encode_png(draw_sheet(header_of(evaluation, trigger_word), evaluation, load))
+    header = header_of(evaluation, trigger_word)
+    return encode_png(draw_sheet(header, evaluation, load, page=page))
 
 
 def header_of(evaluation: Evaluation, trigger_word: str) -> SheetHeader:
@@ -142,19 +151,23 @@ def effect_words(metrics: EvaluationMetrics) -> str:
     return "  ·  ".join(parts)
 
 
-def _cached(store: ObjectStore) -> Callable[[Cell], Pixels]:
-    # Measuring and drawing look at every picture; small ones are kept, large ones read again.
-    kept: dict[str, Pixels] = {}
+class _Kept:
+    """Pictures by digest, as far as they fit: measuring and drawing look at the first ones both."""
 
-    def load(cell: Cell) -> Pixels:
-        if cell.image_sha256 in kept:
-            return kept[cell.image_sha256]
-        pixels = _load(store, cell)
-        if cell.width * cell.height <= 256 * 256:
-            kept[cell.image_sha256] = pixels
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._kept: dict[str, Pixels] = {}
+        self._bytes = 0
+
+    def load(self, cell: Cell) -> Pixels:
+        """Return the pixels of a cell that is done."""
+        if cell.image_sha256 in self._kept:
+            return self._kept[cell.image_sha256]
+        pixels = _load(self._store, cell)
+        if self._bytes + pixels.nbytes <= _KEPT_BYTES:
+            self._kept[cell.image_sha256] = pixels
+            self._bytes += pixels.nbytes
         return pixels
-
-    return load
 
 
 def _load(store: ObjectStore, cell: Cell) -> Pixels:

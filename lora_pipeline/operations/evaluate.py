@@ -243,17 +243,19 @@ def write_sheet(
     release: str = "",
     *,
     png: str,
+    page: int = 1,
     evaluation: str = "",
     project: str | None = None,
     scope: ScopeName = "project",
 ) -> Result:
-    """Draw the contact sheet of a release anew, as PNG, and show the evaluation.
+    """Draw a page of the contact sheet of a release anew, as PNG, and show the evaluation.
 
     Args:
         workspace: The workspace.
         lora: Id of the LoRA.
         release: Id of the release; else the newest.
         png: The file, relative to the workspace; only an earlier PNG is replaced.
+        page: Which page, where a large grid has several.
         evaluation: Id of the evaluation; else the newest complete one.
         project: Project of the LoRA; else the one in use.
         scope: ``baseline`` to take the shared LoRA of that id.
@@ -264,7 +266,7 @@ def write_sheet(
     """
     target = find_target(workspace, lora, release, project=project, scope=scope)
     record = find_evaluation(workspace, target, evaluation).record
-    written = write_png(workspace, record, target.lora.record.trigger_word, png)
+    written = write_png(workspace, record, target.lora.record.trigger_word, png, page=page)
     shown = show_evaluation(
         workspace,
         target.lora.record_id,

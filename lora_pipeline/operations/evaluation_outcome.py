@@ -11,6 +11,8 @@ from lora_pipeline.evaluation.grid import missing_cells, problems_of_grid
 from lora_pipeline.evaluation.records import Cell, Evaluation, Review
 from lora_pipeline.evaluation.rendering import GridReport
 from lora_pipeline.evaluation.reviews import is_unchanged
+from lora_pipeline.evaluation.sheet_layout import page_count
+from lora_pipeline.evaluation.suspicion import suspicious_cells
 from lora_pipeline.foundation.errors import ArgumentInvalidError, StateError, UnsafePathError
 from lora_pipeline.foundation.files import write_atomic
 from lora_pipeline.foundation.result import Refusal, Result
@@ -186,14 +188,17 @@ def shown_result(
     """Say all that is known about an evaluation."""
     record = loaded.record
     problems = problems_of_grid(record)
+    suspicious = suspicious_cells(record.cells)
     approved = any(one.verdict == "approved" and is_unchanged(one) for one in reviews)
     verb = "eval grid" if problems else "promote" if approved else "eval review"
     return Result(
         data={
             **evaluation_facts(record),
             "sheet": sheet_shown(workspace, loaded),
+            "sheetPages": page_count(record),
             "png": "",
             "problems": problems,
+            "suspicious": suspicious,
             "cells": [cell.to_dict() for cell in record.cells],
             "reviews": [
                 {**review.to_dict(), "unchanged": is_unchanged(review)} for review in reviews
@@ -220,14 +225,16 @@ def sheet_shown(workspace: Workspace, loaded: Loaded[Evaluation]) -> str:
     return workspace.relative(path) if path.is_file() else ""
 
 
-def write_png(workspace: Workspace, record: Evaluation, trigger_word: str, png: str) -> str:
-    """Write the contact sheet as PNG, for a person to look at; return where, as people read it.
+def write_png(
+    workspace: Workspace, record: Evaluation, trigger_word: str, png: str, *, page: int = 1
+) -> str:
+    """Write a page of the contact sheet as PNG, to be looked at; return where, as people read it.
 
     Raises:
         ArgumentInvalidError, StateError, UnsafePathError: When nothing may be written there.
     """
     shown = require_png_target(workspace, png)
-    data = sheet_png(workspace, record, trigger_word=trigger_word)
+    data = sheet_png(workspace, record, trigger_word=trigger_word, page=page)
     if not workspace.dry_run:
         write_atomic(workspace.root / shown, data)
     return shown

@@ -8,11 +8,8 @@ import numpy as np
 from PIL import Image
 
 from lora_pipeline.evaluation.records import Cell, Evaluation, SuitePrompt
-from lora_pipeline.evaluation.sheet import (
-    SheetHeader,
-    draw_sheet,
-    is_enlarged,
-)
+from lora_pipeline.evaluation.sheet import SheetHeader, draw_sheet
+from lora_pipeline.evaluation.sheet_layout import Layout, is_enlarged, page_count
 from lora_pipeline.foundation.drawing import encode_png, encode_webp
 from tests.support.evaluation_builders import make_evaluation, make_suite, noise
 
@@ -23,7 +20,10 @@ RED = (200, 0, 0)
 
 def drawn(evaluation: Evaluation | None = None) -> Evaluation:
     evaluation = evaluation or make_evaluation()
-    cells = tuple(replace(cell, status="done", image_sha256="a" * 64) for cell in evaluation.cells)
+    cells = tuple(
+        replace(cell, status="done", image_sha256=f"{number:064x}")
+        for number, cell in enumerate(evaluation.cells)
+    )
     return replace(evaluation, cells=cells)
 
 
@@ -116,3 +116,63 @@ def test_a_very_long_prompt_stays_in_its_column() -> None:
         HEADER, many(prompts=(SuitePrompt(id="one", kind="in_domain", text=text),)), red
     )
     assert count(image, RED) == 6 * 192 * 192
+
+
+def large() -> Evaluation:
+    """Return a grid of 100 prompts: far more than one sheet can show."""
+    prompts = tuple(
+        SuitePrompt(id=f"p{number}", kind="in_domain", text=f"{{trigger}}, thing {number}")
+        for number in range(100)
+    )
+    return many(prompts=prompts)
+
+
+def test_a_grid_that_is_too_large_for_one_sheet_has_pages_of_a_bounded_height() -> None:
+    evaluation = large()
+    pages = page_count(evaluation)
+    assert pages > 1
+    seen: list[str] = []
+
+    def load(cell: Cell) -> np.ndarray:
+        seen.append(cell.id)
+        return red(cell)
+
+    images = [draw_sheet(HEADER, evaluation, load, page=page + 1) for page in range(pages)]
+    assert seen == [cell.id for cell in evaluation.cells]
+    assert max(image.height for image in images) < 9_000
+    assert len({image.width for image in images}) == 1
+
+
+def test_a_prompt_that_fits_on_a_page_is_not_torn_and_one_that_does_not_is() -> None:
+    pages = Layout.of(large()).pages
+    assert sum(len(page) for page in pages) == 100
+    [prompt] = (SuitePrompt(id="one", kind="in_domain", text="{trigger}"),)
+    endless = many(prompts=(prompt,), seeds=tuple(range(400)), strengths=(1.0,))
+    torn = Layout.of(endless).pages
+    assert len(torn) > 1
+    assert sum(len(group) for page in torn for one in page for group in one.groups) == 800
+
+
+def test_a_page_says_which_one_it_is_and_where_to_look() -> None:
+    evaluation = large()
+    last = replace(evaluation.cells[-1], status="failed", error="black", image_sha256="")
+    holes = replace(evaluation, cells=(*evaluation.cells[:-1], last))
+    plain = draw_sheet(HEADER, evaluation, red)
+    marked = draw_sheet(HEADER, holes, red)
+    assert plain.size == marked.size
+    assert not np.array_equal(np.asarray(plain), np.asarray(marked))
+
+
+def test_a_picture_that_cannot_be_what_was_asked_for_is_framed() -> None:
+    evaluation = drawn()
+    cells = tuple(
+        replace(cell, image_sha256=f"{number:064x}", effect=0.1 if cell.strength else None)
+        for number, cell in enumerate(evaluation.cells)
+    )
+    alarm = (168, 50, 40)
+    fine = draw_sheet(HEADER, replace(evaluation, cells=cells), red)
+    assert count(fine, alarm) == 0
+    same = (cells[0], replace(cells[1], effect=0.0), *cells[2:])
+    framed = draw_sheet(HEADER, replace(evaluation, cells=same), red)
+    assert count(framed, alarm) > 4 * 4 * 192
+    assert count(framed, RED) == count(fine, RED)
