@@ -219,7 +219,7 @@ def test_run_cancel_stops_a_run_from_another_terminal(running: Running) -> None:
 
     running.process.communicate(timeout=30)
     assert answer.exit_code == 0, answer.stdout
-    assert answer.document["data"]["state"] == "stopping"
+    assert answer.document["data"]["state"] == "cancelled"
     assert running.process.returncode == 130
     assert states(running.studio) == ["cancelled"]
     assert running.trainer_ends()
