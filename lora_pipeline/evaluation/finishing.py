@@ -10,6 +10,8 @@ import msgspec
 
 from lora_pipeline.evaluation.effect import measure
 from lora_pipeline.evaluation.grid import BASE, missing_cells, result_digest
+from lora_pipeline.evaluation.metrics.measuring import Training, measure_grid
+from lora_pipeline.evaluation.metrics.words import described
 from lora_pipeline.evaluation.pixels import read_pixels
 from lora_pipeline.evaluation.records import Cell, Evaluation, EvaluationMetrics
 from lora_pipeline.evaluation.sheet import SheetHeader, draw_sheet
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
 _KEPT_BYTES = 64 * 1024 * 1024
 
+# What a person who looks at the pictures should look for.
+_ON_THE_SHEET = frozenset({"lookAlike", "copies"})
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -49,11 +54,22 @@ class Finished:
 
 
 def finish_evaluation(
-    workspace: Workspace, loaded: Loaded[Evaluation], *, trigger_word: str
+    workspace: Workspace,
+    loaded: Loaded[Evaluation],
+    *,
+    trigger_word: str,
+    training: Callable[[], Training] | None = None,
 ) -> Finished:
     """Measure what is rendered, draw the sheet, and mark a whole grid complete.
 
     A grid with holes gets a sheet too, with hatches in their places, and stays open.
+
+    Args:
+        workspace: The workspace.
+        loaded: The evaluation.
+        trigger_word: That of the LoRA.
+        training: Returns what a whole grid is compared with; without it, only the effect is
+            measured.
 
     Raises:
         FileMissingError, DigestMismatchError: When an image is not in the store any more.
@@ -68,8 +84,40 @@ def finish_evaluation(
         record, cells=cells, metrics=metrics, outputs=_outputs(cells), result_digest=""
     )
     if not missing_cells(record):
+        if training is not None:
+            measured = measure_grid(workspace, record, training())
+            record = msgspec.structs.replace(record, metrics=measured)
         record = msgspec.structs.replace(record, status="complete")
         record = msgspec.structs.replace(record, result_digest=result_digest(record))
+    return _written(workspace, loaded, record, load, trigger_word)
+
+
+def remeasure_evaluation(
+    workspace: Workspace,
+    loaded: Loaded[Evaluation],
+    metrics: EvaluationMetrics,
+    *,
+    trigger_word: str,
+) -> Finished:
+    """Put other measurements into a complete evaluation, which makes it another one to judge.
+
+    Raises:
+        FileMissingError, DigestMismatchError: When an image is not in the store any more.
+        RecordConflictError: When the record was changed meanwhile.
+    """
+    record = msgspec.structs.replace(loaded.record, metrics=metrics)
+    record = msgspec.structs.replace(record, result_digest=result_digest(record))
+    load = _cached(open_store(workspace))
+    return _written(workspace, loaded, record, load, trigger_word)
+
+
+def _written(
+    workspace: Workspace,
+    loaded: Loaded[Evaluation],
+    record: Evaluation,
+    load: Callable[[Cell], Pixels],
+    trigger_word: str,
+) -> Finished:
     image = draw_sheet(header_of(record, trigger_word), record, load)
     sheet = encode_webp(image, lossless_first=is_enlarged(record))
     record = msgspec.structs.replace(
@@ -81,10 +129,8 @@ def finish_evaluation(
         changes.write_file(path, sheet)
     if record != loaded.record:
         changes.update(loaded, msgspec.structs.replace(record, updated_at=workspace.now()))
-    written = changes.apply()
-    return Finished(
-        workspace.records.read(Evaluation, loaded.scope, loaded.record_id), tuple(written)
-    )
+    written = tuple(changes.apply())
+    return Finished(workspace.records.read(Evaluation, loaded.scope, loaded.record_id), written)
 
 
 def sheet_path(loaded: Loaded[Evaluation]) -> Path:
@@ -115,7 +161,8 @@ def sheet_png(
             return None
 
     header = header_of(evaluation, trigger_word)
-    return encode_png(draw_sheet(header, evaluation, load, page=page))
+    # Who turns pages does not want to wait ten seconds for each.
+    return encode_png(draw_sheet(header, evaluation, load, page=page), small=pages == 1)
 
 
 def header_of(evaluation: Evaluation, trigger_word: str) -> SheetHeader:
@@ -133,6 +180,11 @@ def header_of(evaluation: Evaluation, trigger_word: str) -> SheetHeader:
         facts.append(("renderer", words))
     if evaluation.metrics:
         facts.append(("effect", effect_words(evaluation.metrics)))
+        facts += [
+            (one.title, one.words)
+            for one in described(evaluation.metrics)
+            if one.name in _ON_THE_SHEET and one.proven
+        ]
     return SheetHeader(f"{evaluation.lora_id}  ·  {evaluation.release_id}", facts)
 
 
