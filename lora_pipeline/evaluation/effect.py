@@ -68,8 +68,7 @@ def measure(
 
 def summarise(suite: Suite, cells: Sequence[Cell], duplicates: int) -> EvaluationMetrics:
     """Return the metrics of cells whose effects are known."""
-    silent = {prompt.id for prompt in suite.prompts if prompt.kind in WITHOUT_TRIGGER}
-    calling = {prompt.id for prompt in suite.prompts} - silent or silent
+    calling = calling_prompts(suite)
     by_strength: dict[float, list[float]] = defaultdict(list)
     leaks: dict[float, list[float]] = defaultdict(list)
     for cell in cells:
@@ -87,6 +86,12 @@ def summarise(suite: Suite, cells: Sequence[Cell], duplicates: int) -> Evaluatio
         constant_cells=sum(cell.error == CONSTANT for cell in cells),
         duplicate_cells=duplicates,
     )
+
+
+def calling_prompts(suite: Suite) -> set[str]:
+    """Return the prompts that call the LoRA; all of them where none does."""
+    silent = {prompt.id for prompt in suite.prompts if prompt.kind in WITHOUT_TRIGGER}
+    return {prompt.id for prompt in suite.prompts} - silent or silent
 
 
 def effect_alone(metrics: EvaluationMetrics) -> EvaluationMetrics:

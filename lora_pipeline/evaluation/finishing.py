@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,6 @@ import msgspec
 
 from lora_pipeline.evaluation.effect import measure
 from lora_pipeline.evaluation.grid import BASE, missing_cells, result_digest
-from lora_pipeline.evaluation.metrics.measuring import Training, measure_grid
 from lora_pipeline.evaluation.metrics.words import described
 from lora_pipeline.evaluation.pixels import read_pixels
 from lora_pipeline.evaluation.records import Cell, Evaluation, EvaluationMetrics
@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from lora_pipeline.evaluation.metrics.measuring import Training
+
     Pixels = NDArray[np.uint8]
 
 _KEPT_BYTES = 64 * 1024 * 1024
-
 # What a person who looks at the pictures should look for.
 _ON_THE_SHEET = frozenset({"lookAlike", "copies"})
 
@@ -85,6 +86,8 @@ def finish_evaluation(
     )
     if not missing_cells(record):
         if training is not None:
+            from lora_pipeline.evaluation.metrics.measuring import measure_grid  # imports numpy
+
             measured = measure_grid(workspace, record, training())
             record = msgspec.structs.replace(record, metrics=measured)
         record = msgspec.structs.replace(record, status="complete")
@@ -107,7 +110,7 @@ def remeasure_evaluation(
     """
     record = msgspec.structs.replace(loaded.record, metrics=metrics)
     record = msgspec.structs.replace(record, result_digest=result_digest(record))
-    load = _cached(open_store(workspace))
+    load = _Kept(open_store(workspace)).load
     return _written(workspace, loaded, record, load, trigger_word)
 
 

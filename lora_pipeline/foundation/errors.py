@@ -316,6 +316,12 @@ class RendererError(PipelineError):
     code = "render_failed"
 
 
+class EncoderError(PipelineError):
+    """A model that looks at pictures could not be loaded, or gave no answer."""
+
+    code = "encoder_failed"
+
+
 class EvaluationIncompleteError(PipelineError):
     """A verdict or a decision was asked for before the grid was complete."""
 

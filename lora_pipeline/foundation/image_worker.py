@@ -96,11 +96,20 @@ def _measure(request: dict[str, Any]) -> dict[str, Any]:
     return {"measures": measure(request["path"], max_pixels=request["maxPixels"])}
 
 
+def _colours(request: dict[str, Any]) -> dict[str, Any]:
+    measures = _measure(request)  # before numpy is imported here
+    from lora_pipeline.foundation.image_colours import colours
+
+    limits = {"max_pixels": request["maxPixels"], "background": request["background"]}
+    return measures | {"colours": colours(request["path"], **limits)}
+
+
 _OPERATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "inspect": _inspect,
     "normalise": _normalise,
     "thumbnail": _thumbnail,
     "measure": _measure,
+    "colours": _colours,
 }
 
 

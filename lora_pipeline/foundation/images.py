@@ -130,6 +130,24 @@ class ImageMeasures(msgspec.Struct, frozen=True, kw_only=True):
     corners: str
 
 
+class ImageColours(msgspec.Struct, frozen=True, kw_only=True):
+    """Which tones and colours an image has: see ``image_colours``.
+
+    Attributes:
+        sha256: Digest of the bytes that were measured.
+        edge_width: As ``ImageMeasures`` has it.
+        look: As ``ImageMeasures`` has it.
+        tones: Shares of the steps of lightness, base64.
+        palette: Shares of the steps of hue and chroma in four directions, base64.
+    """
+
+    sha256: str
+    edge_width: float
+    look: str
+    tones: str
+    palette: str
+
+
 class NormalisedImage(msgspec.Struct, frozen=True, kw_only=True):
     """An image that was brought to the one form.
 
@@ -205,6 +223,20 @@ class ImageWorker:
         """
         reply = self._ask(path, name, {"op": "measure"})
         return msgspec.convert(reply["measures"], ImageMeasures)
+
+    def colours(
+        self, path: Path, *, background: str = "#FFFFFF", name: str | None = None
+    ) -> ImageColours:
+        """Return which tones and colours an image has, with its look and how sharp it is.
+
+        Raises:
+            FileMissingError: When there is no such file.
+            ImageRefusedError: When it cannot be read safely; the message says why.
+        """
+        reply = self._ask(path, name, {"op": "colours", "background": background})
+        measures = reply["measures"]
+        kept = {field: measures[field] for field in ("sha256", "edge_width", "look")}
+        return msgspec.convert(kept | reply["colours"], ImageColours)
 
     def normalise(
         self,

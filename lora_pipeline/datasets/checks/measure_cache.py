@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,7 @@ ROW = np.dtype(
     ]
 )
 Rows = npt.NDArray[np.void]
+AsRow = Callable[[Any], tuple[object, ...]]
 _MAGIC = b"lora image measures\n"
 _DIGEST_BYTES = 16
 _SPARE = 20_000  # rows that are kept although nobody asked for them this time
@@ -56,22 +58,32 @@ class MeasureCache:
     Args:
         path: Its file, which need not exist.
         sealed_by: What else the rows depend on; a file sealed by something else is not read.
+        form: Of a row; its field ``sha256`` is the digest of the image.
+        as_row: Makes one of what is remembered.
     """
 
-    def __init__(self, path: Path, sealed_by: bytes) -> None:
+    def __init__(
+        self,
+        path: Path,
+        sealed_by: bytes,
+        form: np.dtype[np.void] = ROW,
+        as_row: AsRow | None = None,
+    ) -> None:
         self._path = path
         self._seal = sealed_by
-        self._rows = _read(path, sealed_by)
+        self._form = form
+        self._as_row = as_row or _row
+        self._rows = _read(path, sealed_by, form)
         self._places = {row.tobytes(): place for place, row in enumerate(self._rows["sha256"])}
-        self._new: dict[bytes, ImageMeasures] = {}
+        self._new: dict[bytes, Any] = {}
 
     def __contains__(self, sha256: str) -> bool:
         """Return whether the image of that digest was measured."""
         key = bytes.fromhex(sha256)
         return key in self._places or key in self._new
 
-    def add(self, measures: ImageMeasures) -> None:
-        """Remember the measures of one image."""
+    def add(self, measures: Any) -> None:
+        """Remember the measures of one image, which name its digest ``sha256``."""
         self._new[bytes.fromhex(measures.sha256)] = measures
 
     def rows(self, sha256s: Sequence[str]) -> Rows:
@@ -98,9 +110,9 @@ class MeasureCache:
     def _take_in(self) -> None:
         if not self._new:
             return
-        fresh = np.zeros(len(self._new), dtype=ROW)
+        fresh = np.zeros(len(self._new), dtype=self._form)
         for place, measures in enumerate(self._new.values()):
-            fresh[place] = _row(measures)
+            fresh[place] = self._as_row(measures)
         for place, key in enumerate(self._new):
             self._places[key] = len(self._rows) + place
         self._rows = np.concatenate([self._rows, fresh])
@@ -114,19 +126,19 @@ def open_cache(workspace: Workspace) -> MeasureCache:
     return MeasureCache(workspace.runtime / "cache" / "image-measures", seal.encode("ascii"))
 
 
-def _read(path: Path, seal: bytes) -> Rows:
-    nothing = np.zeros(0, dtype=ROW)
+def _read(path: Path, seal: bytes, form: np.dtype[np.void]) -> Rows:
+    nothing: Rows = np.zeros(0, dtype=form)
     try:
         data = path.read_bytes()
     except OSError:
         return nothing
     start = len(_MAGIC) + _DIGEST_BYTES
     body = memoryview(data)[start:]
-    if not data.startswith(_MAGIC) or len(body) % ROW.itemsize:
+    if not data.startswith(_MAGIC) or len(body) % form.itemsize:
         return nothing
     if data[len(_MAGIC) : start] != _digest(seal + bytes(body)):
         return nothing
-    return np.frombuffer(body, dtype=ROW)
+    return np.frombuffer(body, dtype=form)
 
 
 def _digest(data: bytes) -> bytes:
