@@ -16,6 +16,7 @@ from lora_pipeline.cli.release_answer import answer
 from lora_pipeline.cli.release_card import card
 from lora_pipeline.cli.release_export import export
 from lora_pipeline.cli.release_history import history
+from lora_pipeline.cli.release_publish import publish
 from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.result import Result
 
@@ -197,6 +198,7 @@ def deprecate(
 release.add_command(answer)
 release.add_command(export)
 release.add_command(card)
+release.add_command(publish)
 release.add_command(history)
 
 

@@ -169,6 +169,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("release.registerFrom", "release_fetch:register_release_from", "write", agents=False),
     Operation("release.card", "release_card:write_card", "write"),
     Operation("release.check-cards", "release_card:check_cards", "read"),
+    Operation("release.publish", "release_publish:publish_release", "write", agents=False),
     Operation("release.export", "release_export:export_release", "write", agents=False),
     Operation("release.deprecate", "release:deprecate_release", "write", agents=False),
     Operation("release.answer", "release_answer:answer_withdrawal", "write", agents=False),

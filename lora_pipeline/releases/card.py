@@ -95,8 +95,8 @@ def front_matter(facts: CardFacts, form: CardForm) -> dict[str, Any]:
     matter["tags"] = ["text-to-image", "diffusers", "lora", "template:sd-lora", "lora-pipeline"]
     widget = [
         {"text": cell.prompt}
-        | ({"output": {"url": f"{form.images}/{cell.image_sha256}.png"}} if form.images else {})
-        for cell in example_cells(facts)
+        | ({"output": {"url": f"{form.images}/example-{number}.png"}} if form.images else {})
+        for number, cell in enumerate(example_cells(facts), start=1)
     ]
     if widget:
         matter["widget"] = widget

@@ -95,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer."""
         self._handle()
 
-    do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815
+    do_POST = do_PUT = do_DELETE = do_HEAD = do_GET  # noqa: N815
 
     def _handle(self) -> None:
         data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -166,7 +166,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         with contextlib.suppress(OSError):
             self.end_headers()
-            self.wfile.write(data)
+            if self.command != "HEAD":
+                self.wfile.write(data)
         if announced not in {None, len(data)}:
             self._cut()
 
@@ -179,6 +180,8 @@ class _Handler(BaseHTTPRequestHandler):
 def _body(kind: str, data: bytes) -> Any:
     if "multipart" in kind:
         return _form(kind, data)
+    if "ndjson" in kind:
+        return [json.loads(line) for line in data.splitlines()]
     if "json" in kind and data:
         return json.loads(data)
     return data
