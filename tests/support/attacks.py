@@ -109,6 +109,23 @@ def exchanged_weights(studio: Studio) -> None:
     rewrite_lora(studio, change)
 
 
+def with_other_manifest(release_id: str) -> Callable[[Lora], Lora]:
+    """Return a change that says that a release was trained on another manifest."""
+
+    def change(lora: Lora) -> Lora:
+        return replace(
+            lora,
+            releases=tuple(
+                replace(one, training=one.training | {"manifestHash": "sha256:" + "9" * 64})
+                if one.id == release_id
+                else one
+                for one in lora.releases
+            ),
+        )
+
+    return change
+
+
 def edited_caption(studio: Studio) -> None:
     edit(only(studio, "dataset"), "stkr, flat style", "stkr, flat stile")
 

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 CHROMIUM = os.environ.get("LORA_TEST_CHROMIUM") or shutil.which("chromium") or ""
+
+
+_EXEC = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Browser:
@@ -22,6 +32,7 @@ class Browser:
         self._out, self._into = out, into
         self._number, self._rest = 0, b""
         self._session = ""
+        self._told: list[dict[str, Any]] = []
 
     def open(self, page: Path, downloads: Path) -> None:
         """Open a file in a new page that saves what it downloads in a folder."""
@@ -67,7 +78,7 @@ class Browser:
     def until(self, method: str) -> dict[str, Any]:
         """Return the next event of a kind."""
         while True:
-            message = self._read()
+            message = self._told.pop(0) if self._told else self._read()
             if message.get("method") == method:
                 found: dict[str, Any] = message["params"]
                 return found
@@ -86,6 +97,7 @@ class Browser:
                 assert "error" not in answer, answer
                 found: dict[str, Any] = answer["result"]
                 return found
+            self._told.append(answer)
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
@@ -101,21 +113,25 @@ class Browser:
 def browser(folder: Path) -> Iterator[Browser]:
     """Start a browser whose profile is in a folder, and end it."""
     to_read, to_write = os.pipe(), os.pipe()
+    # Far from 3 and 4, where the browser looks for them.
+    given = fcntl.fcntl(to_write[0], fcntl.F_DUPFD, 50)
+    taken = fcntl.fcntl(to_read[1], fcntl.F_DUPFD, 50)
     command = [
-        "sh", "-c", f'exec 3<&{to_write[0]} 4>&{to_read[1]}; exec "$0" "$@"', CHROMIUM,
+        sys.executable, "-S", "-c", _EXEC, str(given), str(taken),
+        CHROMIUM,
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
         "--no-first-run", "--disable-background-networking", "--remote-debugging-pipe",
         f"--user-data-dir={folder}", "about:blank",
     ]  # fmt: skip
     process = subprocess.Popen(
         command,
-        pass_fds=(to_write[0], to_read[1]),
+        pass_fds=(given, taken),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={"PATH": os.environ["PATH"], "HOME": str(folder)},
     )
-    os.close(to_write[0])
-    os.close(to_read[1])
+    for one in (to_write[0], to_read[1], given, taken):
+        os.close(one)
     try:
         yield Browser(to_read[0], to_write[1])
     finally:
