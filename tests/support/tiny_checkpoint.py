@@ -46,14 +46,14 @@ def make_tiny_sd15(folder: Path) -> Path:
     return _written(pipeline, folder)
 
 
-def make_tiny_sdxl(folder: Path) -> Path:
-    """Write an SDXL type checkpoint; returns its folder."""
+def make_tiny_sdxl(folder: Path, *, second: int = 32) -> Path:
+    """Write an SDXL type checkpoint whose second text encoder is ``second`` wide."""
     torch, diffusers, _ = _libraries()
     torch.manual_seed(SEED)
     pipeline = diffusers.StableDiffusionXLPipeline(
         vae=_autoencoder(diffusers, latent_channels=4),
         text_encoder=_text_encoder(size=32),
-        text_encoder_2=_text_encoder(size=32, projected=True),
+        text_encoder_2=_text_encoder(size=second, projected=True),
         tokenizer=_tokenizer(folder / "tokenizer"),
         tokenizer_2=_tokenizer(folder / "tokenizer_2"),
         unet=diffusers.UNet2DConditionModel(
@@ -66,12 +66,12 @@ def make_tiny_sdxl(folder: Path) -> Path:
             layers_per_block=1,
             attention_head_dim=(4, 8),
             transformer_layers_per_block=(1, 2),
-            cross_attention_dim=64,
+            cross_attention_dim=32 + second,
             norm_num_groups=8,
             use_linear_projection=True,
             addition_embed_type="text_time",
             addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=6 * 8 + 32,
+            projection_class_embeddings_input_dim=6 * 8 + second,
         ),
         scheduler=diffusers.DDIMScheduler(
             beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False
@@ -80,7 +80,7 @@ def make_tiny_sdxl(folder: Path) -> Path:
     return _written(pipeline, folder)
 
 
-def make_tiny_flux1(folder: Path) -> Path:
+def make_tiny_flux1(folder: Path, *, heads: int = 2, head_size: int = 16) -> Path:
     """Write a FLUX.1 type checkpoint; returns its folder."""
     torch, diffusers, transformers = _libraries()
     torch.manual_seed(SEED)
@@ -100,12 +100,12 @@ def make_tiny_flux1(folder: Path) -> Path:
             in_channels=16,
             num_layers=1,
             num_single_layers=1,
-            attention_head_dim=16,
-            num_attention_heads=2,
+            attention_head_dim=head_size,
+            num_attention_heads=heads,
             joint_attention_dim=32,
             pooled_projection_dim=32,
             guidance_embeds=True,
-            axes_dims_rope=(4, 4, 8),
+            axes_dims_rope=(head_size // 4, head_size // 4, head_size // 2),
         ),
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
     )

@@ -242,6 +242,8 @@ def _opened_file(path: Path, dtype: torch.dtype, config: Path | None) -> Diffusi
     _stay_offline()
     try:
         with _quiet_loading():
+            if class_name == "FluxPipeline":
+                return _opened_flux_file(path, dtype, config)
             return getattr(diffusers, class_name).from_single_file(str(path), **options)
     except _load_errors() as error:
         reason = f"{path} cannot be loaded: {_first_line(error)}"
@@ -251,6 +253,25 @@ def _opened_file(path: Path, dtype: torch.dtype, config: Path | None) -> Diffusi
                 "name one, or convert the file"
             )
         raise CheckpointUnreadableError(reason) from error
+
+
+def _opened_flux_file(path: Path, dtype: torch.dtype, config: Path | None) -> DiffusionPipeline:
+    """Open a file of FLUX: it holds the transformer alone, all else comes from a folder."""
+    import diffusers
+
+    if config is None:
+        raise CheckpointUnreadableError(
+            f"{path} holds the transformer of FLUX alone: name a diffusers folder with its text "
+            "encoders and its autoencoder"
+        )
+    folder = read_folder(config)
+    options: dict[str, Any] = {"torch_dtype": dtype, "local_files_only": True}
+    transformer = diffusers.FluxTransformer2DModel.from_single_file(
+        str(path), config=str(config), subfolder="transformer", **options
+    )
+    return diffusers.FluxPipeline.from_pretrained(
+        config, transformer=transformer, variant=folder.variant, use_safetensors=True, **options
+    )
 
 
 def single_file_class(path: Path) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lora_pipeline import __version__
@@ -107,6 +107,7 @@ class DiffusersTrainer:
             },
             expected_output=f"{_OUTPUT}/{request.output_name}.safetensors",
             total_steps=steps,
+            warnings=tuple(_cautions(request)),
         )
 
     def read_line(self, line: OutputLine) -> TrainingProgress | None:
@@ -178,6 +179,26 @@ def _require_trainable(request: TrainingRequest, settings: Settings) -> None:
             "diffusers has no configuration of its own", hint="put settings into --config-file"
         )
     _require_recipe(recipe, architecture, device=settings.text("trainers.diffusers.device") or "")
+
+
+def _cautions(request: TrainingRequest) -> Iterator[str]:
+    recipe, base = request.recipe, request.checkpoint
+    if base.path.suffix and "config" not in base.companions:
+        alone = (
+            "holds the transformer alone: training needs"
+            if base.architecture == "flux1"
+            else ("does not describe its parts: without a network it needs")
+        )
+        yield (
+            f"{base.path.name} {alone} a diffusers folder of the same kind "
+            f"(lora checkpoint add --companion config=FOLDER)"
+        )
+    if recipe.lr_scheduler == "constant" and recipe.warmup_steps:
+        yield "warmupSteps is not used: a constant schedule has no warm-up"
+    if recipe.sample_prompts and not recipe.sample_every:
+        yield "samplePrompts is not used: sampleEvery is not set"
+    if recipe.sample_every and not recipe.sample_prompts:
+        yield "sampleEvery is not used: there are no samplePrompts"
 
 
 def _require_recipe(recipe: Recipe, architecture: str, *, device: str) -> None:

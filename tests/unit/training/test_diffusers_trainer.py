@@ -13,9 +13,10 @@ from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.training.diffusion.job import Job, read_job
 from lora_pipeline.training.plan import Plan
 from lora_pipeline.training.trainers.diffusers_trainer import DIFFUSERS
-from lora_pipeline.training.trainers.interface import TrainingProgress
+from lora_pipeline.training.trainers.interface import Continuation, TrainingProgress
 from lora_pipeline.workspace.settings import read_settings
 from tests.support.trainer_requests import make_request
+from tests.support.training_builders import write_lora
 
 CAPTION = "neon icon, the unreleased hero"
 
@@ -88,6 +89,7 @@ def test_metadata_tell_programs_what_they_need_and_nothing_of_the_studio(tmp_pat
         ({"recipe": {"quantize": 4}}, "does not quantize"),
         ({"recipe": {"optimizer": "prodigy"}}, "no optimizer prodigy"),
         ({"architecture": "flux1", "recipe": {"train_text_encoder": True}}, "transformer of flux1"),
+        ({"architecture": "flux1", "recipe": {"min_snr_gamma": 5.0}}, "would ignore minSnrGamma"),
         ({"extra_arguments": ("--x",)}, "no arguments"),
         ({"config_file": Path("x.toml")}, "no configuration"),
     ],
@@ -173,3 +175,55 @@ def test_kept_checkpoints_are_found_by_their_step(tmp_path: Path) -> None:
     assert [(one.path.name, one.step) for one in collected.checkpoints] == [
         ("neon_icons-r3-step000200.safetensors", 200)
     ]
+
+
+# ---- going on
+
+
+def interrupted(folder: Path, plan: Plan, *, step: int) -> Path:
+    """Write what a run of this plan left when it was killed after a step; returns its folder."""
+    earlier = folder / "earlier"
+    output = (earlier / plan.expected_output).parent
+    stem = Path(plan.expected_output).stem
+    for saved in (2, 4):
+        write_lora(output / f"{stem}-step{saved:06}.safetensors")
+    write_lora(earlier / "state.safetensors", metadata={"step": str(step)})
+    return earlier
+
+
+def test_it_goes_on_from_the_state_with_the_saves_up_to_it(tmp_path: Path) -> None:
+    plan = planned(tmp_path, recipe={"steps": 9})
+    earlier, again = interrupted(tmp_path, plan, step=3), tmp_path / "again"
+
+    assert DIFFUSERS.carry_over(plan, earlier, again) == Continuation(3, plan)
+
+    assert (again / "state.safetensors").is_file()
+    assert [one.step for one in DIFFUSERS.collect(plan, again).checkpoints] == [2]
+
+
+@pytest.mark.parametrize("broken", ["no state", "cut short", "of the last step"])
+def test_without_a_usable_state_it_begins_anew(broken: str, tmp_path: Path) -> None:
+    plan = planned(tmp_path, recipe={"steps": 9})
+    earlier = interrupted(tmp_path, plan, step=9 if broken == "of the last step" else 3)
+    state = earlier / "state.safetensors"
+    if broken == "no state":
+        state.unlink()
+    elif broken == "cut short":
+        state.write_bytes(state.read_bytes()[:-9])
+
+    assert DIFFUSERS.carry_over(plan, earlier, tmp_path / "again") is None
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_single_file_without_a_description_is_told(tmp_path: Path) -> None:
+    (warning,) = planned(tmp_path).warnings
+    assert "--companion config=FOLDER" in warning
+    assert planned(tmp_path, companions=("config",)).warnings == ()
+    (alone,) = planned(tmp_path, architecture="flux1").warnings
+    assert alone.startswith("base.safetensors holds the transformer alone")
+
+
+def test_a_state_is_kept_ten_times_when_no_checkpoints_are_asked_for(tmp_path: Path) -> None:
+    assert job_of(planned(tmp_path, recipe={"steps": 95}), tmp_path).state_every == 10
+    saving = planned(tmp_path, recipe={"steps": 95, "save_every": 7})
+    assert job_of(saving, tmp_path).state_every == 7

@@ -431,3 +431,42 @@ def test_masks_are_refused_because_mflux_would_ignore_them(tmp_path: Path) -> No
     )
     assert caught.value.hint is not None
     assert caught.value.hint.startswith("lora dataset build icons --alpha background")
+
+
+# ---- going on
+
+
+def test_it_goes_on_from_the_last_whole_checkpoint_and_writes_to_its_own_folder(
+    tmp_path: Path, here: Settings
+) -> None:
+    request = request_for(tmp_path, recipe={"steps": 6, "save_every": 2})
+    plan = MFLUX.prepare(request, here, "0.24.0")
+    run_plan(MFLUX, plan, request.run_folder)
+    saved = request.run_folder / "mflux" / "checkpoints"
+    (saved / "0000006_checkpoint.zip").unlink()
+    cut = saved / "0000004_checkpoint.zip"
+    cut.write_bytes(cut.read_bytes()[:-40])
+    again = tmp_path / "again"
+
+    going_on = MFLUX.carry_over(plan, request.run_folder, again)
+
+    assert going_on is not None
+    moved = again / "mflux" / "checkpoints" / "0000002_checkpoint.zip"
+    assert (going_on.step, going_on.bar) == (2, None)
+    assert going_on.plan.argv == (plan.argv[0], "--resume", str(moved))
+    with zipfile.ZipFile(moved) as archive, zipfile.ZipFile(saved / moved.name) as before:
+        assert archive.namelist() == before.namelist()
+        config = json.loads(archive.read("0000002_config.json"))
+        weights = "0000002_adapter.safetensors"
+        assert archive.read(weights) == before.read(weights)
+    assert config["checkpoint"]["output_path"] == str(again / "mflux")
+    assert config["training_loop"] == json.loads(plan.files[0].content)["training_loop"]
+    assert [one.step for one in MFLUX.collect(plan, again).checkpoints] == [2]
+
+
+def test_without_a_whole_checkpoint_it_begins_anew(tmp_path: Path, here: Settings) -> None:
+    request = request_for(tmp_path)
+    plan = MFLUX.prepare(request, here, "0.24.0")
+
+    assert MFLUX.carry_over(plan, request.run_folder, tmp_path / "again") is None
+    assert not (tmp_path / "again").exists()

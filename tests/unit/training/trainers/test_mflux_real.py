@@ -1,16 +1,24 @@
-"""The real mflux-train, when LORA_TEST_MFLUX names it: it checks every plan without a model."""
+"""The real mflux-train, when LORA_TEST_MFLUX names it: every plan is checked, and one is trained.
+
+Trained is a FLUX.2 klein of random weights and small widths, made here (``tiny_mflux.py``). On a
+CPU that takes some minutes: most of it are the previews that mflux draws at begin and end.
+"""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lora_pipeline.foundation.process import child_environment, run
+from lora_pipeline.foundation.process import Supervised, child_environment, run
+from lora_pipeline.training.plan import Plan
 from lora_pipeline.training.trainers.mflux import MFLUX
 from lora_pipeline.training.trainers.mflux_models import MODELS
-from tests.support.trainer_requests import make_request, settings_with, write_files
+from lora_pipeline.training.weights import inspect_weights
+from tests.support import tiny_mflux
+from tests.support.trainer_requests import make_request, run_plan, settings_with, write_files
 from tests.unit.training.trainers.test_mflux import NAMES
 
 # Read here, because no LORA_ variable reaches a test.
@@ -48,3 +56,45 @@ def test_the_real_program_accepts_every_plan(
     done = run([*plan.argv, "--dry-run"], environment=child_environment(plan.environment))
     assert done.status == 0, done.stderr
     assert "Training config validated." in done.stdout
+
+
+def test_the_real_program_trains_is_killed_and_goes_on(tmp_path: Path) -> None:
+    python = Path(_PROGRAM).with_name("python")
+    base = tiny_mflux.make_checkpoint(tmp_path / tiny_mflux.NAME, python)
+    program = tiny_mflux.make_program(tmp_path / "bin", python)
+    here = settings_with(tmp_path / "ws", trainers__mflux__program=str(program))
+    own = tmp_path / "own.json"
+    own.write_text('{"steps": 2}', encoding="utf-8")  # previews in two strokes
+    made = make_request(
+        tmp_path, "flux2", checkpoint="base", checkpoint_id=tiny_mflux.NAME, config_file=own,
+        recipe={"steps": 6, "save_every": 2, "alpha": 2.0, "mixed_precision": "bf16"},
+    )  # fmt: skip
+    request = replace(made, checkpoint=replace(made.checkpoint, path=base))
+    plan = MFLUX.prepare(request, here, MFLUX.version(here))
+    again = tmp_path / "again"
+    _run_until_step(plan, request.run_folder, 3)
+
+    going_on = MFLUX.carry_over(plan, request.run_folder, again)
+
+    assert going_on is not None
+    assert going_on.step == 2
+    done = run_plan(MFLUX, going_on.plan, again)
+    assert done.status == 0, done.text
+    steps = [one for one in done.progress if one.total == plan.total_steps]
+    assert (steps[0].step, steps[-1].step) == (2, 6)
+    found = MFLUX.collect(plan, again)
+    assert found.final is not None
+    assert [one.step for one in found.checkpoints] == [2, 4]
+    report = inspect_weights(found.final.path)
+    assert (report.problems, report.rank) == ((), 4)
+    assert report.metadata["lora_pipeline.scale"] == "0.5"
+
+
+def _run_until_step(plan: Plan, folder: Path, step: int) -> None:
+    write_files(plan, folder)
+    environment = child_environment(plan.environment)
+    with Supervised(plan.argv, cwd=plan.cwd, environment=environment) as running:
+        for line in running.lines(idle_timeout_s=600):
+            told = MFLUX.read_line(line)
+            if told is not None and told.total == plan.total_steps and told.step >= step:
+                return
