@@ -171,9 +171,7 @@ def _refusing(
     evidence: ReleaseEvidence, policy: GatePolicy, record: WithdrawalAnswer
 ) -> list[JudgedImage]:
     """Return the images for which the answer would not count, judged as the gate will."""
-    given = GivenAnswer(
-        record, committed_by=record.answered_by, signed_by=record.answered_by
-    )
+    given = GivenAnswer(record, committed_by=record.answered_by, signed_by=record.answered_by)
     alone = replace(evidence, answers=(given,))
     return [one for one in judge_withdrawals(alone, policy) if one.answer is None]
 

@@ -111,8 +111,10 @@ def _about_images(subject: Subject) -> _Found:
     if subject.held_out == 0:
         yield (
             "nothing_held_out",
-            "no image is held out, so copying cannot be told from learning "
-            "(lora dataset build --held-out 0.1)",
+            (
+                "no image is held out, so copying cannot be told from learning "
+                "(lora dataset build --held-out 0.1)"
+            ),
         )
     directed = sorted(_DIRECTED & set(subject.asset_types))
     if subject.recipe.flip and directed:
@@ -186,8 +188,10 @@ def _about_captions(data: TrainingData) -> _Found:
     if odd:
         yield (
             "caption_length",
-            f"{_of(odd, captions, 'captions')} have fewer than {shortest} or more than {longest} "
-            "characters (lora caption lint)",
+            (
+                f"{_of(odd, captions, 'captions')} have fewer than {shortest} or more than "
+                f"{longest} characters (lora caption lint)"
+            ),
         )
     if len(captions) >= _ALIKE and len(set(captions)) == 1 and captions[0]:
         yield (
@@ -225,8 +229,10 @@ def _about_sizes(subject: Subject) -> _Found:
         times = side / (worst.width * worst.height) ** 0.5
         yield (
             "images_enlarged",
-            f"{_counted(small)} smaller than {side} px and enlarged, {worst.name} "
-            f"{times:.1f} times: what is soft is learnt as soft",
+            (
+                f"{_counted(small)} smaller than {side} px and enlarged, {worst.name} "
+                f"{times:.1f} times: what is soft is learnt as soft"
+            ),
         )
     native = subject.native_resolution
     if native and not native * 0.74 <= side <= native * 1.26:

@@ -155,8 +155,10 @@ def test_a_second_lora_for_the_same_is_a_warning(studio: Studio) -> None:
     warnings = lora(studio, "create", "logos", *CREATE, "--trigger", "x1").document["warnings"]
 
     assert warnings == [
-        "icons in project neon_city is for ui_icon on tiny too: a new release of it may be "
-        "what is meant"
+        (
+            "icons in project neon_city is for ui_icon on tiny too: a new release of it may be "
+            "what is meant"
+        )
     ]
 
 

@@ -136,9 +136,7 @@ def _another_base(studio: Path) -> None:
 
 
 def _other_images(studio: Path) -> None:
-    answer = invoke(
-        ["dataset", "build", DATASET, "--trigger", "flt", "--held-out", "0.3"], studio
-    )
+    answer = invoke(["dataset", "build", DATASET, "--trigger", "flt", "--held-out", "0.3"], studio)
     assert answer.exit_code == 0, answer.stderr
 
 
@@ -172,9 +170,7 @@ def test_what_changed_since_is_named_and_nothing_runs(
 def test_another_trainer_version_is_named(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeTrainer, "version", lambda *_: "2.0")
 
-    assert changes(refused(kept)) == [
-        ("trainer_version_changed", "trainer version", "1.0", "2.0")
-    ]
+    assert changes(refused(kept)) == [("trainer_version_changed", "trainer version", "1.0", "2.0")]
 
 
 def test_people_see_each_change_in_a_line(kept: Path) -> None:

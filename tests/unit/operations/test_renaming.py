@@ -54,7 +54,8 @@ RENAMED = {
 RECORDS = sorted(
     name.partition("/")[0]
     for name in schema_names()
-    if name.partition("/")[0] not in ("common", "suite", "preset", "gate-policy", "backup", "blind-answers")
+    if name.partition("/")[0]
+    not in ("common", "suite", "preset", "gate-policy", "backup", "blind-answers")
 )
 
 
@@ -131,7 +132,9 @@ def test_what_training_saw_is_not_touched() -> None:
     assert Renaming("tag", "style:flat", "style:x").rewritten("dataset", manifest) == (manifest, 0)
 
 
-@pytest.mark.parametrize("kind", ["review", "withdrawal-answer", "blind-plan", "blind-review", "waiver"])
+@pytest.mark.parametrize(
+    "kind", ["review", "withdrawal-answer", "blind-plan", "blind-review", "waiver"]
+)
 def test_verdicts_are_in_no_table(kind: str) -> None:
     assert all(kind not in table for table in PLACES.values())
 
