@@ -15,6 +15,7 @@ from lora_pipeline.cli.evaluation_options import (
     scope_choice,
 )
 from lora_pipeline.cli.evaluation_report import created, rendered, shown
+from lora_pipeline.cli.measure import metrics
 from lora_pipeline.cli.options import shared_options, writing_options
 from lora_pipeline.cli.review import approve, blind, reject, review
 from lora_pipeline.cli.session import Session
@@ -217,7 +218,7 @@ def show(
         )
 
 
-for _command in (review, approve, reject, blind, waive):
+for _command in (metrics, review, approve, reject, blind, waive):
     evaluate.add_command(_command)
 
 

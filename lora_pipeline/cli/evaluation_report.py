@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lora_pipeline.cli.measured_report import measured_rows
 from lora_pipeline.cli.output import Report, Table, counted
 from lora_pipeline.foundation.result import Result
 
@@ -54,7 +55,7 @@ def shown(result: Result) -> Report:
         rows.append(("renderer", _renderer(renderer)))
     rows += [("fail", problem) for problem in facts["problems"]]
     rows += _suspicious(facts)
-    rows += _seen(facts)
+    rows += [*_seen(facts), *measured_rows(facts)]
     rows += [_review_row(review) for review in facts["reviews"]]
     if not facts["reviews"]:
         rows.append(("reviews", "nobody has given a verdict yet"))

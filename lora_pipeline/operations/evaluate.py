@@ -12,6 +12,7 @@ from lora_pipeline.evaluation.rendering import render_grid
 from lora_pipeline.foundation.errors import ArgumentInvalidError, RendererError
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.evaluation_cost import estimate_grid, sending_refusal
+from lora_pipeline.operations.evaluation_metrics import training_of
 from lora_pipeline.operations.evaluation_outcome import (
     complete_result,
     evaluation_facts,
@@ -198,7 +199,12 @@ def render_subject(
             withdraw_evaluation(workspace, started)
         raise
     trigger = subject.target.lora.record.trigger_word
-    loaded = finish_evaluation(workspace, loaded, trigger_word=trigger).loaded
+    loaded = finish_evaluation(
+        workspace,
+        loaded,
+        trigger_word=trigger,
+        training=lambda: training_of(workspace, subject.target),
+    ).loaded
     _draw(workspace, subject, loaded.record, options)
     return rendered_result(workspace, subject, loaded, report, again=again, png=png).with_warnings(
         [*warnings, *lost]

@@ -8,6 +8,7 @@ from typing import Any
 from lora_pipeline.evaluation.effect import doubts
 from lora_pipeline.evaluation.finishing import sheet_path, sheet_png
 from lora_pipeline.evaluation.grid import missing_cells, problems_of_grid
+from lora_pipeline.evaluation.metrics.words import measured_facts
 from lora_pipeline.evaluation.records import Cell, Evaluation, Review
 from lora_pipeline.evaluation.rendering import GridReport
 from lora_pipeline.evaluation.reviews import is_unchanged
@@ -39,6 +40,7 @@ def evaluation_facts(record: Evaluation) -> dict[str, Any]:
         "cellsDone": len(record.cells) - len(missing_cells(record)),
         "renderer": record.renderer.to_dict() if record.renderer else None,
         "metrics": record.metrics.to_dict() if record.metrics else None,
+        **measured_facts(record.metrics),
         "resultDigest": record.result_digest,
     }
 

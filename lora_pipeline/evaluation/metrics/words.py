@@ -111,6 +111,16 @@ def described(metrics: EvaluationMetrics) -> list[Measured]:
     ]
 
 
+def measured_facts(metrics: EvaluationMetrics | None) -> dict[str, Any]:
+    """Return what was measured as every answer about a grid says it."""
+    if metrics is None:
+        return {"measured": [], "encoders": []}
+    return {
+        "measured": [one.to_dict() for one in described(metrics)],
+        "encoders": encoder_words(metrics),
+    }
+
+
 def title_of(name: str) -> str:
     """Return what a value is called, by its name in the record."""
     if name in _COMPARED:
