@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lora_pipeline.cli.output import Report, counted
@@ -22,7 +22,7 @@ def measured(result: Result) -> Report:
         if len(facts["differing"]) > _MOST_DIFFERING:
             rows.append(("", f"… and {len(facts['differing']) - _MOST_DIFFERING:,} more"))
     elif result.refusal:
-        head = "not measured anew"
+        head = "stays as it was judged"
         rows.append(("why", result.refusal.message))
     else:
         head = f"{counted(len(values), 'value')} beside the effect"
@@ -35,12 +35,19 @@ def measured(result: Result) -> Report:
 
 def measured_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return each value with what it is worth, and what could not be computed."""
-    rows = [
-        ("measured" if one["proven"] else "not proven", _words(one)) for one in facts["measured"]
-    ]
-    return rows + [("encoder", words) for words in facts["encoders"]]
+    words = [_words(one) for one in facts["measured"] if one["proven"]]
+    rows = _labelled("measured", words)
+    reasons: dict[str, list[str]] = {}
+    for one in facts["measured"]:
+        if not one["proven"]:
+            reasons.setdefault(one["words"], []).append(one["title"])
+    rows += [("not proven", f"{', '.join(names)}: {why}") for why, names in reasons.items()]
+    return rows + _labelled("encoders", facts["encoders"])
+
+
+def _labelled(label: str, lines: Sequence[str]) -> list[tuple[str, str]]:
+    return [(label if number == 0 else "", words) for number, words in enumerate(lines)]
 
 
 def _words(one: Mapping[str, Any]) -> str:
-    value = f"{one['title']:<24} {one['words']}"
-    return f"{value}\n{one['worth']}" if one["worth"] else value
+    return f"{one['title']:<24} {one['words']}\n{'':<24} {one['worth']}"

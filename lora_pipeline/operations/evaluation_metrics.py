@@ -140,14 +140,16 @@ def _measured(told: Evaluation, before: Evaluation, words: str, reasoning: str) 
 
 
 def _refused(record: Evaluation, anew: EvaluationMetrics, words: str, binding: str) -> Result:
+    again = f"lora eval metrics {words} --void-reviews"
     return Result(
         data={**evaluation_facts(record), **measured_facts(anew), "changed": False},
         reasoning=f"The grid of {words} stays as it was measured",
         refusal=Refusal(
             "verdicts_bound",
-            f"{binding} would no longer be about this grid, because other values were measured",
-            f"lora eval metrics {words} --void-reviews",
+            f"{binding} would no longer be about this grid: what is measured now is not in it",
+            again,
         ),
+        suggestions=(again, f"lora eval grid {words} --again"),
     )
 
 

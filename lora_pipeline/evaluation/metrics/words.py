@@ -143,7 +143,7 @@ def encoder_words(metrics: EvaluationMetrics) -> list[str]:
 
 def _compared(name: str, value: Compared) -> Measured:
     kind = _COMPARED[name]
-    words = f"{value.lora:.3f}, base {value.base:.3f}: {signed(value.difference)}"
+    words = f"{number(value.lora)}, base {number(value.base)}: {signed(value.difference)}"
     if value.low is not None and value.high is not None:
         words += f" ({signed(value.low)} to {signed(value.high)})"
     counts = f"{_counted(value.pairs, 'pair')} of {_counted(value.prompts, 'prompt')}"
@@ -190,8 +190,15 @@ def _nearest(value: LookAlike | CopyCheck) -> str:
 
 
 def signed(value: float) -> str:
-    """Return a difference with its sign."""
-    return f"{'+' if value >= 0 else _MINUS}{abs(value):.3f}"
+    """Return a difference with its sign; what rounds to nothing has none."""
+    words = number(value)
+    return f"+{words}" if value > 0 and words != "0.000" else words
+
+
+def number(value: float) -> str:
+    """Return a value with three digits."""
+    words = f"{abs(value):.3f}"
+    return f"{_MINUS}{words}" if value < 0 and words != "0.000" else words
 
 
 def _counted(count: int, noun: str) -> str:
