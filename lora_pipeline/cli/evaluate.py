@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import click
 
 from lora_pipeline.cli.evaluation_options import (
     ScopeName,
+    absolute,
     evaluation_choice,
+    given_prompts,
+    prompt_options,
     release_named,
     scope_choice,
 )
 from lora_pipeline.cli.evaluation_report import created, rendered, shown
 from lora_pipeline.cli.measure import metrics
 from lora_pipeline.cli.options import shared_options, writing_options
+from lora_pipeline.cli.release_diff import compare
 from lora_pipeline.cli.review import approve, blind, reject, review
 from lora_pipeline.cli.session import Session
+from lora_pipeline.cli.sweep import sweep
 from lora_pipeline.cli.waive import waive
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,20 +32,8 @@ _png = click.option("--png", default="", metavar="FILE", help="Write the contact
 
 
 def _making(command: F) -> F:
-    for option in (
-        click.option("--notes", default="", metavar="TEXT", help="Anything worth keeping."),
-        click.option(
-            "--prompts-file",
-            type=click.File(encoding="utf-8"),
-            help="Like --prompts, one on a line; lines with # are left out.",
-        ),
-        click.option(
-            "--prompts", default="", metavar='"A|B"', help="Other prompts, for a look only."
-        ),
-        click.option("--suite", default="", metavar="ID", help="Suite; else the asset type's."),
-    ):
-        command = option(command)
-    return command
+    noted = click.option("--notes", default="", metavar="TEXT", help="Anything worth keeping.")
+    return prompt_options(noted(command))
 
 
 @click.group("eval")
@@ -85,7 +77,7 @@ def create(
         lora,
         release,
         suite=suite,
-        prompts=_prompts(prompts, prompts_file),
+        prompts=given_prompts(prompts, prompts_file),
         notes=notes,
         project=session.project,
         scope=scope,
@@ -149,13 +141,13 @@ def grid(
         release,
         suite=suite,
         renderer=renderer,
-        prompts=_prompts(prompts, prompts_file),
+        prompts=given_prompts(prompts, prompts_file),
         notes=notes,
         limit=limit,
         again=again,
         yes=yes,
         yes_upload=yes_upload,
-        png=_absolute(png),
+        png=absolute(png),
         project=session.project,
         scope=scope,
     )
@@ -200,7 +192,7 @@ def show(
             shown,
             lora,
             release,
-            png=_absolute(png),
+            png=absolute(png),
             page=page,
             evaluation=evaluation,
             project=session.project,
@@ -218,18 +210,5 @@ def show(
         )
 
 
-for _command in (metrics, review, approve, reject, blind, waive):
+for _command in (compare, sweep, metrics, review, approve, reject, blind, waive):
     evaluate.add_command(_command)
-
-
-def _prompts(text: str, file: IO[str] | None) -> tuple[str, ...]:
-    lines = [line.strip() for line in file] if file else []
-    from_file = [line for line in lines if line and not line.startswith("#")]
-    from_text = [part.strip() for part in text.split("|") if part.strip()]
-    if (file and not from_file) or (text and not from_text):
-        raise click.UsageError("No prompt was given.")
-    return (*from_text, *from_file)
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).absolute()) if path else ""

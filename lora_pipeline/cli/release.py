@@ -14,6 +14,7 @@ from lora_pipeline.cli.options import shared_options, writing_options
 from lora_pipeline.cli.output import Report, Table, counted, size_text
 from lora_pipeline.cli.release_answer import answer
 from lora_pipeline.cli.release_card import card
+from lora_pipeline.cli.release_diff import diff
 from lora_pipeline.cli.release_export import export
 from lora_pipeline.cli.release_history import history
 from lora_pipeline.cli.release_publish import publish
@@ -199,6 +200,7 @@ release.add_command(answer)
 release.add_command(export)
 release.add_command(card)
 release.add_command(publish)
+release.add_command(diff)
 release.add_command(history)
 
 
