@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from lora_pipeline.operations.run_states import UNDER_WAY
 from lora_pipeline.releases.lookup import ScopeName
 from lora_pipeline.training.records import Run
 from lora_pipeline.training.run_folder import is_here, run_folder
-from lora_pipeline.training.run_log import EVENTS_FILE, LOG_FILE, TAIL_FILES, read_log
+from lora_pipeline.training.run_log import EVENTS_FILE, LOG_FILE, TAIL_FILES, documents_of, read_log
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 
@@ -56,7 +54,7 @@ def read_run_log(
     except OSError as error:
         raise _no_log(workspace, loaded.record) from error
     shown = every[-lines:] if lines else every[-_MAX_LOG_LINES:]
-    told: dict[str, Any] = {"lines": shown} if not events else {"events": list(_parsed(shown))}
+    told: dict[str, Any] = {"lines": shown} if not events else {"events": list(documents_of(shown))}
     return Result(
         data={
             "runId": loaded.record_id,
@@ -157,20 +155,10 @@ def _tell_line(workspace: Workspace, line: str) -> None:
 
 
 def _tell_event(workspace: Workspace, line: str) -> None:
-    for document in _parsed([line]):
+    for document in documents_of([line]):
         workspace.events(
             Event(document.get("type", "log"), TOPIC, document.get("message", ""), data=document)
         )
-
-
-def _parsed(lines: list[str]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        try:
-            document = json.loads(line)
-        except ValueError:
-            continue  # cut off by a kill
-        if isinstance(document, dict):
-            yield document
 
 
 def _no_log(workspace: Workspace, run: Run) -> FileMissingError:

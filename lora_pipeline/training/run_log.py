@@ -12,7 +12,7 @@ import contextlib
 import json
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -157,7 +157,7 @@ def last_progress(folder: Path) -> Progress | None:
         with (folder / EVENTS_FILE).open("rb") as stream:
             size = stream.seek(0, 2)
             stream.seek(max(0, size - _END_BYTES))
-            documents = list(_documents(stream.read().splitlines()))
+            documents = list(documents_of(stream.read().splitlines()))
     except OSError:
         return None
     last: dict[str, Any] | None = None
@@ -175,7 +175,8 @@ def last_progress(folder: Path) -> Progress | None:
         return None
 
 
-def _documents(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+def documents_of(lines: Iterable[bytes | str]) -> Iterator[dict[str, Any]]:
+    """Yield the events of a run's lines, without what is none."""
     for line in lines:
         try:
             document = json.loads(line)

@@ -17,12 +17,14 @@ to ``tests/contract/test_trainers.py``, and give it a local server that misbehav
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
+from lora_pipeline.foundation.errors import TrainerUnavailableError
+from lora_pipeline.foundation.extras import missing_modules
 from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.training.failure import explain_failure
 from lora_pipeline.training.plan import Plan, TrainingRequest
@@ -181,17 +183,23 @@ class HostedTrainer(ABC):
 
     ``prepare`` is pure as for every trainer: it asks no service anything, leaves ``argv`` empty,
     and names in ``Plan.service`` and ``Plan.uploads`` where the work would go and what it is.
+
+    Attributes:
+        extra: The optional extra that it needs.
+        modules: What that extra installs, as it is imported.
     """
 
     name: str
     summary: str
+    extra: str
+    modules: tuple[str, ...]
     architectures: tuple[str, ...]
     starts_program = False
     loads_adapters = False
 
     @abstractmethod
-    def health(self, settings: Settings) -> Problem | None:
-        """Return what is not set up here, or None; the service itself is not asked."""
+    def problems(self, settings: Settings) -> Iterator[Problem]:
+        """Yield what is not set up here; the service itself is not asked."""
 
     @abstractmethod
     def version(self, settings: Settings) -> str:
@@ -212,6 +220,24 @@ class HostedTrainer(ABC):
     @abstractmethod
     def address(self, settings: Settings) -> str:
         """Return where jobs go, for people and for comparison with where a job went."""
+
+    def health(self, settings: Settings) -> Problem | None:
+        """Return what is not set up here, or None; the service itself is not asked."""
+        if missing_modules(self.modules):
+            return Problem(
+                f"the extra {self.extra} is not installed",
+                f"pip install 'lora-pipeline[{self.extra}]'",
+            )
+        return next(self.problems(settings), None)
+
+    def require_set_up(self, settings: Settings) -> None:
+        """Check that everything is set up here; the service itself is not asked.
+
+        Raises:
+            TrainerUnavailableError: When something is not.
+        """
+        for problem in self.problems(settings):
+            raise TrainerUnavailableError(f"{self.name}: {problem.message}", hint=problem.hint)
 
     def estimate(
         self,

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from lora_pipeline.foundation.errors import RecipeInvalidError, TrainerUnavailableError
-from lora_pipeline.foundation.extras import missing_modules
+from lora_pipeline.foundation.errors import RecipeInvalidError
 from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.training.hosted.http_client import EXTRA, MODULES, ServiceClient
 from lora_pipeline.training.hosted.interface import HostedService, HostedTrainer, expected_output
@@ -59,14 +58,32 @@ class AiToolkitServer(HostedTrainer):
     summary = "ai-toolkit's server on this or another machine, over HTTP"
     architectures = FAMILIES
     loads_adapters = True
+    extra, modules = EXTRA, MODULES
 
-    def health(self, settings: Settings) -> Problem | None:
-        """Return what is not set up here, or None; the server itself is not asked."""
-        if missing_modules(MODULES):
-            return Problem(
-                f"the extra {EXTRA} is not installed", f"pip install 'lora-pipeline[{EXTRA}]'"
+    def problems(self, settings: Settings) -> Iterator[Problem]:
+        """Yield what is not set up here; the server itself is not asked."""
+        base = settings.text(f"{_KEY}.baseUrl")
+        where = f"set {_KEY}.baseUrl in {LOCAL_FILE}, such as http://127.0.0.1:8675"
+        if base is None:
+            yield Problem("no server is named", where)
+            return
+        parts = urlsplit(base)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            yield Problem(f"{_KEY}.baseUrl is {base!r}, no address", where)
+        elif parts.username or parts.password or parts.query or parts.fragment:
+            yield Problem(f"{_KEY}.baseUrl holds more than host, port and path", where)
+        if not _GPU.fullmatch(_gpu(settings)):
+            yield Problem(f"{_KEY}.gpu is {_gpu(settings)!r}", "0, or 0,1 for two of them")
+        variable = _variable(settings)
+        if not _NAME.fullmatch(variable):
+            yield Problem(
+                f"{_KEY}.tokenVariable is no name of a variable", "give the name, never the token"
             )
-        return next(_problems(settings), None)
+        if parts.hostname not in _LOOPBACK and not os.environ.get(variable):
+            yield Problem(
+                f"the environment variable {variable} does not hold the server's token",
+                f"export {variable}=…, the token that the server was started with",
+            )
 
     def version(self, settings: Settings) -> str:  # noqa: ARG002
         """Return ``unknown``: the server does not tell its version."""
@@ -83,9 +100,7 @@ class AiToolkitServer(HostedTrainer):
             TrainerUnavailableError: When address, GPU or token are not set here.
             ExtraMissingError: When the extra ``hosted`` is not installed.
         """
-        problem = next(_problems(settings), None)
-        if problem is not None:
-            raise TrainerUnavailableError(f"{self.name}: {problem.message}", hint=problem.hint)
+        self.require_set_up(settings)
         variable = self.token_variable(settings)
         pause = min(1.0, settings.number("trainers.pollSeconds"))
         client = ServiceClient(
@@ -180,31 +195,6 @@ class AiToolkitServer(HostedTrainer):
 
 
 AI_TOOLKIT_SERVER = AiToolkitServer()
-
-
-def _problems(settings: Settings) -> Iterator[Problem]:
-    base = settings.text(f"{_KEY}.baseUrl")
-    where = f"set {_KEY}.baseUrl in {LOCAL_FILE}, such as http://127.0.0.1:8675"
-    if base is None:
-        yield Problem("no server is named", where)
-        return
-    parts = urlsplit(base)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        yield Problem(f"{_KEY}.baseUrl is {base!r}, no address", where)
-    elif parts.username or parts.password or parts.query or parts.fragment:
-        yield Problem(f"{_KEY}.baseUrl holds more than host, port and path", where)
-    if not _GPU.fullmatch(_gpu(settings)):
-        yield Problem(f"{_KEY}.gpu is {_gpu(settings)!r}", "0, or 0,1 for two of them")
-    variable = _variable(settings)
-    if not _NAME.fullmatch(variable):
-        yield Problem(
-            f"{_KEY}.tokenVariable is no name of a variable", "give the name, never the token"
-        )
-    if parts.hostname not in _LOOPBACK and not os.environ.get(variable):
-        yield Problem(
-            f"the environment variable {variable} does not hold the server's token",
-            f"export {variable}=…, the token that the server was started with",
-        )
 
 
 def _gpu(settings: Settings) -> str:

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from lora_pipeline.foundation.errors import TrainerUnavailableError
-from lora_pipeline.foundation.extras import missing_modules
 from lora_pipeline.training.hosted.interface import JobEstimate
 from lora_pipeline.training.hosted.rented import estimate_rented
 from lora_pipeline.training.plan import Plan, PlannedFile, TrainingRequest
@@ -43,14 +41,28 @@ class AzureMlTrainer(AiToolkitServer):
     key, kind = KEY, "sd_trainer"
     name = "azure_ml"
     summary = "ai-toolkit in a command job of an Azure ML workspace"
+    extra, modules = EXTRA, MODULES
 
-    def health(self, settings: Settings) -> Problem | None:
-        """Return what is not set up here, or None; Azure itself is not asked."""
-        if missing_modules(MODULES):
-            return Problem(
-                f"the extra {EXTRA} is not installed", f"pip install 'lora-pipeline[{EXTRA}]'"
+    def problems(self, settings: Settings) -> Iterator[Problem]:
+        """Yield what is not set up here; Azure itself is not asked."""
+        for name in _REQUIRED:
+            if not settings.text(f"{KEY}.{name}"):
+                yield Problem(f"{KEY}.{name} is not set", "see Azure ML's studio for its name")
+        for name in _TOLD:
+            value = settings.text(f"{KEY}.{name}")
+            if value and not _PLAIN.fullmatch(value):
+                yield Problem(
+                    f"{KEY}.{name} is {value!r}, which Azure cannot know", "see the studio"
+                )
+        if not _FOLDER.fullmatch(settings.require_text(f"{KEY}.toolkitFolder")):
+            yield Problem(f"{KEY}.toolkitFolder is no folder of a container", "/app/ai-toolkit")
+        models = settings.text(f"{KEY}.modelsUri")
+        if models and not _URI.fullmatch(models):
+            yield Problem(
+                f"{KEY}.modelsUri is {models!r}", "such as azureml://datastores/NAME/paths/models/"
             )
-        return next(_problems(settings), None)
+        if settings.number(f"{KEY}.maxHours") <= 0:
+            yield Problem(f"{KEY}.maxHours must be more than 0", "leave it out for the default")
 
     def version(self, settings: Settings) -> str:
         """Return the image that trains."""
@@ -122,9 +134,7 @@ class AzureMlTrainer(AiToolkitServer):
             TrainerUnavailableError: When something is not set up here.
             ExtraMissingError: When the extra ``azure_ml`` is not installed.
         """
-        problem = next(_problems(settings), None)
-        if problem is not None:
-            raise TrainerUnavailableError(f"{self.name}: {problem.message}", hint=problem.hint)
+        self.require_set_up(settings)
         place = AzurePlace(
             subscription=settings.require_text(f"{KEY}.subscriptionId"),
             group=settings.require_text(f"{KEY}.resourceGroup"),
@@ -162,22 +172,3 @@ def _command(settings: Settings) -> AzureCommand:
         output="",
         max_seconds=int(settings.number(f"{KEY}.maxHours") * 3600),
     )
-
-
-def _problems(settings: Settings) -> Iterator[Problem]:
-    for name in _REQUIRED:
-        if not settings.text(f"{KEY}.{name}"):
-            yield Problem(f"{KEY}.{name} is not set", "see Azure ML's studio for its name")
-    for name in _TOLD:
-        value = settings.text(f"{KEY}.{name}")
-        if value and not _PLAIN.fullmatch(value):
-            yield Problem(f"{KEY}.{name} is {value!r}, which Azure cannot know", "see the studio")
-    if not _FOLDER.fullmatch(settings.require_text(f"{KEY}.toolkitFolder")):
-        yield Problem(f"{KEY}.toolkitFolder is no folder of a container", "/app/ai-toolkit")
-    models = settings.text(f"{KEY}.modelsUri")
-    if models and not _URI.fullmatch(models):
-        yield Problem(
-            f"{KEY}.modelsUri is {models!r}", "such as azureml://datastores/NAME/paths/models/"
-        )
-    if settings.number(f"{KEY}.maxHours") <= 0:
-        yield Problem(f"{KEY}.maxHours must be more than 0", "leave it out for the default")

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from lora_pipeline.foundation.errors import RecipeInvalidError, TrainerUnavailableError
-from lora_pipeline.foundation.extras import missing_modules, require_extra
+from lora_pipeline.foundation.errors import RecipeInvalidError
+from lora_pipeline.foundation.extras import require_extra
 from lora_pipeline.foundation.ids import did_you_mean
 from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.training.hosted.interface import HostedTrainer, JobEstimate, expected_output
@@ -115,14 +115,40 @@ class Fal(HostedTrainer):
     )
     # z-image-trainer is made for the distilled model, and brings what that needs.
     loads_adapters = True
+    extra, modules = EXTRA, MODULES
 
-    def health(self, settings: Settings) -> Problem | None:
-        """Return what is not set up here, or None; fal itself is not asked."""
-        if missing_modules(MODULES):
-            return Problem(
-                f"the extra {EXTRA} is not installed", f"pip install 'lora-pipeline[{EXTRA}]'"
+    def problems(self, settings: Settings) -> Iterator[Problem]:
+        """Yield what is not set up here; fal itself is not asked."""
+        for name in _ADDRESSES:
+            base = settings.require_text(f"{KEY}.{name}")
+            parts = urlsplit(base)
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                yield Problem(f"{KEY}.{name} is {base!r}, no address", f"set it in {LOCAL_FILE}")
+            elif parts.username or parts.password or parts.query or parts.fragment:
+                yield Problem(
+                    f"{KEY}.{name} holds more than host, port and path", "the address only"
+                )
+            elif parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+                yield Problem(
+                    f"{KEY}.{name} is not encrypted", "an address that begins with https://"
+                )
+        variable = _variable(settings)
+        if not _NAME.fullmatch(variable):
+            yield Problem(
+                f"{KEY}.keyVariable is no name of a variable", "give the name, never the key"
             )
-        return next(_problems(settings), None)
+        elif not os.environ.get(variable, "").strip():
+            yield Problem(
+                f"the environment variable {variable} does not hold a key",
+                f"export {variable}=…, from fal.ai/dashboard/keys",
+            )
+        endpoint = settings.text(f"{KEY}.endpoint")
+        if endpoint and endpoint not in ENDPOINTS:
+            near = did_you_mean(endpoint, ENDPOINTS)
+            yield Problem(
+                f"{KEY}.endpoint {endpoint!r} is none whose inputs are known",
+                f"did you mean {near}?" if near else f"one of {', '.join(ENDPOINTS)}",
+            )
 
     def version(self, settings: Settings) -> str:  # noqa: ARG002
         """Return ``unknown``: fal's trainers tell no version."""
@@ -140,8 +166,7 @@ class Fal(HostedTrainer):
             ExtraMissingError: When the extra ``fal`` is not installed.
         """
         require_extra(EXTRA, MODULES)
-        for problem in _problems(settings):
-            raise TrainerUnavailableError(f"{self.name}: {problem.message}", hint=problem.hint)
+        self.require_set_up(settings)
         from lora_pipeline.training.trainers.fal_api import Addresses, connect
 
         queue, storage, files_ = (
@@ -226,33 +251,6 @@ class Fal(HostedTrainer):
 
 
 FAL = Fal()
-
-
-def _problems(settings: Settings) -> Iterator[Problem]:
-    for name in _ADDRESSES:
-        base = settings.require_text(f"{KEY}.{name}")
-        parts = urlsplit(base)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            yield Problem(f"{KEY}.{name} is {base!r}, no address", f"set it in {LOCAL_FILE}")
-        elif parts.username or parts.password or parts.query or parts.fragment:
-            yield Problem(f"{KEY}.{name} holds more than host, port and path", "the address only")
-        elif parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-            yield Problem(f"{KEY}.{name} is not encrypted", "an address that begins with https://")
-    variable = _variable(settings)
-    if not _NAME.fullmatch(variable):
-        yield Problem(f"{KEY}.keyVariable is no name of a variable", "give the name, never the key")
-    elif not os.environ.get(variable, "").strip():
-        yield Problem(
-            f"the environment variable {variable} does not hold a key",
-            f"export {variable}=…, from fal.ai/dashboard/keys",
-        )
-    endpoint = settings.text(f"{KEY}.endpoint")
-    if endpoint and endpoint not in ENDPOINTS:
-        near = did_you_mean(endpoint, ENDPOINTS)
-        yield Problem(
-            f"{KEY}.endpoint {endpoint!r} is none whose inputs are known",
-            f"did you mean {near}?" if near else f"one of {', '.join(ENDPOINTS)}",
-        )
 
 
 def _about_the_base(endpoint: Endpoint) -> str:

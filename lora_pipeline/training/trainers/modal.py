@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from lora_pipeline.foundation.errors import TrainerUnavailableError
-from lora_pipeline.foundation.extras import missing_modules
 from lora_pipeline.training.hosted.interface import JobEstimate
 from lora_pipeline.training.hosted.rented import estimate_rented
 from lora_pipeline.training.plan import Plan, PlannedFile, TrainingRequest
@@ -41,14 +39,28 @@ class ModalTrainer(AiToolkitServer):
     key, kind = KEY, "sd_trainer"
     name = "modal"
     summary = "ai-toolkit in a sandbox of Modal's"
+    extra, modules = EXTRA, MODULES
 
-    def health(self, settings: Settings) -> Problem | None:
-        """Return what is not set up here, or None; Modal itself is not asked."""
-        if missing_modules(MODULES):
-            return Problem(
-                f"the extra {EXTRA} is not installed", f"pip install 'lora-pipeline[{EXTRA}]'"
+    def problems(self, settings: Settings) -> Iterator[Problem]:
+        """Yield what is not set up here; Modal itself is not asked."""
+        for name in ("app", "volume", "modelsVolume", "image", "gpu"):
+            value = settings.text(f"{KEY}.{name}")
+            if value is not None and not _PLAIN.fullmatch(value):
+                yield Problem(
+                    f"{KEY}.{name} is {value!r}, which Modal cannot know", "see modal.com"
+                )
+        if not _FOLDER.fullmatch(settings.require_text(f"{KEY}.toolkitFolder")):
+            yield Problem(f"{KEY}.toolkitFolder is no folder of a container", "/app/ai-toolkit")
+        if not 0 < settings.number(f"{KEY}.maxHours") <= _LONGEST_HOURS:
+            yield Problem(
+                f"{KEY}.maxHours must be more than 0 and at most {_LONGEST_HOURS:g}",
+                "Modal ends a sandbox after a day",
             )
-        return next(_problems(settings), None)
+        for name in ("tokenIdVariable", "tokenSecretVariable"):
+            if not _VARIABLE.fullmatch(settings.require_text(f"{KEY}.{name}")):
+                yield Problem(
+                    f"{KEY}.{name} is no name of a variable", "give the name, never the token"
+                )
 
     def version(self, settings: Settings) -> str:
         """Return the image that trains."""
@@ -115,9 +127,7 @@ class ModalTrainer(AiToolkitServer):
             TrainerUnavailableError: When something is not set up here.
             ExtraMissingError: When the extra ``modal`` is not installed.
         """
-        problem = next(_problems(settings), None)
-        if problem is not None:
-            raise TrainerUnavailableError(f"{self.name}: {problem.message}", hint=problem.hint)
+        self.require_set_up(settings)
         place = ModalPlace(
             app=settings.require_text(f"{KEY}.app"),
             volume=settings.require_text(f"{KEY}.volume"),
@@ -144,22 +154,3 @@ def _command(settings: Settings) -> ModalCommand:
         gpu=settings.require_text(f"{KEY}.gpu"),
         max_seconds=int(settings.number(f"{KEY}.maxHours") * 3600),
     )
-
-
-def _problems(settings: Settings) -> Iterator[Problem]:
-    for name in ("app", "volume", "modelsVolume", "image", "gpu"):
-        value = settings.text(f"{KEY}.{name}")
-        if value is not None and not _PLAIN.fullmatch(value):
-            yield Problem(f"{KEY}.{name} is {value!r}, which Modal cannot know", "see modal.com")
-    if not _FOLDER.fullmatch(settings.require_text(f"{KEY}.toolkitFolder")):
-        yield Problem(f"{KEY}.toolkitFolder is no folder of a container", "/app/ai-toolkit")
-    if not 0 < settings.number(f"{KEY}.maxHours") <= _LONGEST_HOURS:
-        yield Problem(
-            f"{KEY}.maxHours must be more than 0 and at most {_LONGEST_HOURS:g}",
-            "Modal ends a sandbox after a day",
-        )
-    for name in ("tokenIdVariable", "tokenSecretVariable"):
-        if not _VARIABLE.fullmatch(settings.require_text(f"{KEY}.{name}")):
-            yield Problem(
-                f"{KEY}.{name} is no name of a variable", "give the name, never the token"
-            )

@@ -67,14 +67,12 @@ class Replicate(HostedTrainer):
     name = "replicate"
     summary = "FLUX.1 on Replicate's machines, paid by the second"
     architectures: tuple[str, ...] = (_ARCHITECTURE,)
+    extra, modules = EXTRA, MODULES
 
-    def health(self, settings: Settings) -> Problem | None:
-        """Return what is not set up here, or None; Replicate itself is not asked."""
-        if missing_modules(MODULES):
-            return Problem(
-                f"the extra {EXTRA} is not installed", f"pip install 'lora-pipeline[{EXTRA}]'"
-            )
-        return next(_problems(settings), None)
+    def problems(self, settings: Settings) -> Iterator[Problem]:
+        """Yield what is not set up here; Replicate itself is not asked."""
+        yield from _of_the_account(settings)
+        yield from _of_the_training(settings)
 
     def version(self, settings: Settings) -> str:
         """Return the trainer and its version, or ``unknown`` while none is set."""
@@ -93,7 +91,7 @@ class Replicate(HostedTrainer):
             TrainerUnavailableError: When something is not set up here.
             ExtraMissingError: When the extra ``replicate`` is not installed.
         """
-        return self._connected(settings, tuple(_problems(settings)))
+        return self._connected(settings, tuple(self.problems(settings)))
 
     def discover(self, settings: Settings) -> Mapping[str, str]:
         """Ask for the trainer's newest version, and name a model for what is trained.
@@ -199,11 +197,6 @@ class Replicate(HostedTrainer):
 
 
 REPLICATE = Replicate()
-
-
-def _problems(settings: Settings) -> Iterator[Problem]:
-    yield from _of_the_account(settings)
-    yield from _of_the_training(settings)
 
 
 def _of_the_account(settings: Settings) -> Iterator[Problem]:

@@ -12,9 +12,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from lora_pipeline.foundation.errors import TrainerUnavailableError
-from lora_pipeline.foundation.extras import missing_modules
-from lora_pipeline.training.hosted.http_client import EXTRA, MODULES, Manner, ServiceClient
+from lora_pipeline.training.hosted.http_client import Manner, ServiceClient
 from lora_pipeline.training.hosted.interface import JobEstimate
 from lora_pipeline.training.hosted.rented import estimate_rented
 from lora_pipeline.training.plan import Plan, PlannedFile, TrainingRequest
@@ -42,13 +40,27 @@ class RunPod(AiToolkitServer):
     name = "runpod"
     summary = "ai-toolkit's server in a pod of RunPod's, rented for one run"
 
-    def health(self, settings: Settings) -> Problem | None:
-        """Return what is not set up here, or None; RunPod itself is not asked."""
-        if missing_modules(MODULES):
-            return Problem(
-                f"the extra {EXTRA} is not installed", f"pip install 'lora-pipeline[{EXTRA}]'"
+    def problems(self, settings: Settings) -> Iterator[Problem]:
+        """Yield what is not set up here; RunPod itself is not asked."""
+        for name in ("apiUrl", "proxyUrl"):
+            address = settings.require_text(f"{KEY}.{name}")
+            parts = urlsplit(address.replace("{pod}", "pod"))
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+                yield Problem(f"{KEY}.{name} is {address!r}, no address", f"leave {KEY}.{name} out")
+        if settings.require_text(f"{KEY}.cloud") not in {"SECURE", "COMMUNITY"}:
+            yield Problem(
+                f"{KEY}.cloud is {settings.text(f'{KEY}.cloud')!r}", "it is SECURE or COMMUNITY"
             )
-        return next(_problems(settings), None)
+        for name in ("image", "gpuType", "networkVolumeId", "dataCenterId", "hubSecret"):
+            value = settings.text(f"{KEY}.{name}")
+            if value is not None and not _PLAIN.fullmatch(value):
+                yield Problem(
+                    f"{KEY}.{name} is {value!r}, which RunPod cannot know", "see RunPod's console"
+                )
+        for name in ("maxHours", "startMinutes", "diskGb"):
+            if settings.number(f"{KEY}.{name}") <= 0:
+                yield Problem(f"{KEY}.{name} must be more than 0", "leave it out for the default")
+        yield from _key_problems(settings.require_text(f"{KEY}.keyVariable"))
 
     def version(self, settings: Settings) -> str:
         """Return the image that trains."""
@@ -108,9 +120,7 @@ class RunPod(AiToolkitServer):
             TrainerUnavailableError: When something is not set up here.
             ExtraMissingError: When the extra ``hosted`` is not installed.
         """
-        problem = next(_problems(settings), None)
-        if problem is not None:
-            raise TrainerUnavailableError(f"{self.name}: {problem.message}", hint=problem.hint)
+        self.require_set_up(settings)
         variable = self.token_variable(settings)
         secret = os.environ[variable]
         pause = min(1.0, settings.number("trainers.pollSeconds"))
@@ -180,28 +190,6 @@ def _wanted(settings: Settings) -> dict[str, Any]:
         **({"dataCenterId": place} if place else {}),
         "env": [{"key": key, "value": value} for key, value in sorted(environment.items())],
     }
-
-
-def _problems(settings: Settings) -> Iterator[Problem]:
-    for name in ("apiUrl", "proxyUrl"):
-        address = settings.require_text(f"{KEY}.{name}")
-        parts = urlsplit(address.replace("{pod}", "pod"))
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
-            yield Problem(f"{KEY}.{name} is {address!r}, no address", f"leave {KEY}.{name} out")
-    if settings.require_text(f"{KEY}.cloud") not in {"SECURE", "COMMUNITY"}:
-        yield Problem(
-            f"{KEY}.cloud is {settings.text(f'{KEY}.cloud')!r}", "it is SECURE or COMMUNITY"
-        )
-    for name in ("image", "gpuType", "networkVolumeId", "dataCenterId", "hubSecret"):
-        value = settings.text(f"{KEY}.{name}")
-        if value is not None and not _PLAIN.fullmatch(value):
-            yield Problem(
-                f"{KEY}.{name} is {value!r}, which RunPod cannot know", "see RunPod's console"
-            )
-    for name in ("maxHours", "startMinutes", "diskGb"):
-        if settings.number(f"{KEY}.{name}") <= 0:
-            yield Problem(f"{KEY}.{name} must be more than 0", "leave it out for the default")
-    yield from _key_problems(settings.require_text(f"{KEY}.keyVariable"))
 
 
 def _key_problems(variable: str) -> Iterator[Problem]:
