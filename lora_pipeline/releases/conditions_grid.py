@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from lora_pipeline.evaluation.grid import BASE, plan_cells, problems_of_grid, result_digest
 from lora_pipeline.evaluation.records import Cell, Evaluation
 from lora_pipeline.foundation.canonical import short
+from lora_pipeline.foundation.errors import ArgumentInvalidError
+from lora_pipeline.foundation.ids import time_of_ulid
 from lora_pipeline.releases.decision import Condition, ConditionStatus
 from lora_pipeline.releases.facts import ReleaseEvidence, Unproven
 from lora_pipeline.releases.records import GatePolicy
 
+# Between drawing an id and writing the record.
+_SLACK = timedelta(days=1)
 _TITLES = {
     "suite": "suite",
     "grid": "grid complete",
@@ -149,10 +153,26 @@ def fresh_enough(
     """The grid is not older than the policy allows; None when it allows any age."""
     if not policy.max_age_days:
         return None
+    made = _made(evaluation)
+    if made is not None and made < _time(evaluation.created_at) - _SLACK:
+        return _condition(
+            "freshness",
+            "fail",
+            f"it is older than its record says: its id is of {made:%Y-%m-%d}, and every verdict "
+            "names that id",
+        )
     age = (_time(evidence.now) - _time(evaluation.created_at)).days
     words = f"rendered {age} days ago, at most {policy.max_age_days}"
     status: ConditionStatus = "pass" if 0 <= age <= policy.max_age_days else "fail"
     return _condition("freshness", status, words, age, policy.max_age_days)
+
+
+def _made(evaluation: Evaluation) -> datetime | None:
+    """Return when the id of a grid was made; the date in its record is bound by nothing."""
+    try:
+        return time_of_ulid(evaluation.id)
+    except ArgumentInvalidError:
+        return None
 
 
 def _mismatch(evidence: ReleaseEvidence, evaluation: Evaluation) -> str | None:

@@ -90,6 +90,13 @@ def removed_verdict(studio: Studio) -> None:
     only(studio, "review").unlink()
 
 
+def removed_verdict_of(studio: Studio, release_id: str, *, reviewer: str = KIM) -> None:
+    for path in studio.path("review", "x").parent.glob("*.json"):
+        review = Review.from_dict(json.loads(path.read_text()))
+        if (review.release_id, review.reviewer) == (release_id, reviewer):
+            path.unlink()
+
+
 def swapped_weights(studio: Studio) -> None:
     weights = studio.lora().record.releases[0].weights
     assert weights is not None

@@ -259,6 +259,7 @@ def add_grid(
     lora_id: str = LORA,
     lift: int = 60,
     created_at: str = "",
+    evaluation_id: str = "",
 ) -> Evaluation:
     """Render a grid by drawing: at full strength every value is ``lift`` above the base."""
     workspace = studio.workspace
@@ -284,7 +285,7 @@ def add_grid(
     )
     now = created_at or workspace.now()
     evaluation = Evaluation(
-        id=new_ulid(),
+        id=evaluation_id or new_ulid(),
         lora_id=lora_id,
         release_id=release_id,
         created_at=now,

@@ -1,0 +1,58 @@
+"""The page of attacks and the tests of attacks: each names the other."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "gate-attacks.md"
+TESTS = (
+    "test_gate_attacks.py", "test_gate_walks.py", "test_cli_promote.py", "test_cli_blind.py",
+    "test_rights_attacks.py",
+)  # fmt: skip
+# What shows that the honest way is open, or how something is said.
+NO_ATTACKS = {
+    "test_nothing_is_wrong_with_the_studio_itself",
+    "test_a_policy_that_was_relaxed_earlier_may_be_used",
+    "test_what_passes_or_is_not_asked_is_not_waived",
+    "test_an_emergency_is_loud_until_the_gate_passes",
+    "test_rollback_ends_an_emergency",
+    "test_history_shows_every_entry_and_a_broken_chain",
+    "test_each_condition_names_what_it_rests_on",
+}
+
+
+def walks_in(name: str) -> set[str]:
+    tree = ast.parse((ROOT / "tests" / "faces" / name).read_text(encoding="utf-8"))
+    return {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+
+
+def named_on_the_page() -> set[str]:
+    return set(re.findall(r"`(test_[a-z0-9_]+)`", PAGE.read_text(encoding="utf-8")))
+
+
+def test_every_row_names_a_test_that_is_there() -> None:
+    there = {test for name in TESTS for test in walks_in(name)}
+
+    assert named_on_the_page() - there == set()
+
+
+def test_every_walk_has_its_row() -> None:
+    assert walks_in("test_gate_walks.py") - NO_ATTACKS - named_on_the_page() == set()
+
+
+def test_every_row_says_what_refuses_and_why() -> None:
+    rows = [
+        line.split("|")[1:-1]
+        for line in PAGE.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ") and "somebody …" not in line
+    ]
+
+    assert len(rows) > 60
+    assert all(len(row) == 4 and all(cell.strip() for cell in row) for row in rows)
