@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
+from msgspec.structs import replace
+
+from lora_pipeline.datasets.records import Manifest
+from lora_pipeline.releases.records import Lora
+from lora_pipeline.workspace.changes import Changes
+from lora_pipeline.workspace.root import Workspace
+from tests.support.dataset_builders import item, manifest
+from tests.support.evaluation_builders import LORA, PROJECT, SCOPE, png_of
 
 SEED = 11
 _SIDE = 32
@@ -86,3 +98,24 @@ def _with_preparation(folder: Path) -> Path:
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(stated))
     return folder
+
+
+def add_training_images(workspace: Workspace, pictures: Mapping[str, np.ndarray]) -> Manifest:
+    """Write images, their manifest, and into the release that it was trained on them."""
+    items = []
+    for asset_id, pixels in sorted(pictures.items()):
+        data = png_of(pixels)
+        path = f"projects/{PROJECT}/files/images/{asset_id}.png"
+        target = workspace.data_root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+        items.append(item(asset_id, path=path, sha256=hashlib.sha256(data).hexdigest()))
+    record = replace(manifest(*items), project_id=PROJECT)
+    lora = workspace.records.read(Lora, SCOPE, LORA)
+    [release] = lora.record.releases
+    training = {**release.training, "datasetId": record.id, "manifestHash": record.content_hash}
+    changes = Changes(workspace)
+    changes.create(record, SCOPE, record.id)
+    changes.update(lora, replace(lora.record, releases=(replace(release, training=training),)))
+    changes.apply()
+    return record

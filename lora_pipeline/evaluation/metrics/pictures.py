@@ -15,13 +15,14 @@ import numpy.typing as npt
 
 from lora_pipeline.datasets.checks.measure_cache import MeasureCache, Rows
 from lora_pipeline.datasets.near_duplicates import on_background
-from lora_pipeline.engine.images import map_images
+from lora_pipeline.engine.images import WORKERS, map_images
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.foundation.image_colours import DIRECTIONS, STEPS, TONES
 from lora_pipeline.foundation.images import ImageColours, ImageWorker
 from lora_pipeline.workspace.root import Workspace
 
 FORM = 1  # of what is measured without a model; a new one whenever a measure changes
+_FEW = 64
 ROW = np.dtype(
     [
         ("sha256", "u1", (32,)),
@@ -128,7 +129,9 @@ def _measure(
                 return f"{picture.name} has another digest than recorded"
             return found
 
-        results = map_images(workspace, one, unknown, topic="measure")
+        # A second child costs more than it saves where there are few pictures.
+        workers = 1 if len(unknown) < _FEW else WORKERS
+        results = map_images(workspace, one, unknown, topic="measure", workers=workers)
         for picture, found in zip(unknown, results, strict=True):
             if isinstance(found, str):
                 lost[picture.sha256] = found
