@@ -61,7 +61,7 @@ def make_tiny_copy_model(path: Path) -> Path:
     """Write a descriptor as TorchScript: means of a coarse grid, without what all share."""
     import torch
 
-    class Descriptor(torch.nn.Module):
+    class Descriptor(torch.nn.Module):  # type: ignore[misc]  # torch has no types here
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
             cells = torch.nn.functional.adaptive_avg_pool2d(pixels, (8, 8)).flatten(1)
             centred = cells - cells.mean(dim=1, keepdim=True)

@@ -40,8 +40,8 @@ def test_a_difference_is_worth_what_its_interval_allows(
     low: float | None, high: float | None, prompts: int, worth: str
 ) -> None:
     # Less distance is nearer, so the sign is turned.
-    turned = None if low is None or high is None else (-high, -low)
-    given = value(*(turned or (None, None)), prompts=prompts)
+    turned = (None, None) if low is None or high is None else (-high, -low)
+    given = value(turned[0], turned[1], prompts)
     [told] = described(EvaluationMetrics(palette_distance=given))
     assert worth in told.worth
 
