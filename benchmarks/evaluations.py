@@ -117,6 +117,7 @@ class _Renderer(FakeRenderer):
 
 
 def _grids(folder: Path, sizes: list[int]) -> Path:
+    place = folder
     print("| cells | seconds | CPU ms a cell | peak memory | record |")
     print("|---|---|---|---|---|")
     for cells in sizes:

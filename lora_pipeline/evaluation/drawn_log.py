@@ -60,6 +60,16 @@ class DrawnLog:
                 continue
         return found
 
+    def mend(self) -> None:
+        """Cut off a torn last line, so that the next one is not glued to it."""
+        try:
+            data = self._path.read_bytes()
+        except OSError:
+            return
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.truncate(self._path, whole)
+
     def clear(self) -> None:
         """Forget all lines: the record says it now."""
         if self._path.exists():
@@ -68,3 +78,9 @@ class DrawnLog:
     def remove(self) -> None:
         """Remove the file."""
         self._path.unlink(missing_ok=True)
+
+
+def lines_of_sweeps(runtime: Path) -> list[DrawnCell]:
+    """Return what sweeps on this machine have drawn."""
+    folders = sorted((runtime / "render").glob("sweep-*"))
+    return [line for folder in folders for line in DrawnLog(folder).read()]

@@ -79,7 +79,7 @@ def finish_evaluation(
     record = loaded.record
     if record.suite is None:
         raise RecordInvalidError(f"evaluation {record.id} holds no rendered grid")
-    load = _Kept(open_store(workspace)).load
+    load = KeptPictures(open_store(workspace)).load
     cells, metrics = measure(record.suite, record.cells, load)
     record = msgspec.structs.replace(
         record, cells=cells, metrics=metrics, outputs=_outputs(cells), result_digest=""
@@ -110,7 +110,7 @@ def remeasure_evaluation(
     """
     record = msgspec.structs.replace(loaded.record, metrics=metrics)
     record = msgspec.structs.replace(record, result_digest=result_digest(record))
-    load = _Kept(open_store(workspace)).load
+    load = KeptPictures(open_store(workspace)).load
     return _written(workspace, loaded, record, load, trigger_word)
 
 
@@ -206,8 +206,12 @@ def effect_words(metrics: EvaluationMetrics) -> str:
     return "  ·  ".join(parts)
 
 
-class _Kept:
-    """Pictures by digest, as far as they fit: measuring and drawing look at the first ones both."""
+class KeptPictures:
+    """Pictures by digest, as far as they fit: measuring and drawing both look at the first ones.
+
+    Args:
+        store: Where they are.
+    """
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -215,7 +219,11 @@ class _Kept:
         self._bytes = 0
 
     def load(self, cell: Cell) -> Pixels:
-        """Return the pixels of a cell that is done."""
+        """Return the pixels of a cell that is done.
+
+        Raises:
+            FileMissingError, DigestMismatchError: When they are not in the store any more.
+        """
         if cell.image_sha256 in self._kept:
             return self._kept[cell.image_sha256]
         pixels = _load(self._store, cell)

@@ -60,6 +60,11 @@ def spoken(text: str, trigger_word: str) -> str:
     return ", ".join(" ".join(part.split()) for part in parts if part)
 
 
+def strength_words(strength: float) -> str:
+    """Return a strength as people read it."""
+    return "base" if strength == BASE else f"strength {strength:g}"
+
+
 def missing_cells(evaluation: Evaluation) -> list[Cell]:
     """Return the cells that have no verified image yet, failed ones included."""
     return [cell for cell in evaluation.cells if cell.status != "done"]

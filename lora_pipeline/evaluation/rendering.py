@@ -16,9 +16,9 @@ from pathlib import Path
 
 import msgspec
 
-from lora_pipeline.evaluation.drawn_log import DrawnCell, DrawnLog
+from lora_pipeline.evaluation.drawn_log import DrawnCell, DrawnLog, lines_of_sweeps
 from lora_pipeline.evaluation.effect import CONSTANT
-from lora_pipeline.evaluation.grid import BASE, problems_of_grid
+from lora_pipeline.evaluation.grid import problems_of_grid, strength_words
 from lora_pipeline.evaluation.pace import remember_pace, work_of
 from lora_pipeline.evaluation.pixels import is_constant, read_pixels
 from lora_pipeline.evaluation.records import Cell, CellStatus, Evaluation, RendererIdentity
@@ -78,6 +78,7 @@ def render_grid(
     source: RenderSource,
     *,
     donors: Sequence[Evaluation] = (),
+    takes_swept: bool = False,
     limit: int | None = None,
 ) -> tuple[Loaded[Evaluation], GridReport]:
     """Render the cells that have no image and return the record as it then stands.
@@ -88,6 +89,7 @@ def render_grid(
         renderer: What draws.
         source: Base and LoRA, verified.
         donors: Other evaluations whose cells may be taken over.
+        takes_swept: Whether those of sweeps on this machine may be, too.
         limit: Most cells to draw now.
 
     Raises:
@@ -96,7 +98,7 @@ def render_grid(
         RecordConflictError: When the record was changed meanwhile.
     """
     with (
-        _private_folder(workspace, loaded.record_id) as folder,
+        private_folder(workspace, loaded.record_id) as folder,
         _Grid(workspace, loaded, DrawnLog(folder)).saved_at_the_end() as grid,
     ):
         grid.take_up_drawn()
@@ -106,7 +108,7 @@ def render_grid(
             words = f"{len(todo)} cells to draw, {renderer.name} loads base and LoRA"
             workspace.events(Event("started", "grid", words))
             with renderer.open(source, workspace.settings, folder) as session:
-                grid.begin(session.identity, donors)
+                grid.begin(session.identity, donors, takes_swept=takes_swept)
                 grid.render(session, folder, limit)
                 grid.report.cautions = tuple(session.cautions)
             if grid.todo(limit):
@@ -164,11 +166,13 @@ class _Grid:
     def forget_lost_images(self) -> None:
         """Make every cell pending whose image is not, or no longer whole, in the store."""
         for cell in list(self._cells.values()):
-            if cell.status == "done" and not _is_stored(self._store, cell.image_sha256):
+            if cell.status == "done" and not is_stored(self._store, cell.image_sha256):
                 self._set(cell, "pending")
         self.report.kept = self._count("done")
 
-    def begin(self, identity: RendererIdentity, donors: Sequence[Evaluation]) -> None:
+    def begin(
+        self, identity: RendererIdentity, donors: Sequence[Evaluation], *, takes_swept: bool
+    ) -> None:
         """Hold the grid to one program on one machine, and take over what it drew before."""
         before = self._identity
         if before and before.fingerprint != identity.fingerprint and self._count("done"):
@@ -181,12 +185,19 @@ class _Grid:
             for cell in list(self._cells.values()):
                 self._set(cell, "pending")
         self._identity = identity
-        for image in _images_of(donors, identity):
-            own = self._cells.get(image.id)
+        swept = lines_of_sweeps(self._workspace.runtime) if takes_swept else []
+        alike = [(one.id, one.image_sha256) for one in images_of(donors, identity)]
+        alike += [
+            (line.id, line.image_sha256)
+            for line in swept
+            if line.fingerprint == identity.fingerprint and line.status == "done"
+        ]
+        for cell_id, sha256 in alike:
+            own = self._cells.get(cell_id)
             if own is None or own.status != "pending":
                 continue
-            if _is_stored(self._store, image.image_sha256):
-                self._set(own, "done", image_sha256=image.image_sha256)
+            if is_stored(self._store, sha256):
+                self._set(own, "done", image_sha256=sha256)
                 self.report.reused += 1
         # What is drawn from now on is told by lines that rest on this record.
         self.save()
@@ -200,11 +211,10 @@ class _Grid:
             self._workspace.events(
                 Event("progress", "grid", words, step=number - 1, total=len(todo), unit="cells")
             )
-            target.unlink(missing_ok=True)
             self._tried.add(cell.id)
             began = time.monotonic()
             try:
-                sha256 = _drawn(session, cell, target, self._store)
+                sha256 = draw_cell(session, cell, target, self._store)
             except (RendererError, ImageRefusedError) as error:
                 self._tell(cell, "failed", error=error.message[:400])
                 self.report.failed += 1
@@ -305,12 +315,13 @@ def save_evaluation(
     return workspace.records.read(Evaluation, loaded.scope, loaded.record_id)
 
 
-def strength_words(strength: float) -> str:
-    """Return a strength as people read it."""
-    return "base" if strength == BASE else f"strength {strength:g}"
+def draw_cell(session: RenderSession, cell: Cell, target: Path, store: ObjectStore) -> str:
+    """Draw one cell, check its picture, put it into the store, and return its digest.
 
-
-def _drawn(session: RenderSession, cell: Cell, target: Path, store: ObjectStore) -> str:
+    Raises:
+        RendererError, ImageRefusedError: When no usable picture came.
+    """
+    target.unlink(missing_ok=True)
     try:
         session.render(_request(cell), target)
         pixels = read_pixels(target, width=cell.width, height=cell.height)
@@ -336,7 +347,8 @@ def _request(cell: Cell) -> CellRequest:
     )
 
 
-def _images_of(donors: Sequence[Evaluation], identity: RendererIdentity) -> Iterator[Cell]:
+def images_of(donors: Sequence[Evaluation], identity: RendererIdentity) -> Iterator[Cell]:
+    """Yield the cells of other evaluations that the same program drew."""
     for donor in donors:
         drawn_alike = donor.renderer and donor.renderer.fingerprint == identity.fingerprint
         # Only what proves to be unchanged is taken over.
@@ -344,7 +356,8 @@ def _images_of(donors: Sequence[Evaluation], identity: RendererIdentity) -> Iter
             yield from donor.cells
 
 
-def _is_stored(store: ObjectStore, sha256: str) -> bool:
+def is_stored(store: ObjectStore, sha256: str) -> bool:
+    """Return whether a picture is in the store, and whole."""
     try:
         store.open_path(sha256)
     except IntegrityError:
@@ -353,7 +366,12 @@ def _is_stored(store: ObjectStore, sha256: str) -> bool:
 
 
 @contextlib.contextmanager
-def _private_folder(workspace: Workspace, evaluation_id: str) -> Iterator[Path]:
+def private_folder(workspace: Workspace, evaluation_id: str) -> Iterator[Path]:
+    """Hold an evaluation for the time of the block, and give the folder that it is drawn in.
+
+    Raises:
+        LockedError: When another process draws it.
+    """
     folder = workspace.runtime / "render" / evaluation_id
     with contextlib.ExitStack() as stack:
         try:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lora_pipeline.evaluation.grid import BASE
+from lora_pipeline.evaluation.grid import strength_words
 from lora_pipeline.evaluation.records import Cell, Evaluation
 from lora_pipeline.evaluation.sheet_layout import (
     CAPTION,
@@ -54,6 +54,7 @@ _SPELLED = {
 }  # fmt: skip
 _HAS = frozenset("·…±“”©™")
 _MOST_PAGES = 20  # that are named at the top
+_NO_CAPTIONS: Mapping[str, str] = {}
 
 Loader = Callable[[Cell], "Pixels | None"]
 
@@ -72,7 +73,12 @@ class SheetHeader:
 
 
 def draw_sheet(
-    header: SheetHeader, evaluation: Evaluation, load: Loader, *, page: int = 1
+    header: SheetHeader,
+    evaluation: Evaluation,
+    load: Loader,
+    *,
+    page: int = 1,
+    captions: Mapping[str, str] = _NO_CAPTIONS,
 ) -> PILImage:
     """Return one page of the sheet of an evaluation; most have no second one.
 
@@ -82,9 +88,10 @@ def draw_sheet(
         load: Returns the pixels of a cell that is done, or None when they are not here. It is
             asked for the cells of the page alone.
         page: Which one, from 1.
+        captions: What stands below a cell in place of its strength, by the cell's id.
     """
     layout = Layout.of(evaluation)
-    suspicious = suspicious_cells(evaluation.cells)
+    suspicious = suspicious_cells(evaluation.cells, captions)
     if len(layout.pages) > 1:
         words = _page_words(layout, page, suspicious)
         header = SheetHeader(header.title, [*header.facts, ("page", words)])
@@ -93,6 +100,7 @@ def draw_sheet(
         layout=layout,
         load=load,
         suspicious=suspicious,
+        captions=captions,
     )
     pen = drawing.pen
     top = _draw_header(pen, header)
@@ -164,6 +172,7 @@ class _Drawing:
     layout: Layout
     load: Loader
     suspicious: Mapping[str, str]
+    captions: Mapping[str, str]
 
     def prompt(self, prompt: Prompt, top: int) -> None:
         """Draw a prompt's words and its pictures."""
@@ -196,7 +205,8 @@ class _Drawing:
             pen.hatch(left, top, layout.width, layout.height)
             self._explain(cell, left, top)
         caption = top + layout.height + 7
-        pen.text(left, caption, _strength(cell), SMALL_SIZE)
+        words = self.captions.get(cell.id) or strength_words(cell.strength)
+        pen.text(left, caption, words, SMALL_SIZE)
         right = left + layout.width
         if suspicion:
             pen.text_before(right, caption, suspicion, SMALL_SIZE, ALARM)
@@ -214,10 +224,6 @@ class _Drawing:
         reason = wrapped(pen.typeface, _writable(cell.error), width, SMALL_SIZE)[:most]
         for number, line in enumerate(reason):
             pen.text(left + 12, top + 40 + 18 * number, line, SMALL_SIZE, MUTED)
-
-
-def _strength(cell: Cell) -> str:
-    return "base" if cell.strength == BASE else f"strength {cell.strength:g}"
 
 
 def _shown(pixels: Pixels, layout: Layout) -> PILImage:

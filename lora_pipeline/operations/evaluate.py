@@ -192,7 +192,13 @@ def render_subject(
     started = loaded or write_evaluation(workspace, subject, record)
     try:
         loaded, report = render_grid(
-            workspace, started, renderer, source, donors=donors, limit=options.limit
+            workspace,
+            started,
+            renderer,
+            source,
+            donors=donors,
+            takes_swept=not options.again,
+            limit=options.limit,
         )
     except RendererError:
         if loaded is None:
