@@ -58,7 +58,8 @@ class AiToolkitServer(HostedTrainer):
     summary = "ai-toolkit's server on this or another machine, over HTTP"
     architectures = FAMILIES
     loads_adapters = True
-    extra, modules = EXTRA, MODULES
+    extra = EXTRA
+    modules: tuple[str, ...] = MODULES
 
     def problems(self, settings: Settings) -> Iterator[Problem]:
         """Yield what is not set up here; the server itself is not asked."""
