@@ -27,7 +27,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _LONGEST = 200
 
 
-def run_command(line: str, notice: Mapping[str, Any]) -> None:
+def run_command(line: str, notice: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S) -> None:
     """Run a program with the notice as JSON on its standard input; no shell is asked.
 
     It also finds the notice's plain values in ``LORA_NOTICE_…`` variables.
@@ -39,7 +39,7 @@ def run_command(line: str, notice: Mapping[str, Any]) -> None:
     try:
         argv = shlex.split(line)
     except ValueError as error:
-        raise SettingsError(f"notify.command is no command line: {error}") from error
+        raise SettingsError(f"the command to notify by is no command line: {error}") from error
     if not argv:
         return
     facts = {
@@ -50,7 +50,7 @@ def run_command(line: str, notice: Mapping[str, Any]) -> None:
     done = process.run(
         argv,
         environment=process.child_environment(facts),
-        timeout_s=TIMEOUT_S,
+        timeout_s=timeout_s,
         stdin=json.dumps(notice).encode() + b"\n",
     )
     if done.status != 0:

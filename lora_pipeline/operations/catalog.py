@@ -163,6 +163,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("lora.resolve", "resolve:resolve_lora", "read"),
     Operation("lora.resolve-stack", "resolve:resolve_stack", "read"),
     Operation("lora.advise", "advise:advise", "read"),
+    Operation("hooks.show", "release_hooks:show_hooks", "read"),
+    Operation("hooks.run", "release_hooks:run_hooks", "write", agents=False),
     Operation("release.list", "release:list_releases", "read"),
     Operation("release.show", "release:show_release", "read"),
     Operation("release.verify", "release:verify_release", "read"),

@@ -12,6 +12,7 @@ from lora_pipeline.catalog.records import Checkpoint
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.foundation.result import Refusal, Result
+from lora_pipeline.operations.release_hooks import tell_of_change
 from lora_pipeline.releases.history import extended
 from lora_pipeline.releases.image_volume import volume_of
 from lora_pipeline.releases.lookup import ScopeName, find_lora, scope_of
@@ -297,17 +298,17 @@ def _switched(workspace: Workspace, loaded: Loaded[Lora], changed: Lora, reason:
         release_id=changed.active_release_id,
         reason=reason,
     )
+    record = replace(changed, updated_at=entry.at, history=extended(before.history, entry))
     changes = Changes(workspace)
-    changes.update(
-        loaded,
-        replace(changed, updated_at=entry.at, history=extended(before.history, entry)),
-    )
+    changes.update(loaded, record)
+    written = changes.apply()
     at = f" at strength {changed.strength_in_use:g}" if changed.enabled else ""
     return Result(
         data=facts,
         reasoning=f"Switched {lora_id} {state}{at}",
+        warnings=tell_of_change(workspace, loaded, record),
         suggestions=(f"lora resolve {lora_id}",),
-        written=changes.apply(),
+        written=written,
         dry_run=workspace.dry_run,
     )
 
