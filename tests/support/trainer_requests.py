@@ -157,14 +157,16 @@ def write_files(plan: Plan, run_folder: Path) -> None:
         (run_folder / file.path).write_text(file.content, encoding="utf-8")
 
 
-def run_plan(trainer: Trainer, plan: Plan, run_folder: Path) -> Finished:
+def run_plan(
+    trainer: Trainer, plan: Plan, run_folder: Path, *, idle_timeout_s: float = 60
+) -> Finished:
     """Run a plan as a supervised process to its end."""
     write_files(plan, run_folder)
     lines, progress = [], []
     with Supervised(
         plan.argv, cwd=plan.cwd, environment=child_environment(plan.environment)
     ) as running:
-        for line in running.lines(idle_timeout_s=60):
+        for line in running.lines(idle_timeout_s=idle_timeout_s):
             lines.append(line)
             step = trainer.read_line(line)
             if step is not None:

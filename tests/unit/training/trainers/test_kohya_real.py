@@ -100,7 +100,7 @@ def test_the_real_program_takes_the_plan_and_trains(case: str, planned: Callable
     architecture, changes = CASES[case]
     request, plan = planned(architecture, **changes)
 
-    done = run_plan(KOHYA_SS, plan, request.run_folder)
+    done = run_plan(KOHYA_SS, plan, request.run_folder, idle_timeout_s=300)
 
     assert done.status == 0, done.text
     assert done.progress[-1].step == plan.total_steps
@@ -232,7 +232,7 @@ def test_a_checkpoint_of_real_size_is_trained(tmp_path: Path) -> None:
     request = replace(made, checkpoint=base)
     assert KOHYA_SS.health(here) is None
     plan = KOHYA_SS.prepare(request, here, KOHYA_SS.version(here))
-    done = run_plan(KOHYA_SS, plan, request.run_folder)
+    done = run_plan(KOHYA_SS, plan, request.run_folder, idle_timeout_s=600)
     assert done.status == 0, done.text
     assert done.progress[-1].step == plan.total_steps
     found = KOHYA_SS.collect(plan, request.run_folder)

@@ -287,7 +287,7 @@ def test_missing_modules_are_named(tmp_path: Path) -> None:
     here = settings_with(tmp_path / "ws", trainers__kohya_ss__home=str(scripts.home))
     problem = KOHYA_SS.health(here)
     assert problem is not None
-    assert "lacks accelerate, transformers" in problem.message
+    assert "lacks torchvision, accelerate, transformers" in problem.message
 
 
 def test_the_version_is_the_commit_of_the_checkout(scripts: SdScripts, here: Settings) -> None:
