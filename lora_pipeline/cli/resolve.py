@@ -111,12 +111,13 @@ def _stacked(result: Result) -> Report:
 def _use_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     why = facts["explanation"]
     since = f" since {why['since'][:10]}, by {why['by']}" if why["since"] else ""
+    gate = "WITHOUT the gate" if why.get("emergency") else "the gate passes now"
     trigger = f"trigger {facts['triggerWord']}" if facts["triggerWord"] else "no trigger word"
     return [
         ("weights", facts["path"]),
         ("sha256", facts["sha256"]),
         ("use", f"{trigger} · strength {facts['strength']:g} · base {facts['checkpointId']}"),
-        ("why", f"{why['chosen']}{since}; the gate passes now"),
+        ("why", f"{why['chosen']}{since}; {gate}"),
         *_skipped(why["skipped"]),
     ]
 
