@@ -239,11 +239,11 @@ def test_a_model_that_is_none_proves_nothing(
     (studio.root / "other").mkdir()
     (studio.root / "other" / "config.json").write_text('{"model_type": "clip"}')
     given = {"clipText": "empty", "dino": "other"}.get(name, "nothing.safetensors")
-    monkeypatch.setenv(variable, str(studio.root / given))
     render(studio)
-    metrics = grid_of(studio).record.metrics
-    assert metrics is not None
-    assert reason in metrics.not_proven[name]
+    monkeypatch.setenv(variable, str(studio.root / given))
+    answer = invoke(["eval", "metrics", LORA, "r1", "--json"], studio.root)
+    assert answer.exit_code == 0
+    assert reason in answer.document["data"]["metrics"]["notProven"][name]
 
 
 @pytest.mark.train
