@@ -17,6 +17,7 @@ from lora_pipeline.cli.evaluation_options import (
     scope_choice,
 )
 from lora_pipeline.cli.evaluation_report import created, rendered, shown
+from lora_pipeline.cli.evaluation_tidy import cleanup, normalize
 from lora_pipeline.cli.measure import metrics
 from lora_pipeline.cli.options import shared_options, writing_options
 from lora_pipeline.cli.release_diff import compare
@@ -210,5 +211,16 @@ def show(
         )
 
 
-for _command in (compare, sweep, metrics, review, approve, reject, blind, waive):
+for _command in (
+    compare,
+    sweep,
+    normalize,
+    cleanup,
+    metrics,
+    review,
+    approve,
+    reject,
+    blind,
+    waive,
+):
     evaluate.add_command(_command)

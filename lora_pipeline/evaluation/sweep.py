@@ -201,7 +201,7 @@ def _reason(chosen: StepMeasure, known: Sequence[StepMeasure], top: float) -> st
 def _caution(chosen: StepMeasure) -> str:
     if chosen.leak is None or chosen.leak < _LEAKS * _effect(chosen):
         return ""
-    return f"; {chosen.leak:.3f} of it shows without the trigger word"
+    return f"; without the trigger word it changes {chosen.leak:.3f}, so it leaks"
 
 
 def _share(value: StepMeasure | float) -> str:
