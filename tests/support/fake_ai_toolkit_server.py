@@ -8,26 +8,23 @@ fail in ways that networks, proxies and servers have.
 from __future__ import annotations
 
 import contextlib
-import email.parser
-import email.policy
 import json
 import re
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.support import fake_trainer
+from tests.support.loopback import Misbehaving, QuietHandler, form_fields, listening
 
 TOKEN = "correct-horse-battery"
 ROOT = "/srv/toolkit"
 
 
 @dataclass
-class FakeToolkit:
+class FakeToolkit(Misbehaving):
     """The server's state, and what tests tell it.
 
     Attributes:
@@ -40,7 +37,6 @@ class FakeToolkit:
         token: What lets a client in.
         on_job: Called when a job was created.
         gate: While it is not set, requests whose path begins with ``waiting`` wait.
-        requests: ``METHOD /path`` of every request, in order.
         headers: Authorization of every request.
     """
 
@@ -54,34 +50,10 @@ class FakeToolkit:
     on_job: Callable[[], object] = dict
     waiting: str = ""
     gate: threading.Event = field(default_factory=threading.Event)
-    address: str = ""
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     data_sets: dict[str, dict[str, bytes]] = field(default_factory=dict)
     queues: dict[str, bool] = field(default_factory=dict)
-    requests: list[str] = field(default_factory=list)
     headers: list[str] = field(default_factory=list)
-    faults: dict[str, list[str]] = field(default_factory=dict)
-    lock: threading.RLock = field(default_factory=threading.RLock)
-
-    def misbehave(self, route: str, *faults: str) -> None:
-        """Let the next requests for ``METHOD /path…`` fail, one for each fault.
-
-        Faults: a status (``500``), a status with Retry-After (``429:3``), ``html``, ``list``,
-        ``redirect``, ``cut`` (nothing was done), ``lost`` (done, but the answer is lost), ``short``
-        and ``long`` (a body of another length than announced).
-        """
-        self.faults.setdefault(route, []).extend(faults)
-
-    def count(self, route: str) -> int:
-        """Return how many requests began with ``METHOD /path``."""
-        return sum(1 for one in self.requests if one.startswith(route))
-
-    def fault_for(self, request: str) -> str:
-        """Return how this request is to fail, or nothing."""
-        for route, faults in self.faults.items():
-            if faults and request.startswith(route):
-                return faults.pop(0)
-        return ""
 
     # What the routes do
 
@@ -205,19 +177,14 @@ class FakeToolkit:
         return [*found, {"path": f"{folder}/optimizer.pt", "size": 3}]
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # head and body are two packets, and waiting costs 40 ms
+class _Handler(QuietHandler):
     toolkit: FakeToolkit
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing."""
-
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         """Answer."""
         self._handle("GET", None)
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         """Answer."""
         data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         kind = self.headers.get("Content-Type", "")
@@ -235,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.toolkit.headers.append(self.headers.get("Authorization", ""))
             fault = self.toolkit.fault_for(f"{method} {path}")
             if fault == "cut":
-                return self._cut()
+                return self.cut()
             if fault and fault not in {"lost", "short", "long"}:
                 return self._fail(fault)
             if path.startswith("/api/files/"):
@@ -244,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._send(401, {"error": "Unauthorized"})
             status, document = self.toolkit.answer(method, path, query, body)
             if fault == "lost":
-                return self._cut()
+                return self.cut()
             return self._send(status, document)
 
     def _fail(self, fault: str) -> None:
@@ -286,41 +253,19 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.wfile.write(data)
         if announced not in {None, len(data)}:
-            self._cut()
-
-    def _cut(self) -> None:
-        self.close_connection = True
-        with contextlib.suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
+            self.cut()
 
 
 def _form(kind: str, data: bytes) -> dict[str, Any]:
-    head = f"Content-Type: {kind}\r\n\r\n".encode()
-    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + data)
-    form: dict[str, Any] = {"files": []}
-    for part in message.iter_parts():
-        payload = part.get_payload(decode=True)
-        assert isinstance(payload, bytes)
-        if part.get_filename():
-            form["files"].append((part.get_filename(), payload))
-        else:
-            form[str(part.get_param("name", header="content-disposition"))] = payload.decode()
-    return form
+    fields = list(form_fields(kind, data))
+    files = [(file_name, payload) for _, file_name, payload in fields if file_name]
+    texts = {name: payload.decode() for name, file_name, payload in fields if not file_name}
+    return {"files": files, **texts}
 
 
 @contextlib.contextmanager
 def running_toolkit() -> Iterator[FakeToolkit]:
     """Run the server on a free port for the time of the block."""
     toolkit = FakeToolkit()
-    handler = type("Handler", (_Handler,), {"toolkit": toolkit})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    toolkit.address = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with listening(_Handler, toolkit=toolkit) as toolkit.address:
         yield toolkit
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -7,16 +7,14 @@ lengths and cut connections are here.
 from __future__ import annotations
 
 import contextlib
-import email.parser
-import email.policy
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.support.loopback import Misbehaving, QuietHandler, form_of, listening
 
 
 @dataclass(frozen=True)
@@ -31,12 +29,11 @@ class Asked:
 
 
 @dataclass
-class FakeWebService:
+class FakeWebService(Misbehaving):
     """A service's state, and what tests tell it.
 
     Attributes:
         secret: Repeated in refusals, as careless servers do.
-        requests: ``METHOD /path`` of every request, in order.
         tokens: Authorization of every request.
         gate: Lets go on what waits at ``held`` and ``late``.
         held: Requests that begin with this ``METHOD /path`` wait before anything is done.
@@ -44,35 +41,11 @@ class FakeWebService:
     """
 
     secret: str = ""
-    address: str = ""
-    requests: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
-    faults: dict[str, list[str]] = field(default_factory=dict)
     held: str = "-"
     late: str = "-"
     waiting: threading.Event = field(default_factory=threading.Event)
     gate: threading.Event = field(default_factory=threading.Event)
-    lock: threading.RLock = field(default_factory=threading.RLock)
-
-    def misbehave(self, route: str, *faults: str) -> None:
-        """Let the next requests for ``METHOD /path…`` fail, one for each fault.
-
-        Faults: a status (``500``), a status with Retry-After (``429:3``), ``html``, ``list``,
-        ``redirect``, ``cut`` (nothing was done), ``lost`` (done, but the answer is lost), ``short``
-        and ``long`` (a body of another length than announced).
-        """
-        self.faults.setdefault(route, []).extend(faults)
-
-    def count(self, route: str) -> int:
-        """Return how many requests began with ``METHOD /path``."""
-        return sum(1 for one in self.requests if one.startswith(route))
-
-    def fault_for(self, request: str) -> str:
-        """Return how this request is to fail, or nothing."""
-        for route, faults in self.faults.items():
-            if faults and request.startswith(route):
-                return faults.pop(0)
-        return ""
 
     def answer(self, asked: Asked) -> tuple[int, Any] | tuple[int, Any, dict[str, str]]:
         """Return status, document and perhaps further headers; bytes are sent as a file."""
@@ -83,15 +56,10 @@ class FakeWebService:
         return {"error": f"no, says {self.secret}", "status": status}
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # head and body are two packets, and waiting costs 40 ms
+class _Handler(QuietHandler):
     service: FakeWebService
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing."""
-
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         """Answer."""
         self._handle()
 
@@ -114,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
         route = f"{self.command} {path}"
         self._wait_at(service.held, route)
         if fault == "cut":
-            return self._cut()
+            return self.cut()
         if fault and fault not in {"lost", "short", "long"}:
             return self._fail(fault)
         with service.lock:
@@ -122,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         extra = more[0] if more else {}
         self._wait_at(service.late, route)
         if fault == "lost":
-            return self._cut()
+            return self.cut()
         if isinstance(document, bytes):
             return self._send_file(status, document, fault, extra)
         data = b"" if document is None else json.dumps(document).encode()
@@ -169,34 +137,17 @@ class _Handler(BaseHTTPRequestHandler):
             if self.command != "HEAD":
                 self.wfile.write(data)
         if announced not in {None, len(data)}:
-            self._cut()
-
-    def _cut(self) -> None:
-        self.close_connection = True
-        with contextlib.suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
+            self.cut()
 
 
 def _body(kind: str, data: bytes) -> Any:
     if "multipart" in kind:
-        return _form(kind, data)
+        return form_of(kind, data)
     if "ndjson" in kind:
         return [json.loads(line) for line in data.splitlines()]
     if "json" in kind and data:
         return json.loads(data)
     return data
-
-
-def _form(kind: str, data: bytes) -> dict[str, Any]:
-    head = f"Content-Type: {kind}\r\n\r\n".encode()
-    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + data)
-    form: dict[str, Any] = {}
-    for part in message.iter_parts():
-        payload = part.get_payload(decode=True)
-        assert isinstance(payload, bytes)
-        name = str(part.get_param("name", header="content-disposition"))
-        form[name] = (part.get_filename(), payload) if part.get_filename() else payload.decode()
-    return form
 
 
 S = TypeVar("S", bound=FakeWebService)
@@ -205,16 +156,8 @@ S = TypeVar("S", bound=FakeWebService)
 @contextlib.contextmanager
 def running(service: S) -> Iterator[S]:
     """Run a service on a free port for the time of the block."""
-    handler = type("Handler", (_Handler,), {"service": service})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    service.address = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield service
-    finally:
-        service.gate.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(_Handler, service=service) as service.address:
+        try:
+            yield service
+        finally:
+            service.gate.set()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.support.loopback import QuietHandler, listening
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,7 @@ class FaultyProxy:
 def faulty_proxy(upstream: int) -> Iterator[FaultyProxy]:  # noqa: C901 - one handler
     """Give a proxy before the server at a port."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(QuietHandler):
         def do_any(self) -> None:
             body = self._body()
             asked = Asked(self.command, self.path, dict(self.headers.items()))
@@ -76,9 +74,6 @@ def faulty_proxy(upstream: int) -> Iterator[FaultyProxy]:  # noqa: C901 - one ha
             self._answer(status, headers, data, fault.cut_after if fault else None)
 
         do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do_any  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
 
         def _body(self) -> bytes:
             if "chunked" not in self.headers.get("Transfer-Encoding", ""):
@@ -122,14 +117,6 @@ def faulty_proxy(upstream: int) -> Iterator[FaultyProxy]:  # noqa: C901 - one ha
             if cut is not None:
                 self.close_connection = True
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    proxy = FaultyProxy(server.server_address[1])
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with listening(Handler) as address:
+        proxy = FaultyProxy(int(address.rpartition(":")[2]))
         yield proxy
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -29,6 +28,7 @@ from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import open_store
 from tests.support.dataset_builders import PROJECT
 from tests.support.fake_trainer import MODULE, SIZE
+from tests.support.loopback import listening
 from tests.support.remote_builders import BUCKET, credentials, served
 from tests.support.training_builders import (
     LORA,
@@ -81,14 +81,9 @@ def page() -> Iterator[Page]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    shown.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield shown
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with listening(Handler) as address:
+        shown.port = int(address.rpartition(":")[2])
+        yield shown
 
 
 @pytest.fixture
