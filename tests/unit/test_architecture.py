@@ -213,5 +213,7 @@ def test_the_line_in_the_overview_is_short(name: str) -> None:
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
 def test_an_operation_is_named_after_its_command(operation: Operation) -> None:
     noun, _, verb = operation.name.partition(".")
+    words = set(verb.split("-"))
 
-    assert {noun, verb, verb.partition("-")[0]} & set(COMMANDS)
+    # `lora.add-approved-images` is `lora add-images`, in one of its forms.
+    assert noun in COMMANDS or any(set(name.split("-")) <= words for name in COMMANDS)

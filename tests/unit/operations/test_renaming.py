@@ -51,12 +51,9 @@ RENAMED = {
     for kind, places in table.items()
     for place in places
 }
-RECORDS = sorted(
-    name.partition("/")[0]
-    for name in schema_names()
-    if name.partition("/")[0]
-    not in ("common", "suite", "preset", "gate-policy", "backup", "blind-answers")
-)
+# What is no record of a project: definitions, configuration, and what came from or goes elsewhere.
+NO_RECORDS = {"common", "suite", "preset", "gate-policy", "backup", "blind-answers", "passport"}
+RECORDS = sorted({name.partition("/")[0] for name in schema_names()} - NO_RECORDS)
 
 
 def ids_of(schema: dict[str, Any], node: dict[str, Any], path: str) -> list[str]:
