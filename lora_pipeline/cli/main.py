@@ -67,6 +67,7 @@ SECTIONS: dict[str, dict[str, Lazy]] = {
         "deactivate": Lazy("lora", "deactivate", "Switch a LoRA off for use"),
         "delete": Lazy("lora", "delete", "Delete a LoRA that nothing uses"),
         "resolve": Lazy("resolve", "resolve", "Say which weights production uses, and why"),
+        "generate": Lazy("generate", "generate", "Draw a test scene with what production uses"),
         "advise": Lazy("advise", "advise", "Say what came and went since a LoRA was trained"),
         "hooks": Lazy("hooks", "hooks", "Tell others what production uses from now on"),
         "release": Lazy("release", "release", "Show, register and verify releases"),

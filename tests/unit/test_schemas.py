@@ -23,6 +23,7 @@ from lora_pipeline.foundation.errors import RecordInvalidError
 from lora_pipeline.foundation.record import Part, Record
 from lora_pipeline.foundation.schemas import load_schema, schema_names, violations_of
 from lora_pipeline.releases import records as release_records
+from lora_pipeline.releases.generation import Generation
 from lora_pipeline.releases.passport import Passport
 from lora_pipeline.training import records as training_records
 from lora_pipeline.training.saved_plan import SavedPlan
@@ -50,7 +51,7 @@ RECORDS: dict[str, type[Record]] = {
 }
 # What stands in files of their own, outside of the records.
 OTHERS: dict[str, type[Part]] = {
-    "backup": BackupList, "passport": Passport, "plan": SavedPlan,
+    "backup": BackupList, "generation": Generation, "passport": Passport, "plan": SavedPlan,
     "blind-answers": BlindAnswers,
 }  # fmt: skip
 TYPES: dict[str, type[Part]] = {**RECORDS, **DEFINITIONS, **OTHERS}
