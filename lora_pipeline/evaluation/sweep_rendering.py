@@ -94,7 +94,8 @@ def render_sweep(
             renderer is not the same from one checkpoint to the next.
     """
     with private_folder(workspace, f"sweep-{run_id}") as folder:
-        sweep = _Sweep(workspace, folder, donors)
+        wanted = {cell.id for cell in _each(parts)}
+        sweep = _Sweep(workspace, folder, donors, wanted)
         sweep.render(parts, renderer)
     sweep.report.reused = len(set(sweep.known) & {one.id for one in _each(parts)})
     sweep.report.reused -= sweep.report.rendered
@@ -106,6 +107,7 @@ class _Sweep:
     workspace: Workspace
     folder: Path
     donors: Sequence[Evaluation]
+    wanted: set[str]
     known: dict[str, DrawnCell] = field(default_factory=dict)
     report: SweepReport = field(default_factory=SweepReport)
     _failed: dict[str, DrawnCell] = field(default_factory=dict)
@@ -153,8 +155,12 @@ class _Sweep:
         if self.report.identity is None:
             store = open_store(self.workspace)
             for cell in images_of(self.donors, identity):
-                if cell.id not in self.known and is_stored(store, cell.image_sha256):
+                if cell.id not in self.wanted - set(self.known):
+                    continue
+                if is_stored(store, cell.image_sha256):
                     self.known[cell.id] = _line(cell, identity)
+                    # Told here, too: asked again, the sweep need not load a model to know it.
+                    self._log.append(self.known[cell.id])
         self.report.identity = identity
 
     def _draw(self, part: SweepPart, session: RenderSession) -> None:

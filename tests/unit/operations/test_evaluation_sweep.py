@@ -127,6 +127,9 @@ def test_a_sweep_takes_over_the_base_that_a_release_grid_drew(workspace: Workspa
     result = sweep(workspace, renderer)
     assert not [cell for cell in renderer.drawn if cell.strength == 0]
     assert result.data["reused"] == 8
+    again = FakeRenderer()
+    assert sweep(workspace, again).data["reused"] == 16
+    assert again.opened == 0
 
 
 def test_another_program_draws_all_of_it_anew(workspace: Workspace) -> None:
