@@ -24,7 +24,7 @@ ScopeName = Literal["project", "baseline"]
 @click.option("--no-trigger", is_flag=True, help="Leave the trigger word out of the prompt.")
 @click.option("--negative", default="", metavar="TEXT", help="What it should not show.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the noise.")
-@click.option("--steps", type=int, help="Sampling steps; else the suite's, as all below.")
+@click.option("--steps", type=int, help="Sampling steps; else its grid's, as all below.")
 @click.option("--guidance", type=float, help="Guidance scale.")
 @click.option("--width", type=int, metavar="N", help="Width in pixels.")
 @click.option("--height", type=int, metavar="N", help="Height in pixels.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_pipeline.evaluation.records import Cell, RendererIdentity
+from lora_pipeline.evaluation.records import Cell, Evaluation, RendererIdentity, RenderSettings
 from lora_pipeline.evaluation.renderers.interface import Registry, Renderer
 from lora_pipeline.evaluation.renderers.registry import RENDERERS, find_renderer
 from lora_pipeline.evaluation.rendering import draw_cell, private_folder
@@ -107,7 +107,7 @@ def generate_image(
 ) -> Result:
     """Draw one image with what ``resolve`` chooses, and write beside it all that made it.
 
-    Sizes, steps and guidance are those of the LoRA's suite where nothing is said. Asked for
+    Sizes, steps and guidance are those of its newest grid, else of the suite. Asked for
     again with the same words it is the same request, and the same image where the renderer is
     the same.
 
@@ -244,7 +244,7 @@ def _planned(workspace: Workspace, options: SceneOptions, chosen: dict[str, Any]
         project=options.project, scope=options.scope,
     )  # fmt: skip
     subject = subject_of(workspace, target, suite_id="", prompts=())
-    record, usual = target.lora.record, subject.suite.suite.render
+    record, usual = target.lora.record, _usual(workspace, subject)
     lora = GenerationLora(
         lora_id=record.id,
         release_id=target.release.id,

@@ -73,7 +73,7 @@ def test_the_active_release_is_drawn_at_its_strength_with_its_trigger_word(studi
 
     (asked,) = renderer.drawn
     assert (asked.prompt, asked.seed, asked.strength) == ("stkr, a red star", 7, 0.9)
-    assert (asked.width, asked.steps, asked.guidance) == (16, 28, 6.0)  # the suite's
+    assert (asked.width, asked.steps, asked.guidance) == (16, 4, 3.0)  # its grid's
     assert result.data["lora"]["releaseId"] == "r1"
     assert result.data["lora"]["chosen"] == "active"
 
