@@ -276,6 +276,19 @@ def _planned(workspace: Workspace, options: SceneOptions, chosen: dict[str, Any]
     return _Plan(subject, lora, scene, trace, cell)
 
 
+def _usual(workspace: Workspace, subject: Subject) -> RenderSettings:
+    """Return how this release was looked at last, else its LoRA, else what the suite says."""
+    target = subject.target
+    seen = [
+        (one.record.release_id == target.release.id, one.record.created_at, one.record.suite.render)
+        for one in workspace.records.all(Evaluation, target.lora.scope)
+        if one.record.lora_id == target.lora.record_id and one.record.suite is not None
+    ]
+    if not seen:
+        return subject.suite.suite.render
+    return max(seen, key=lambda one: one[:2])[2]
+
+
 def _targets(workspace: Workspace, options: SceneOptions, plan: _Plan) -> tuple[Path, Path]:
     short = plan.trace.removeprefix("sha256:")[:8]
     usual = f"generated/{plan.lora.lora_id}-{plan.lora.release_id}-{plan.scene.seed}-{short}.png"
