@@ -185,7 +185,7 @@ def header_of(evaluation: Evaluation, trigger_word: str) -> SheetHeader:
         facts.append(("effect", effect_words(evaluation.metrics)))
         facts += [
             (one.title, one.words)
-            for one in described(evaluation.metrics)
+            for one in described(evaluation.metrics, evaluation.cells)
             if one.name in _ON_THE_SHEET and one.proven
         ]
     return SheetHeader(f"{evaluation.lora_id}  ·  {evaluation.release_id}", facts)

@@ -142,7 +142,7 @@ def _measured(told: Evaluation, before: Evaluation, words: str, reasoning: str) 
 def _refused(record: Evaluation, anew: EvaluationMetrics, words: str, binding: str) -> Result:
     again = f"lora eval metrics {words} --void-reviews"
     return Result(
-        data={**evaluation_facts(record), **measured_facts(anew), "changed": False},
+        data={**evaluation_facts(record), **measured_facts(anew, record.cells), "changed": False},
         reasoning=f"The grid of {words} stays as it was measured",
         refusal=Refusal(
             "verdicts_bound",
@@ -166,7 +166,7 @@ def _checked(record: Evaluation, anew: EvaluationMetrics, words: str) -> Result:
     return Result(
         data={
             **evaluation_facts(record),
-            **measured_facts(anew),
+            **measured_facts(anew, record.cells),
             "changed": False,
             "differing": found,
             "unchecked": left,

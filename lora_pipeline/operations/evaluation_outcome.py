@@ -40,7 +40,7 @@ def evaluation_facts(record: Evaluation) -> dict[str, Any]:
         "cellsDone": len(record.cells) - len(missing_cells(record)),
         "renderer": record.renderer.to_dict() if record.renderer else None,
         "metrics": record.metrics.to_dict() if record.metrics else None,
-        **measured_facts(record.metrics),
+        **measured_facts(record.metrics, record.cells),
         "resultDigest": record.result_digest,
     }
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lora_pipeline.evaluation.metric_records import Compared, CopyCheck, LookAlike
-from lora_pipeline.evaluation.records import EvaluationMetrics
+from lora_pipeline.evaluation.records import Cell, EvaluationMetrics
 
 FEW_PROMPTS = 6
 WORTH_A_LOOK, A_COPY = 0.5, 0.75  # cosine of SSCD descriptors; their authors' and others' habit
@@ -90,8 +91,14 @@ _COMPARED = {
 _NEAREST = {"lookAlike": "nearest image", "copies": "copy check"}
 
 
-def described(metrics: EvaluationMetrics) -> list[Measured]:
-    """Return what was measured beside the effect, and what was not, with what it is worth."""
+def described(metrics: EvaluationMetrics, cells: Iterable[Cell] = ()) -> list[Measured]:
+    """Return what was measured beside the effect, and what was not, with what it is worth.
+
+    Args:
+        metrics: What was measured.
+        cells: Those of the grid, so that people read which one is meant and not its id.
+    """
+    names = {one.id: f"{one.prompt_id} seed {one.seed} at {one.strength:g}" for one in cells}
     values: dict[str, Compared | None] = {
         "edgeWidth": metrics.edge_width,
         "seedVariety": metrics.seed_variety,
@@ -102,8 +109,8 @@ def described(metrics: EvaluationMetrics) -> list[Measured]:
         "dino": metrics.dino,
         "lpipsVariety": metrics.lpips_variety,
     }
-    found = [_look_alike(metrics.look_alike)] if metrics.look_alike else []
-    found += [_copies(metrics.copies)] if metrics.copies else []
+    found = [_look_alike(metrics.look_alike, names)] if metrics.look_alike else []
+    found += [_copies(metrics.copies, names)] if metrics.copies else []
     found += [_compared(name, value) for name, value in values.items() if value]
     return found + [
         Measured(name, title_of(name), reason, "", proven=False)
@@ -111,12 +118,12 @@ def described(metrics: EvaluationMetrics) -> list[Measured]:
     ]
 
 
-def measured_facts(metrics: EvaluationMetrics | None) -> dict[str, Any]:
+def measured_facts(metrics: EvaluationMetrics | None, cells: Iterable[Cell] = ()) -> dict[str, Any]:
     """Return what was measured as every answer about a grid says it."""
     if metrics is None:
         return {"measured": [], "encoders": []}
     return {
-        "measured": [one.to_dict() for one in described(metrics)],
+        "measured": [one.to_dict() for one in described(metrics, cells)],
         "encoders": encoder_words(metrics),
     }
 
@@ -163,27 +170,28 @@ def _verdict(kind: _Kind, value: Compared) -> str:
     return "no difference to the base that these prompts could show"
 
 
-def _look_alike(value: LookAlike) -> Measured:
+def _look_alike(value: LookAlike, names: Mapping[str, str]) -> Measured:
     if value.same:
         worth = f"{_counted(value.same, 'cell')} with a training image's picture: look at them"
     else:
         worth = "no cell shows the same picture; plain copies are found, parts of a picture are not"
-    return Measured("lookAlike", _NEAREST["lookAlike"], _nearest(value), worth)
+    return Measured("lookAlike", _NEAREST["lookAlike"], _nearest(value, names), worth)
 
 
-def _copies(value: CopyCheck) -> Measured:
+def _copies(value: CopyCheck, names: Mapping[str, str]) -> Measured:
     if value.similarity > A_COPY:
         worth = "a copy: with SSCD, nine of ten pairs above 0.75 are"
     elif value.similarity >= WORTH_A_LOOK:
         worth = f"{_counted(value.worth_a_look, 'cell')} worth a look, side by side with the image"
     else:
         worth = "no copy that this descriptor sees; a likeness in style is none"
-    return Measured("copies", _NEAREST["copies"], _nearest(value), worth)
+    return Measured("copies", _NEAREST["copies"], _nearest(value, names), worth)
 
 
-def _nearest(value: LookAlike | CopyCheck) -> str:
+def _nearest(value: LookAlike | CopyCheck, names: Mapping[str, str]) -> str:
     turned = " (mirrored)" if value.mirrored else ""
-    words = f"{value.similarity:.2f}: cell {value.cell_id} to asset {value.asset_id}{turned}"
+    cell = names.get(value.cell_id, f"cell {value.cell_id}")
+    words = f"{value.similarity:.2f}: {cell} to asset {value.asset_id}{turned}"
     if value.base is not None:
         words += f", base {value.base:.2f}"
     return f"{words}, {value.cells} cells with {_counted(value.images, 'image')}"
