@@ -102,7 +102,7 @@ def test_success_failure_and_usage_are_one_json_document_each(tmp_path: Path) ->
         (["--json"], 2, "usage"),
         (["dataset", "--json"], 2, "usage"),
         (["dataset", "biuld", "--json"], 2, "usage"),
-        (["train", "--lora", "--json"], 2, "usage"),
+        (["train", "--steps", "--json"], 2, "usage"),
         (["status", "--project", "other", "--json"], 3, "record_not_found"),
     ]
     for arguments, code, word in cases:
