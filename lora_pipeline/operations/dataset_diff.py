@@ -15,7 +15,6 @@ from lora_pipeline.datasets.diff_page import (
 from lora_pipeline.datasets.diff_pictures import pictures_of
 from lora_pipeline.datasets.diff_view import DiffView, view_of
 from lora_pipeline.datasets.diff_words import headline
-from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.files import disk_refusals, write_atomic
 from lora_pipeline.foundation.markup import GENERATOR, element, page
 from lora_pipeline.foundation.result import Result
@@ -26,12 +25,11 @@ from lora_pipeline.operations.dataset_sides import (
     require_one_question,
     two_datasets,
 )
-from lora_pipeline.operations.output_file import HTML, require_output
+from lora_pipeline.operations.output_file import HTML, require_output, require_pictures
 from lora_pipeline.workspace.root import Workspace
 
 ScopeName = Literal["project", "baseline"]
 PICTURES = 300
-_MOST_PICTURES = 5000
 
 
 def diff_datasets(
@@ -104,8 +102,7 @@ def write_diff_page(
         RecordNotFoundError, RepositoryError, RecordError: As ``diff_datasets`` does.
         ArgumentInvalidError, UnsafePathError, StateError: When nothing may be written there.
     """
-    if not 0 <= pictures <= _MOST_PICTURES:
-        raise ArgumentInvalidError(f"a page shows 0 to {_MOST_PICTURES} pictures, got {pictures}")
+    require_pictures(pictures)
     path, _ = require_output(workspace, html, (HTML,))
     sides, view = _compared(workspace, dataset_id, other_id, git_revision, project, scope)
     wanted = len(pictured_items(view))

@@ -10,6 +10,7 @@ from lora_pipeline.foundation.errors import ArgumentInvalidError, StateError, Un
 from lora_pipeline.workspace.root import Workspace
 
 _HEAD_BYTES = 1024
+_MOST_PICTURES = 5000
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,16 @@ def require_output(
             raise UnsafePathError(message, hint=example)
     require_replaceable(path, target, kind)
     return path, kind
+
+
+def require_pictures(pictures: int, most: int = _MOST_PICTURES) -> None:
+    """Check how many pictures a page is to show.
+
+    Raises:
+        ArgumentInvalidError: When it is less than none, or more than a page can hold.
+    """
+    if not 0 <= pictures <= most:
+        raise ArgumentInvalidError(f"a page shows 0 to {most} pictures, got {pictures}")
 
 
 def require_replaceable(path: Path, shown: str, kind: OutputKind) -> None:

@@ -7,10 +7,9 @@ from typing import Any
 from lora_pipeline.datasets.diff_pictures import pictures_of
 from lora_pipeline.datasets.diff_view import DiffView
 from lora_pipeline.datasets.diff_words import headline
-from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.files import disk_refusals, write_atomic
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.operations.output_file import HTML, require_output
+from lora_pipeline.operations.output_file import HTML, require_output, require_pictures
 from lora_pipeline.operations.release_diff_page import ComparisonPage, comparison_page
 from lora_pipeline.operations.release_sides import (
     Measured,
@@ -106,8 +105,7 @@ def _told(
     html: str,
     pictures: int,
 ) -> Result:
-    if not 0 <= pictures <= _MOST_PICTURES:
-        raise ArgumentInvalidError(f"a page shows 0 to {_MOST_PICTURES} pictures, got {pictures}")
+    require_pictures(pictures, _MOST_PICTURES)
     target = require_output(workspace, html, (HTML,))[0] if html else None
     first, second = sides.before.release.id, sides.after.release.id
     cells = measured_cells(workspace, sides)

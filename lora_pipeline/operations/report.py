@@ -5,10 +5,9 @@ from __future__ import annotations
 import shlex
 
 from lora_pipeline.datasets.diff_pictures import pictures_of
-from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.files import disk_refusals, write_atomic
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.operations.output_file import HTML, require_output
+from lora_pipeline.operations.output_file import HTML, require_output, require_pictures
 from lora_pipeline.operations.reporting.gather import gather_report
 from lora_pipeline.operations.reporting.markdown import report_markdown
 from lora_pipeline.operations.reporting.page import report_page
@@ -19,7 +18,6 @@ from lora_pipeline.workspace.git_moments import moments
 from lora_pipeline.workspace.root import Workspace
 
 PICTURES = 300
-_MOST_PICTURES = 5000
 
 
 def report_changes(
@@ -63,8 +61,7 @@ def write_report_page(
         RepositoryError: When there is no repository or no such commit.
         ArgumentInvalidError, UnsafePathError, StateError: When nothing may be written there.
     """
-    if not 0 <= pictures <= _MOST_PICTURES:
-        raise ArgumentInvalidError(f"a page shows 0 to {_MOST_PICTURES} pictures, got {pictures}")
+    require_pictures(pictures)
     path, _ = require_output(workspace, html, (HTML,))
     view = _view(workspace, revision)
     if not workspace.dry_run:

@@ -13,7 +13,6 @@ from lora_pipeline.training.records import Run
 
 # state of the run -> the word that notify.on knows it by
 _WORDS = {"training": "start", "ready": "ready", "failed": "failure", "cancelled": "cancelled"}
-MOMENTS = tuple(_WORDS.values())
 _VERSION = 1
 
 

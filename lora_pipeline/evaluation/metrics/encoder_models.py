@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from lora_pipeline.evaluation.metrics.lpips_distance import Lpips
 from lora_pipeline.evaluation.pixels import read_pixels
+from lora_pipeline.training.diffusion.devices import fastest_device
 
 File = tuple[Path, int, int]
 Vectors = npt.NDArray[np.float32]
@@ -78,7 +79,7 @@ def load(kind: str, path: Path, device: str, threads: int) -> Model:
     kinds: dict[str, Callable[[Path, str], Model]] = {
         "clip": Clip, "dino": SelfTaught, "lpips": Perceptual, "copies": CopyDescriptor,
     }  # fmt: skip
-    return kinds[kind](path, _device(device))
+    return kinds[kind](path, fastest_device() if device == "auto" else device)
 
 
 def versions(device: str) -> str:
@@ -312,14 +313,6 @@ def _pixels(image: Image.Image) -> torch.Tensor:
 def _array(vectors: torch.Tensor) -> Vectors:
     found: Vectors = functional.normalize(vectors.float(), dim=-1).cpu().numpy()
     return found
-
-
-def _device(wanted: str) -> str:
-    if wanted != "auto":
-        return wanted
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _is_there(name: str) -> bool:

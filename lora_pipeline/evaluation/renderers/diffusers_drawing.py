@@ -24,6 +24,7 @@ from lora_pipeline.evaluation.renderers.refusal import DrawingRefusedError
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.files import write_atomic
 from lora_pipeline.training.diffusion.checkpoint_folder import open_pipeline
+from lora_pipeline.training.diffusion.devices import fastest_device
 
 # Changes when this module draws other pixels from the same request.
 _REVISION = 1
@@ -70,7 +71,7 @@ class Drawing:
             CheckpointUnreadableError: When the base cannot be opened.
         """
         _be_deterministic(threads)
-        chosen = _device(device)
+        chosen = fastest_device() if device == "auto" else device
         dtype = _dtype(chosen, architecture)
         pipeline = open_pipeline(checkpoint, dtype=dtype, device=chosen, config=config)
         drawing = cls(pipeline, _identity(chosen, dtype))
@@ -171,14 +172,6 @@ def _be_deterministic(threads: int) -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
-
-
-def _device(wanted: str) -> str:
-    if wanted != "auto":
-        return wanted
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _dtype(device: str, architecture: str) -> torch.dtype:

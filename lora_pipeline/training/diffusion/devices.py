@@ -11,19 +11,26 @@ _TYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 SMALL_MODEL = 20_000_000
 
 
+def fastest_device() -> str:
+    """Return the name of the fastest device that is there."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 def choose_device(wanted: str) -> torch.device:
     """Return the device that was asked for; ``auto`` takes the fastest there is.
 
     Raises:
         TrainingStoppedError: When it is not there.
     """
+    if wanted == "auto":
+        return torch.device(fastest_device())
     there = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
-    if wanted == "auto":
-        return torch.device(next(name for name, works in there.items() if works))
     if not there.get(wanted):
         raise TrainingStoppedError(
             "no_gpu",
