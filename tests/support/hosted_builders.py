@@ -10,6 +10,7 @@ from lora_pipeline.operations.checkpoint import add_checkpoint
 from lora_pipeline.operations.dataset import build_dataset
 from lora_pipeline.operations.lora import create_lora
 from lora_pipeline.releases.records import Lora
+from lora_pipeline.training.hosted.interface import HostedService, JobView
 from lora_pipeline.training.records import Run
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
@@ -44,6 +45,15 @@ def flux_studio(folder: Path, *, architecture: str = "flux1") -> Workspace:
         project=PROJECT,
     )  # fmt: skip
     return reopen(folder)
+
+
+def look_until(service: HostedService, job_id: str, *states: str) -> JobView:
+    """Look at a job until it is in one of these states."""
+    for _ in range(20):
+        view = service.look(job_id)
+        if view.state in states:
+            return view
+    raise AssertionError(f"it never came to be {states}")
 
 
 def settled(

@@ -24,6 +24,7 @@ from lora_pipeline.training.run_folder import is_alive
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.store import open_store
 from tests.support.dataset_builders import PROJECT
+from tests.support.processes import exists
 from tests.support.training_builders import DATASET, LORA, training_studio
 from tests.support.workspace_builders import REPOSITORY, invoke, reopen, run_lora
 
@@ -151,15 +152,6 @@ class Running:
             assert time.monotonic() < deadline, self.process.poll()
             time.sleep(0.02)
         return answer
-
-
-def exists(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{process}/status")
-    return not status.is_file() or "State:\tZ" not in status.read_text()
 
 
 @pytest.fixture

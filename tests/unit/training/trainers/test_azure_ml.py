@@ -16,7 +16,6 @@ from lora_pipeline.foundation.errors import (
     TrainerUnavailableError,
 )
 from lora_pipeline.foundation.extras import missing_modules
-from lora_pipeline.training.hosted.interface import JobView
 from lora_pipeline.training.plan import Plan
 from lora_pipeline.training.trainers.azure_ml import AZURE_ML
 from lora_pipeline.training.trainers.azure_ml_api import MODULES
@@ -24,6 +23,7 @@ from lora_pipeline.training.trainers.azure_ml_job import AzureMlService
 from lora_pipeline.workspace.settings import Settings
 from tests.support.fake_azure import ACCOUNT, STORAGE_KEY, TOKEN, FakeAzure
 from tests.support.fake_web_service import running
+from tests.support.hosted_builders import look_until
 from tests.support.trainer_requests import make_request, settings_with
 
 NAME = "lora-01jz8b9q6v3w2k4m5n7p8r9s0t"
@@ -73,14 +73,6 @@ def plan(tmp_path: Path, settings: Settings) -> Plan:
 
 def nothing() -> None:
     """Stand for the note that a job may exist."""
-
-
-def look_until(service: AzureMlService, *states: str) -> JobView:
-    for _ in range(20):
-        view = service.look(NAME)
-        if view.state in states:
-            return view
-    raise AssertionError(f"it never came to be {states}")
 
 
 # ---- without the client
@@ -164,7 +156,7 @@ def test_a_job_goes_from_images_to_verified_weights(
     assert sent["inputs"]["models"]["uri"] == "azureml://datastores/models/paths/base/"
     for upload in plan.uploads:
         assert azure.blobs[f"lora-pipeline/{NAME}/work/{upload.name}"] == upload.source.read_bytes()
-    first, last = look_until(service, "running"), look_until(service, "ended")
+    first, last = look_until(service, NAME, "running"), look_until(service, NAME, "ended")
     assert first.lines == ("# Running job",)
     assert "loss: 5.0e-01" in last.lines[0]
     (file,) = service.outputs(NAME)
@@ -253,7 +245,7 @@ def test_a_job_that_fails_tells_its_log(
     azure.ending, azure.log = "Failed", "torch.cuda.OutOfMemoryError: CUDA out of memory"
     service.send(plan, NAME, nothing)
 
-    view = look_until(service, "failed")
+    view = look_until(service, NAME, "failed")
 
     assert view.lines == (azure.log,)
     assert service.outputs(NAME) == []
@@ -279,7 +271,7 @@ def test_weights_that_are_not_those_that_were_promised_are_not_kept(
 ) -> None:
     azure.promised = "0" * 64
     service.send(plan, NAME, nothing)
-    look_until(service, "ended")
+    look_until(service, NAME, "ended")
     (file,) = service.outputs(NAME)
 
     with pytest.raises(ServiceUnreachableError) as caught:

@@ -16,13 +16,13 @@ from lora_pipeline.foundation.errors import (
     TrainerUnavailableError,
 )
 from lora_pipeline.foundation.extras import missing_modules
-from lora_pipeline.training.hosted.interface import JobView
 from lora_pipeline.training.plan import Plan
 from lora_pipeline.training.trainers.modal import MODAL
 from lora_pipeline.training.trainers.modal_api import MODULES
 from lora_pipeline.training.trainers.modal_job import ModalService
 from lora_pipeline.workspace.settings import Settings
 from tests.support.fake_modal import SECRET, FakeModal, running_modal
+from tests.support.hosted_builders import look_until
 from tests.support.trainer_requests import make_request, settings_with
 
 # Modal's client keeps its connections for the process, and is collected when it likes.
@@ -72,14 +72,6 @@ def plan(tmp_path: Path, settings: Settings) -> Plan:
 
 def nothing() -> None:
     """Stand for the note that a job may exist."""
-
-
-def look_until(service: ModalService, *states: str) -> JobView:
-    for _ in range(20):
-        view = service.look(NAME)
-        if view.state in states:
-            return view
-    raise AssertionError(f"it never came to be {states}")
 
 
 # ---- without the client
@@ -239,7 +231,7 @@ def test_a_training_that_fails_tells_its_log(
     modal.ends, modal.log = 1, "torch.cuda.OutOfMemoryError: CUDA out of memory"
     service.send(plan, NAME, nothing)
 
-    view = look_until(service, "failed")
+    view = look_until(service, NAME, "failed")
 
     assert (view.message, view.lines) == ("it ended with 1", (modal.log,))
     assert service.outputs(NAME) == []
@@ -276,7 +268,7 @@ def test_weights_that_are_not_those_that_were_promised_are_not_kept(
 ) -> None:
     modal.promised = "0" * 64
     service.send(plan, NAME, nothing)
-    look_until(service, "ended")
+    look_until(service, NAME, "ended")
     (file,) = service.outputs(NAME)
 
     with pytest.raises(ServiceUnreachableError) as caught:
@@ -291,7 +283,7 @@ def test_a_block_whose_link_has_expired_is_no_weights(
     service: ModalService, plan: Plan, modal: FakeModal, tmp_path: Path
 ) -> None:
     service.send(plan, NAME, nothing)
-    look_until(service, "ended")
+    look_until(service, NAME, "ended")
     (file,) = service.outputs(NAME)
     modal.misbehave("GET /block/", *["403"] * 40)
 
