@@ -32,8 +32,8 @@ from lora_pipeline.evaluation.records import Cell, Evaluation, RendererIdentity
 from lora_pipeline.evaluation.renderers.interface import CellRequest, RenderSource
 from lora_pipeline.evaluation.suites import read_suite
 from lora_pipeline.foundation.canonical import digest_of_bytes
-from lora_pipeline.operations.evaluate import GridOptions, render_subject
-from lora_pipeline.operations.evaluation_subject import find_target, subject_of
+from lora_pipeline.operations.evaluation.evaluate import GridOptions, render_subject
+from lora_pipeline.operations.evaluation.evaluation_subject import find_target, subject_of
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.root import Workspace, open_workspace

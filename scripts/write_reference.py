@@ -16,7 +16,7 @@ import click
 
 from lora_pipeline.cli.main import COMMANDS, SECTIONS, root
 from lora_pipeline.foundation.schemas import load_schema, schema_names
-from lora_pipeline.operations.catalog import OPERATIONS
+from lora_pipeline.operations.registry import OPERATIONS
 from lora_pipeline.workspace.layout import FOLDERS, SINGLES
 
 ROOT = Path(__file__).resolve().parent.parent

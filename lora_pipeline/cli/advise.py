@@ -35,7 +35,7 @@ def advise(session: Session, lora: str, *, scope: ScopeName) -> None:
 
     Example: lora advise ui_icons
     """
-    from lora_pipeline.operations.advise import advise as advise_loras
+    from lora_pipeline.operations.releases.advise import advise as advise_loras
 
     session.run(advise_loras, _advised, lora, project=session.project, scope=scope)
 

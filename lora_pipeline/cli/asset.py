@@ -166,7 +166,7 @@ def import_folder(
     lora asset import train/img --asset-type ui_icon --layout kohya --captions tags
     lora asset import art --asset-type ui_icon --metadata dam.csv --map file=Filename,tags=Keywords
     """
-    from lora_pipeline.operations.asset_import import import_assets
+    from lora_pipeline.operations.catalog.asset_import import import_assets
 
     session.run(
         import_assets,
@@ -211,7 +211,7 @@ def list_all(session: Session, /, *, limit: int, **filters: Any) -> None:
     \b
     lora asset list --status review --tag style:flat
     """
-    from lora_pipeline.operations.asset import list_assets
+    from lora_pipeline.operations.catalog.asset import list_assets
 
     session.run(list_assets, lambda result: report.listed(result, limit), **filters)
 
@@ -228,7 +228,7 @@ def show(session: Session, asset_id: str) -> None:
     \b
     lora asset show 4TQW8Z
     """
-    from lora_pipeline.operations.asset import show_asset
+    from lora_pipeline.operations.catalog.asset import show_asset
 
     session.run(show_asset, report.shown, asset_id)
 
@@ -248,7 +248,7 @@ def approve(session: Session, /, *, note: str, from_file: Path | None, **choice:
     \b
     lora asset approve --tag style:flat --note "matches the style sheet"
     """
-    from lora_pipeline.operations.asset import approve_assets
+    from lora_pipeline.operations.catalog.asset import approve_assets
 
     session.run(approve_assets, report.decided, note=note, from_file=_text_of(from_file), **choice)
 
@@ -266,7 +266,7 @@ def reject(session: Session, /, *, note: str, from_file: Path | None, **choice: 
     \b
     lora asset reject --tag issue:artefact --note "broken export"
     """
-    from lora_pipeline.operations.asset import reject_assets
+    from lora_pipeline.operations.catalog.asset import reject_assets
 
     session.run(reject_assets, report.decided, note=note, from_file=_text_of(from_file), **choice)
 
@@ -284,7 +284,7 @@ def deprecate(session: Session, /, *, note: str, from_file: Path | None, **choic
     \b
     lora asset deprecate --style flat_2023 --note "replaced by the 2024 set"
     """
-    from lora_pipeline.operations.asset import deprecate_assets
+    from lora_pipeline.operations.catalog.asset import deprecate_assets
 
     session.run(
         deprecate_assets, report.decided, note=note, from_file=_text_of(from_file), **choice
@@ -308,7 +308,7 @@ def tag(session: Session, /, *, from_file: Path | None, **choice: Any) -> None:
     \b
     lora asset tag --title "*heart*" --add shape:heart --remove shape:circle
     """
-    from lora_pipeline.operations.asset_words import tag_assets
+    from lora_pipeline.operations.catalog.asset_words import tag_assets
 
     session.run(tag_assets, report.decided, from_file=_text_of(from_file), **choice)
 
@@ -326,7 +326,7 @@ def rate(session: Session, /, *, stars: int, from_file: Path | None, **choice: A
     \b
     lora asset rate 4TQW8Z 9KD2MM --stars 5
     """
-    from lora_pipeline.operations.asset_words import rate_assets
+    from lora_pipeline.operations.catalog.asset_words import rate_assets
 
     session.run(rate_assets, report.decided, stars, from_file=_text_of(from_file), **choice)
 
@@ -348,7 +348,7 @@ def withdraw(session: Session, /, *, from_file: Path | None, **choice: Any) -> N
     \b
     lora asset withdraw 4TQW8Z --reason "the artist asked for it back"
     """
-    from lora_pipeline.operations.asset_rights import withdraw_assets
+    from lora_pipeline.operations.catalog.asset_rights import withdraw_assets
 
     session.run(withdraw_assets, report.withdrawn, from_file=_text_of(from_file), **choice)
 
@@ -373,7 +373,7 @@ def rights(session: Session, /, *, from_file: Path | None, **choice: Any) -> Non
     lora asset rights --tag style:flat --set allowed --consent "contract 17, legal drive"
     lora asset rights 4TQW8Z --license CC-BY-4.0 --expires 2027-12-31
     """
-    from lora_pipeline.operations.asset_rights import state_rights
+    from lora_pipeline.operations.catalog.asset_rights import state_rights
 
     session.run(state_rights, report.decided, from_file=_text_of(from_file), **choice)
 

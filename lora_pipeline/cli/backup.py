@@ -43,7 +43,7 @@ def create(session: Session, out: str, images: bool, store: bool) -> None:
     \b
     lora backup create --out /mnt/backups --store
     """
-    from lora_pipeline.operations.backup import create_backup
+    from lora_pipeline.operations.workspace.backup import create_backup
 
     session.run(create_backup, _created, out=_absolute(out), images=images, store=store)
 
@@ -57,7 +57,7 @@ def list_all(session: Session) -> None:
     \b
     lora backup list
     """
-    from lora_pipeline.operations.backup import list_backups
+    from lora_pipeline.operations.workspace.backup import list_backups
 
     session.run(list_backups, _listed)
 
@@ -74,7 +74,7 @@ def verify(session: Session, path: str) -> None:
     \b
     lora backup verify .lora/backups/20260301T120000Z.lora-backup.zip
     """
-    from lora_pipeline.operations.backup import check_backup
+    from lora_pipeline.operations.workspace.backup import check_backup
 
     session.run(check_backup, _verified, _absolute(path))
 
@@ -95,7 +95,7 @@ def restore(session: Session, path: str, into: str, replace: bool) -> None:
     \b
     lora backup restore FILE --dry-run
     """
-    from lora_pipeline.operations.backup import restore_backup
+    from lora_pipeline.operations.workspace.backup import restore_backup
 
     if not into:
         session.run(restore_backup, _restored, _absolute(path), replace=replace)

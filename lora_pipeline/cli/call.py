@@ -50,7 +50,7 @@ def call(
 
 def _list() -> Result:
     from lora_pipeline.foundation.result import Result
-    from lora_pipeline.operations.catalog import OPERATIONS
+    from lora_pipeline.operations.registry import OPERATIONS
 
     return Result(
         data={
@@ -79,7 +79,7 @@ def _list_text(result: Result) -> Report:
 
 
 def _print_schema(operation: str) -> None:
-    from lora_pipeline.operations.catalog import find_operation
+    from lora_pipeline.operations.registry import find_operation
 
     print_json(find_operation(operation).schema())
 
@@ -99,7 +99,7 @@ def _values(arguments: str | None) -> dict[str, Any]:
 
 def _called(operation: str) -> Any:
     def run(workspace: Workspace, values: dict[str, Any]) -> Result:
-        from lora_pipeline.operations.catalog import call_operation
+        from lora_pipeline.operations.registry import call_operation
 
         return call_operation(workspace, operation, values)
 

@@ -55,7 +55,7 @@ def lint(
     lora caption lint ui_icon_flat --lora ui_icons
     lora caption lint --folder ~/art/icons --trigger nctyicon
     """
-    from lora_pipeline.operations.caption import lint_captions_of
+    from lora_pipeline.operations.datasets.caption import lint_captions_of
 
     place = str(folder.absolute()) if folder else None
     text = report.linted(every=every)

@@ -34,7 +34,7 @@ def show(session: Session, checkpoint: str) -> None:
     \b
     lora catalog show --project neon_city
     """
-    from lora_pipeline.operations.catalog_words import show_catalog
+    from lora_pipeline.operations.catalog.catalog_words import show_catalog
 
     session.run(show_catalog, _shown, checkpoint=checkpoint)
 
@@ -69,7 +69,7 @@ def add(session: Session, /, kind: Any, word: str, **options: Any) -> None:
     \b
     lora catalog add tag color:teal --token "teal" --alias cyan
     """
-    from lora_pipeline.operations.catalog_words import add_word
+    from lora_pipeline.operations.catalog.catalog_words import add_word
 
     session.run(add_word, _added, kind, word, **options)
 

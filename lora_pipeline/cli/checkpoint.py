@@ -87,7 +87,7 @@ def add(
     lora checkpoint add sdxl --path models/sd_xl_base_1.0.safetensors \\
         --license openrail++ --commercial-loras yes
     """
-    from lora_pipeline.operations.checkpoint import add_checkpoint
+    from lora_pipeline.operations.catalog.checkpoint import add_checkpoint
 
     session.run(
         add_checkpoint,
@@ -111,7 +111,7 @@ def list_all(session: Session) -> None:
     \b
     lora checkpoint list
     """
-    from lora_pipeline.operations.checkpoint import list_checkpoints
+    from lora_pipeline.operations.catalog.checkpoint import list_checkpoints
 
     session.run(list_checkpoints, _listed)
 
@@ -126,7 +126,7 @@ def show(session: Session, checkpoint_id: str) -> None:
     \b
     lora checkpoint show sdxl
     """
-    from lora_pipeline.operations.checkpoint import show_checkpoint
+    from lora_pipeline.operations.catalog.checkpoint import show_checkpoint
 
     session.run(show_checkpoint, _shown, checkpoint_id)
 
@@ -143,7 +143,7 @@ def verify(session: Session, checkpoint_id: str) -> None:
     \b
     lora checkpoint verify sdxl
     """
-    from lora_pipeline.operations.checkpoint import verify_checkpoint
+    from lora_pipeline.operations.catalog.checkpoint import verify_checkpoint
 
     session.run(verify_checkpoint, _verified, checkpoint_id)
 

@@ -52,7 +52,7 @@ def add(session: Session, /, checkpoint_id: str, **options: Any) -> None:
     \b
     lora checkpoint profile add sdxl --positive "best quality" --for "ui_icon=game icon"
     """
-    from lora_pipeline.operations.checkpoint_profile import add_profile
+    from lora_pipeline.operations.catalog.checkpoint_profile import add_profile
 
     session.run(add_profile, _added, checkpoint_id, **options)
 
@@ -66,7 +66,7 @@ def list_all(session: Session) -> None:
     \b
     lora checkpoint profile list
     """
-    from lora_pipeline.operations.checkpoint_profile import list_profiles
+    from lora_pipeline.operations.catalog.checkpoint_profile import list_profiles
 
     session.run(list_profiles, _listed)
 
@@ -81,7 +81,7 @@ def show(session: Session, profile_id: str) -> None:
     \b
     lora checkpoint profile show sdxl_v2
     """
-    from lora_pipeline.operations.checkpoint_profile import show_profile
+    from lora_pipeline.operations.catalog.checkpoint_profile import show_profile
 
     session.run(show_profile, _shown, profile_id)
 
@@ -96,7 +96,7 @@ def prompt(session: Session, spec_id: str) -> None:
     \b
     lora checkpoint profile prompt 01JQ7Z5VZJ3T1M4TQW8Z9KD2MM
     """
-    from lora_pipeline.operations.checkpoint_profile import show_prompt
+    from lora_pipeline.operations.catalog.checkpoint_profile import show_prompt
 
     session.run(show_prompt, _prompt, spec_id)
 

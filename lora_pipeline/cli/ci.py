@@ -36,7 +36,7 @@ def init(session: Session, *, owners: tuple[str, ...]) -> None:
     \b
     lora ci init --owner @neon/art-leads
     """
-    from lora_pipeline.operations.ci_setup import init_ci
+    from lora_pipeline.operations.pull_requests.ci_setup import init_ci
 
     session.run(init_ci, _text, owners=owners)
 

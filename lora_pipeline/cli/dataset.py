@@ -47,7 +47,7 @@ def list_command(session: Session, scope: Any) -> None:
     \b
     lora dataset list
     """
-    from lora_pipeline.operations.dataset_views import list_datasets
+    from lora_pipeline.operations.datasets.dataset_views import list_datasets
 
     session.run(list_datasets, report.listed, project=session.project, scope=scope)
 
@@ -69,7 +69,7 @@ def show(session: Session, dataset_id: str, explain: str | None, every: bool, sc
     \b
     lora dataset show ui_icon_flat --explain 4FQ2ZP
     """
-    from lora_pipeline.operations.dataset_views import show_dataset
+    from lora_pipeline.operations.datasets.dataset_views import show_dataset
 
     text = report.explained if explain else report.shown(_SHOWN if not every else None)
     session.run(show_dataset, text, dataset_id, scope=scope, explain=explain)
@@ -95,7 +95,7 @@ def verify(session: Session, dataset_id: str, scope: Any) -> None:
     \b
     lora dataset verify ui_icon_flat
     """
-    from lora_pipeline.operations.dataset_files import verify_dataset
+    from lora_pipeline.operations.datasets.dataset_files import verify_dataset
 
     session.run(verify_dataset, report.verified, dataset_id, scope=scope)
 
@@ -117,7 +117,7 @@ def stage(session: Session, dataset_id: str, scope: Any) -> None:
     \b
     lora dataset stage ui_icon_flat
     """
-    from lora_pipeline.operations.dataset_files import stage_dataset
+    from lora_pipeline.operations.datasets.dataset_files import stage_dataset
 
     session.run(stage_dataset, report.staged, dataset_id, scope=scope)
 

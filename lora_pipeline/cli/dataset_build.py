@@ -115,7 +115,7 @@ def build(
     """
     if None not in (dataset_id, id_option) and dataset_id != id_option:
         raise click.UsageError("the id is given twice, and differs")
-    from lora_pipeline.operations.dataset import build_dataset
+    from lora_pipeline.operations.datasets.dataset import build_dataset
 
     listed = str(from_file.absolute()) if from_file else None
     name = id_option if dataset_id is None else dataset_id

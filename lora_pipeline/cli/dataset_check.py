@@ -75,7 +75,7 @@ def check(
     lora dataset check --status review
     """
     if findings:
-        from lora_pipeline.operations.dataset_check import acknowledge_findings
+        from lora_pipeline.operations.datasets.dataset_check import acknowledge_findings
 
         session.run(
             acknowledge_findings,
@@ -88,7 +88,7 @@ def check(
         return
     if reason:
         raise click.UsageError("--reason goes with --acknowledge CODE[:ASSET].")
-    from lora_pipeline.operations.dataset_check import check_dataset
+    from lora_pipeline.operations.datasets.dataset_check import check_dataset
 
     def text(result: Result) -> Report:
         return _checked(result, every=every)

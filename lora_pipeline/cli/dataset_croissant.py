@@ -42,7 +42,7 @@ def croissant(session: Session, /, *, dataset_id: str, to: Path, **options: Any)
     \b
     lora dataset croissant ui_icon_flat --to ~/handover/icons --images
     """
-    from lora_pipeline.operations.dataset_croissant import export_croissant
+    from lora_pipeline.operations.datasets.dataset_croissant import export_croissant
 
     session.run(export_croissant, described, dataset_id, to=str(to.absolute()), **options)
 

@@ -62,7 +62,7 @@ def diff(
     """
     if html and markdown:
         raise click.UsageError("--html and --markdown: one of them, please")
-    from lora_pipeline.operations.dataset_diff import diff_datasets, write_diff_page
+    from lora_pipeline.operations.datasets.dataset_diff import diff_datasets, write_diff_page
 
     text = compared(None if every else _SHOWN)
     asked = {"git_revision": git_revision, "scope": scope}

@@ -67,7 +67,7 @@ def export(session: Session, /, *, dataset_id: str, to: Path, **options: Any) ->
     lora dataset export ui_icon_flat --format kohya --to ~/train/icons --repeats 10
     lora dataset export ui_icon_flat --format csv --to ~/handover --split all
     """
-    from lora_pipeline.operations.dataset_export import export_dataset
+    from lora_pipeline.operations.datasets.dataset_export import export_dataset
 
     session.run(export_dataset, exported, dataset_id, to=str(to.absolute()), **options)
 

@@ -32,7 +32,7 @@ def impact(session: Session, /, *, assets: tuple[str, ...], withdrawn: bool) -> 
     lora dataset impact 4TQW8Z 9KD2MM
     lora dataset impact --withdrawn
     """
-    from lora_pipeline.operations.dataset_impact import show_impact
+    from lora_pipeline.operations.datasets.dataset_impact import show_impact
 
     session.run(show_impact, shown, assets, withdrawn=withdrawn, project=session.project)
 

@@ -40,7 +40,7 @@ def sheet(session: Session, /, dataset_id: str, **options: Any) -> None:
     lora dataset sheet ui_icon_flat
     lora dataset sheet ui_icon_flat --split held_out --out held-out.png
     """
-    from lora_pipeline.operations.dataset_sheet import draw_dataset
+    from lora_pipeline.operations.datasets.dataset_sheet import draw_dataset
 
     session.run(draw_dataset, drawn, dataset_id, **options)
 

@@ -42,7 +42,7 @@ def stats(session: Session, dataset_id: str, every: bool, scope: Any) -> None:
     \b
     lora dataset stats ui_icon_flat
     """
-    from lora_pipeline.operations.dataset_stats import count_dataset
+    from lora_pipeline.operations.datasets.dataset_stats import count_dataset
 
     session.run(count_dataset, counts(None if every else _SHOWN), dataset_id, scope=scope)
 

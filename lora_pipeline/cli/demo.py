@@ -20,7 +20,7 @@ from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.errors import StateError
 
 if TYPE_CHECKING:
-    from lora_pipeline.operations.demo import Chapter, Forgery, Step
+    from lora_pipeline.operations.workspace.demo import Chapter, Forgery, Step
 
 
 @click.command()
@@ -43,7 +43,7 @@ def demo(session: Session, folder: Path, *, replace: bool, steps: int | None) ->
     lora demo demo-workspace
     """
     from lora_pipeline.foundation.extras import require_extra
-    from lora_pipeline.operations.demo import prepare_folder, story
+    from lora_pipeline.operations.workspace.demo import prepare_folder, story
 
     require_extra("train", ("torch", "diffusers", "peft", "transformers"))
     root = prepare_folder(folder.absolute(), replace=replace)
@@ -89,7 +89,7 @@ class Teller:
         Raises:
             StateError: When a step ends otherwise than the story says.
         """
-        from lora_pipeline.operations.demo import Forgery
+        from lora_pipeline.operations.workspace.demo import Forgery
 
         self._say("")
         self._say(click.style(f"{number}  {chapter.title}", bold=True))

@@ -70,7 +70,7 @@ def create(
 
     Example: lora eval create ui_icons r7
     """
-    from lora_pipeline.operations.evaluate import create_evaluation
+    from lora_pipeline.operations.evaluation.evaluate import create_evaluation
 
     session.run(
         create_evaluation,
@@ -133,7 +133,7 @@ def grid(
 
     Example: lora eval grid ui_icons r7 --suite ui_icon
     """
-    from lora_pipeline.operations.evaluate import render_evaluation
+    from lora_pipeline.operations.evaluation.evaluate import render_evaluation
 
     session.run(
         render_evaluation,
@@ -185,7 +185,7 @@ def show(
 
     Example: lora eval show ui_icons r7 --png sheet.png
     """
-    from lora_pipeline.operations.evaluate import show_evaluation, write_sheet
+    from lora_pipeline.operations.evaluation.evaluate import show_evaluation, write_sheet
 
     if png:
         session.run(

@@ -24,7 +24,7 @@ def normalize(session: Session, *, scope: ScopeName) -> None:
 
     Example: lora eval normalize --dry-run
     """
-    from lora_pipeline.operations.evaluation_tidy import normalize_evaluations
+    from lora_pipeline.operations.evaluation.evaluation_tidy import normalize_evaluations
 
     session.run(normalize_evaluations, _normalized, project=session.project, scope=scope)
 
@@ -44,7 +44,7 @@ def cleanup(session: Session, evaluation: str, *, scope: ScopeName) -> None:
 
     Example: lora eval cleanup --dry-run
     """
-    from lora_pipeline.operations.evaluation_tidy import cleanup_evaluations
+    from lora_pipeline.operations.evaluation.evaluation_tidy import cleanup_evaluations
 
     session.run(cleanup_evaluations, _cleaned, evaluation, project=session.project, scope=scope)
 

@@ -67,7 +67,7 @@ def generate(
     lora generate "a red star" --lora ui_icons --seed 7
     lora generate "a red star" --lora ui_icons --release r8    a candidate, for a look
     """
-    from lora_pipeline.operations.generate import generate_image
+    from lora_pipeline.operations.releases.generate import generate_image
 
     session.run(
         generate_image, _drawn, prompt,

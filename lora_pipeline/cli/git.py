@@ -41,7 +41,7 @@ def install(session: Session, *, for_user: bool) -> None:
     \b
     lora git install
     """
-    from lora_pipeline.operations.git_setup import install_git
+    from lora_pipeline.operations.workspace.git_setup import install_git
 
     session.run(install_git, _install_text, where="user" if for_user else "repository")
 
@@ -59,7 +59,7 @@ def uninstall(session: Session, *, for_user: bool) -> None:
     \b
     lora git uninstall
     """
-    from lora_pipeline.operations.git_setup import uninstall_git
+    from lora_pipeline.operations.workspace.git_setup import uninstall_git
 
     session.run(uninstall_git, _uninstall_text, where="user" if for_user else "repository")
 
@@ -76,7 +76,7 @@ def status(session: Session) -> None:
     \b
     lora git status
     """
-    from lora_pipeline.operations.git_setup import show_git
+    from lora_pipeline.operations.workspace.git_setup import show_git
 
     session.run(show_git, _status_text)
 
@@ -94,7 +94,7 @@ def finish(session: Session) -> None:
     \b
     lora git finish --commit
     """
-    from lora_pipeline.operations.git_finish import finish_merges
+    from lora_pipeline.operations.workspace.git_finish import finish_merges
 
     session.run(finish_merges, _finish_text, project=session.project)
 
@@ -112,7 +112,7 @@ def textconv(session: Session, file: str) -> None:
     lora git textconv data/projects/my_game/datasets/icons.json
     """
     from lora_pipeline.foundation.result import Result
-    from lora_pipeline.operations.git_text import text_of_file
+    from lora_pipeline.operations.workspace.git_text import text_of_file
 
     text = text_of_file(Path(file))
     if session.json:
@@ -146,7 +146,7 @@ def merge_driver(
     """
     from lora_pipeline.foundation.files import write_atomic
     from lora_pipeline.foundation.strict_json import read_bytes
-    from lora_pipeline.operations.git_merge import Sides, merge_record
+    from lora_pipeline.operations.workspace.git_merge import Sides, merge_record
 
     base, ours, theirs = (read_bytes(Path(one)) for one in versions)
     outcome = merge_record(

@@ -38,7 +38,7 @@ def show(session: Session, lora: str, *, scope: ScopeName) -> None:
 
     Example: lora hooks show
     """
-    from lora_pipeline.operations.release_hooks import show_hooks
+    from lora_pipeline.operations.releases.release_hooks import show_hooks
 
     session.run(show_hooks, _shown, lora, project=session.project, scope=scope)
 
@@ -57,7 +57,7 @@ def run(session: Session, lora: str, *, scope: ScopeName) -> None:
 
     Example: lora hooks run --dry-run
     """
-    from lora_pipeline.operations.release_hooks import run_hooks
+    from lora_pipeline.operations.releases.release_hooks import run_hooks
 
     session.run(run_hooks, _ran, lora, project=session.project, scope=scope)
 

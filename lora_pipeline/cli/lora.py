@@ -55,7 +55,7 @@ def create(
 
     Example: lora create ui_icons --checkpoint sdxl --asset-type ui_icon --trigger stkr
     """
-    from lora_pipeline.operations.lora import create_lora
+    from lora_pipeline.operations.releases.lora import create_lora
 
     session.run(
         create_lora,
@@ -106,7 +106,7 @@ def list_loras(
 
     Example: lora list --asset-type ui_icon --active
     """
-    from lora_pipeline.operations.lora import list_loras as operation
+    from lora_pipeline.operations.releases.lora import list_loras as operation
 
     session.run(
         operation,
@@ -133,7 +133,7 @@ def show(session: Session, lora: str, *, scope: ScopeName) -> None:
 
     Example: lora show ui_icons
     """
-    from lora_pipeline.operations.lora import show_lora
+    from lora_pipeline.operations.releases.lora import show_lora
 
     session.run(show_lora, _shown, lora, project=session.project, scope=scope)
 
@@ -155,7 +155,7 @@ def activate(
 
     Example: lora activate ui_icons --strength 0.8
     """
-    from lora_pipeline.operations.lora import activate_lora
+    from lora_pipeline.operations.releases.lora import activate_lora
 
     session.run(
         activate_lora,
@@ -181,7 +181,7 @@ def deactivate(session: Session, lora: str, *, reason: str, scope: ScopeName) ->
 
     Example: lora deactivate ui_icons --reason "new style sheet"
     """
-    from lora_pipeline.operations.lora import deactivate_lora
+    from lora_pipeline.operations.releases.lora import deactivate_lora
 
     session.run(
         deactivate_lora, _switched, lora, project=session.project, scope=scope, reason=reason
@@ -203,7 +203,7 @@ def delete(session: Session, lora: str, *, force: bool, yes: bool, scope: ScopeN
 
     Example: lora delete old_icons --dry-run
     """
-    from lora_pipeline.operations.lora_delete import delete_lora
+    from lora_pipeline.operations.releases.lora_delete import delete_lora
 
     session.confirm(f"Delete LoRA {lora} with its runs, evaluations and reviews?", yes=yes)
     session.run(delete_lora, _deleted, lora, force=force, project=session.project, scope=scope)

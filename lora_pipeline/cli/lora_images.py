@@ -64,7 +64,7 @@ def add_images(session: Session, /, **given: Any) -> None:
     lora add-images ui_icons art/icons --approve --rights allowed --license CC0-1.0
     lora add-images ui_icons art/new --metadata captions.json
     """
-    from lora_pipeline.operations import lora_images as operations
+    from lora_pipeline.operations.releases import lora_images as operations
 
     metadata = given["metadata"]
     same = (

@@ -48,7 +48,7 @@ def metrics(
 
     Example: lora eval metrics ui_icons r7
     """
-    from lora_pipeline.operations.evaluation_metrics import measure_evaluation
+    from lora_pipeline.operations.evaluation.evaluation_metrics import measure_evaluation
 
     session.run(
         measure_evaluation,

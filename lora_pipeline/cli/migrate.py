@@ -37,7 +37,7 @@ def list_all(session: Session) -> None:
     \b
     lora migrate list
     """
-    from lora_pipeline.operations.migrate import list_migrations
+    from lora_pipeline.operations.workspace.migrate import list_migrations
 
     session.run(list_migrations, _listed)
 
@@ -56,7 +56,7 @@ def run(session: Session, migrations: tuple[str, ...]) -> None:
     \b
     lora migrate run --dry-run
     """
-    from lora_pipeline.operations.migrate import run_migrations
+    from lora_pipeline.operations.workspace.migrate import run_migrations
 
     session.run(run_migrations, _ran, migrations)
 

@@ -30,7 +30,7 @@ def list_all(session: Session, *, architecture: str) -> None:
     \b
     lora preset list --architecture sdxl
     """
-    from lora_pipeline.operations.preset import list_presets
+    from lora_pipeline.operations.training.preset import list_presets
 
     session.run(list_presets, _listed, architecture=architecture)
 
@@ -47,7 +47,7 @@ def show(session: Session, preset_id: str) -> None:
     \b
     lora preset show icons-sdxl
     """
-    from lora_pipeline.operations.preset import show_preset
+    from lora_pipeline.operations.training.preset import show_preset
 
     session.run(show_preset, _shown, preset_id)
 

@@ -70,7 +70,7 @@ def create(
     \b
     lora project create neon_city --name "Neon City" --allow-license CC0-1.0
     """
-    from lora_pipeline.operations.project import create_project
+    from lora_pipeline.operations.catalog.project import create_project
 
     session.run(
         create_project,
@@ -95,7 +95,7 @@ def list_all(session: Session) -> None:
     \b
     lora project list
     """
-    from lora_pipeline.operations.project import list_projects
+    from lora_pipeline.operations.catalog.project import list_projects
 
     session.run(list_projects, _listed)
 
@@ -112,7 +112,7 @@ def show(session: Session, project_id: str | None) -> None:
     \b
     lora project show neon_city
     """
-    from lora_pipeline.operations.project import show_project
+    from lora_pipeline.operations.catalog.project import show_project
 
     session.run(show_project, _shown, project_id)
 

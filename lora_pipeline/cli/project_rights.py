@@ -53,7 +53,7 @@ def rights(session: Session, /, project_id: str | None, **options: Any) -> None:
     \b
     lora project rights neon_city --allow-license CC0-1.0 --on-withdrawal retrain
     """
-    from lora_pipeline.operations.project_rights import set_rights
+    from lora_pipeline.operations.catalog.project_rights import set_rights
 
     session.run(set_rights, _shown, project_id, **options)
 

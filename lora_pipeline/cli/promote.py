@@ -57,7 +57,7 @@ def promote(
     if emergency:
         if evaluation or recommended is not None:
             raise click.UsageError("An emergency takes a --reason, and nothing else.")
-        from lora_pipeline.operations.emergency import break_glass
+        from lora_pipeline.operations.releases.emergency import break_glass
 
         session.run(
             break_glass,
@@ -69,7 +69,7 @@ def promote(
             reason=reason,
         )
         return
-    from lora_pipeline.operations.promote import promote_release
+    from lora_pipeline.operations.releases.promote import promote_release
 
     session.run(
         promote_release,
@@ -108,7 +108,7 @@ def rollback(
 
     Example: lora rollback ui_icons --to r5 --reason "halo on dark backgrounds"
     """
-    from lora_pipeline.operations.promote import rollback_release
+    from lora_pipeline.operations.releases.promote import rollback_release
 
     session.run(
         rollback_release,

@@ -56,7 +56,7 @@ def list_all(
 
     Example: lora release list ui_icons --status candidate
     """
-    from lora_pipeline.operations.release import list_releases
+    from lora_pipeline.operations.releases.release import list_releases
 
     session.run(
         list_releases,
@@ -81,7 +81,7 @@ def show(session: Session, lora: str, release_id: str, *, scope: ScopeName) -> N
 
     Example: lora release show ui_icons r7
     """
-    from lora_pipeline.operations.release import show_release
+    from lora_pipeline.operations.releases.release import show_release
 
     session.run(show_release, _shown, lora, release_id, project=session.project, scope=scope)
 
@@ -118,11 +118,13 @@ def register(
 
     Example: lora release register ui_icons out/icons.safetensors --dataset ui_icon_flat
     """
-    from lora_pipeline.operations.release_register import register_release
+    from lora_pipeline.operations.releases.release_register import register_release
 
     operation: Callable[..., Result] = register_release
     if "://" in weights:
-        from lora_pipeline.operations.release_fetch import register_release_from as operation
+        from lora_pipeline.operations.releases.release_fetch import (
+            register_release_from as operation,
+        )
 
     session.run(
         operation,
@@ -153,7 +155,7 @@ def verify(session: Session, lora: str, release_id: str, *, scope: ScopeName) ->
 
     Example: lora release verify ui_icons r7
     """
-    from lora_pipeline.operations.release import verify_release
+    from lora_pipeline.operations.releases.release import verify_release
 
     session.run(verify_release, _verified, lora, release_id, project=session.project, scope=scope)
 
@@ -182,7 +184,7 @@ def deprecate(
 
     Example: lora release deprecate ui_icons r3 --reason "licence of two images withdrawn"
     """
-    from lora_pipeline.operations.release import deprecate_release
+    from lora_pipeline.operations.releases.release import deprecate_release
 
     session.run(
         deprecate_release,

@@ -44,7 +44,7 @@ def answer(
 
     Example: lora release answer ui_icons r7 retrain --reason "licence ended, r8 is under way"
     """
-    from lora_pipeline.operations.release_answer import answer_withdrawal
+    from lora_pipeline.operations.releases.release_answer import answer_withdrawal
 
     session.run(
         answer_withdrawal,

@@ -51,14 +51,14 @@ def card(
     if bool(lora) != bool(release_id) or not (lora or check):
         raise click.UsageError("name LORA and RELEASE, or use --check alone for every card")
     if check:
-        from lora_pipeline.operations.release_card import check_cards
+        from lora_pipeline.operations.releases.release_card import check_cards
 
         session.run(
             check_cards, _checked, lora, release_id,
             output=output, project=session.project, scope=scope,
         )  # fmt: skip
         return
-    from lora_pipeline.operations.release_card import write_card
+    from lora_pipeline.operations.releases.release_card import write_card
 
     session.run(
         write_card, _made, lora, release_id, output=output, project=session.project, scope=scope

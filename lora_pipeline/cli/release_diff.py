@@ -56,7 +56,7 @@ def diff(
     lora release diff ui_icons r6 r7
     lora release diff ui_icons r6 r7 --html diff.html
     """
-    from lora_pipeline.operations.release_diff import diff_releases
+    from lora_pipeline.operations.releases.release_diff import diff_releases
 
     session.run(
         diff_releases, _compared, lora, before, after,
@@ -87,7 +87,7 @@ def compare(
 
     Example: lora eval compare ui_icons r6 r7 --html compare.html
     """
-    from lora_pipeline.operations.release_diff import compare_evaluations
+    from lora_pipeline.operations.releases.release_diff import compare_evaluations
 
     session.run(
         compare_evaluations, _compared, lora, before, after,

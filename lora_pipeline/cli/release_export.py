@@ -35,7 +35,7 @@ def export(session: Session, lora: str, release_id: str, *, output: str, scope: 
 
     Example: lora release export ui_icons r7 --output build/ui_icons.safetensors
     """
-    from lora_pipeline.operations.release_export import export_release
+    from lora_pipeline.operations.releases.release_export import export_release
 
     session.run(
         export_release,

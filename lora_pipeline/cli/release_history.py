@@ -27,7 +27,7 @@ def history(session: Session, lora: str, *, scope: Literal["project", "baseline"
 
     Example: lora release history ui_icons
     """
-    from lora_pipeline.operations.release_history import show_history
+    from lora_pipeline.operations.releases.release_history import show_history
 
     session.run(show_history, _history, lora, project=session.project, scope=scope)
 

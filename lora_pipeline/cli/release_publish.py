@@ -48,7 +48,7 @@ def publish(
 
     Example: lora release publish ui_icons r7 --repo studio/ui-icons --yes-upload
     """
-    from lora_pipeline.operations.release_publish import publish_release
+    from lora_pipeline.operations.releases.release_publish import publish_release
 
     session.run(
         publish_release,

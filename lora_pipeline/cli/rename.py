@@ -13,7 +13,8 @@ from lora_pipeline.cli.session import Session
 if TYPE_CHECKING:
     from lora_pipeline.foundation.result import Result
 
-# Also in operations/renaming/references.py, which a test compares; importing it costs time.
+# Also in operations/workspace/renaming/references.py, which a test compares: importing that
+# costs time.
 KINDS = (
     "project", "checkpoint", "lora", "asset-type", "style", "scenario", "palette", "tag",
     "tag-group",
@@ -52,7 +53,7 @@ def rename(session: Session, /, kind: Any, old: str, new: str, **options: Any) -
     \b
     lora rename tag style:flta style:flat --dry-run
     """
-    from lora_pipeline.operations.rename import rename_id
+    from lora_pipeline.operations.workspace.rename import rename_id
 
     session.run(rename_id, _renamed, kind, old, new, project=session.project, **options)
 

@@ -38,7 +38,7 @@ def report(session: Session, revision: str, *, markdown: bool, html: str, pictur
     """
     if html and markdown:
         raise click.UsageError("--html and --markdown: one of them, please")
-    from lora_pipeline.operations.report import report_changes, write_report_page
+    from lora_pipeline.operations.pull_requests.report import report_changes, write_report_page
 
     if html:
         session.run(write_report_page, _text, revision, html=html, pictures=pictures)

@@ -56,7 +56,7 @@ def resolve(
     lora resolve ui_icons --json
     lora resolve --asset-type ui_icon --for comfyui
     """
-    from lora_pipeline.operations.resolve import resolve_lora, resolve_stack
+    from lora_pipeline.operations.releases.resolve import resolve_lora, resolve_stack
 
     if bool(lora) == bool(asset_type):
         raise click.UsageError("Give a LoRA, or --asset-type.")

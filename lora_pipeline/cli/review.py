@@ -176,7 +176,7 @@ def blind(session: Session, lora: str, release: str, *, scope: ScopeName) -> Non
 
     Example: lora eval blind ui_icons r7
     """
-    from lora_pipeline.operations.review_answers import show_blind
+    from lora_pipeline.operations.evaluation.review_answers import show_blind
 
     session.run(show_blind, compared, lora, release, project=session.project, scope=scope)
 
@@ -199,7 +199,7 @@ def _write_page(
     evaluation: str,
     scope: ScopeName,
 ) -> None:
-    from lora_pipeline.operations.review_blind import make_blind_page
+    from lora_pipeline.operations.evaluation.review_blind import make_blind_page
 
     session.run(
         make_blind_page,
@@ -219,7 +219,7 @@ def _write_page(
 def _record_answers(
     session: Session, lora: str, release: str, answers: str, scope: ScopeName
 ) -> None:
-    from lora_pipeline.operations.review_answers import record_blind_review
+    from lora_pipeline.operations.evaluation.review_answers import record_blind_review
 
     session.run(
         record_blind_review,
@@ -240,7 +240,7 @@ def _review(
     evaluation: str,
     scope: ScopeName,
 ) -> None:
-    from lora_pipeline.operations.review import review_evaluation
+    from lora_pipeline.operations.evaluation.review import review_evaluation
 
     session.run(
         review_evaluation,
@@ -260,7 +260,7 @@ def _review(
 def _asked(session: Session, lora: str, release: str, evaluation: str, scope: ScopeName) -> _Word:
     """Show what there is to judge and ask for the verdict."""
     from lora_pipeline.evaluation.reviews import SIGNS
-    from lora_pipeline.operations.evaluate import show_evaluation
+    from lora_pipeline.operations.evaluation.evaluate import show_evaluation
 
     if session.json or not sys.stdin.isatty():
         raise click.UsageError("Without a terminal a verdict is needed: --verdict approved.")

@@ -91,7 +91,7 @@ class Session:
             RepositoryError: When Git does not commit; what was written stays.
         """
         if self.commit and not self.dry_run and result.written:
-            from lora_pipeline.operations.commit import commit_written
+            from lora_pipeline.operations.workspace.commit import commit_written
 
             result = commit_written(workspace, result)
         with keeping(workspace.root, result, started_ns=self.started_ns):

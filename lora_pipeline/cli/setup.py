@@ -43,7 +43,7 @@ def setup(
     lora setup kohya_ss --source ~/sd-scripts
     lora setup mflux --check
     """
-    from lora_pipeline.operations.setup import list_trainers, setup_trainer
+    from lora_pipeline.operations.training.setup import list_trainers, setup_trainer
 
     if trainer is None:
         if source or python:

@@ -36,7 +36,7 @@ def list_all(
     \b
     lora spec list --asset-type ui_icon
     """
-    from lora_pipeline.operations.spec import list_specs
+    from lora_pipeline.operations.catalog.spec import list_specs
 
     session.run(
         list_specs, lambda result: _listed(result, limit), asset_types=asset_types, styles=styles
@@ -53,7 +53,7 @@ def show(session: Session, spec_id: str) -> None:
     \b
     lora spec show 01JQ7Z5VZJ3T1M4TQW8Z9KD2MM
     """
-    from lora_pipeline.operations.spec import show_spec
+    from lora_pipeline.operations.catalog.spec import show_spec
 
     session.run(show_spec, _shown, spec_id)
 
@@ -71,7 +71,7 @@ def remove(session: Session, specs: tuple[str, ...]) -> None:
     \b
     lora spec remove 01JQ7Z5VZJ3T1M4TQW8Z9KD2MM
     """
-    from lora_pipeline.operations.spec import remove_specs
+    from lora_pipeline.operations.catalog.spec import remove_specs
 
     session.run(remove_specs, _removed, specs)
 

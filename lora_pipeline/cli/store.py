@@ -43,7 +43,7 @@ def status(session: Session, offline: bool) -> None:
     \b
     lora store status
     """
-    from lora_pipeline.operations.store_remote import show_stores
+    from lora_pipeline.operations.workspace.store_remote import show_stores
 
     session.run(show_stores, _status_text, offline=offline)
 
@@ -62,11 +62,11 @@ def verify(session: Session, remote: bool) -> None:
     lora store verify
     """
     if remote:
-        from lora_pipeline.operations.store_remote_care import verify_remote
+        from lora_pipeline.operations.workspace.store_remote_care import verify_remote
 
         session.run(verify_remote, remote_verify_text)
         return
-    from lora_pipeline.operations.store import verify_store
+    from lora_pipeline.operations.workspace.store import verify_store
 
     session.run(verify_store, _verify_text)
 
@@ -96,13 +96,13 @@ def gc(session: Session, yes: bool, older_than: int | None, remote: bool) -> Non
     lora store gc --remote --older-than 720
     """
     if remote:
-        from lora_pipeline.operations.store_remote_care import collect_remote_garbage
+        from lora_pipeline.operations.workspace.store_remote_care import collect_remote_garbage
 
         session.run(
             collect_remote_garbage, remote_gc_text, confirmed=yes, older_than_hours=older_than
         )
         return
-    from lora_pipeline.operations.store import collect_garbage
+    from lora_pipeline.operations.workspace.store import collect_garbage
 
     hours = 24 if older_than is None else older_than
     session.run(collect_garbage, _gc_text, confirmed=yes, older_than_hours=hours)

@@ -32,7 +32,7 @@ def push(session: Session, objects: tuple[str, ...]) -> None:
     lora store push --dry-run
     lora store push ui_icons/r7
     """
-    from lora_pipeline.operations.store_remote import push_objects
+    from lora_pipeline.operations.workspace.store_remote import push_objects
 
     session.run(push_objects, _push_text, objects=objects, project=session.project)
 
@@ -55,7 +55,7 @@ def pull(session: Session, objects: tuple[str, ...], active: bool) -> None:
     lora store pull --active
     lora store pull ui_icons/r7
     """
-    from lora_pipeline.operations.store_remote import pull_objects
+    from lora_pipeline.operations.workspace.store_remote import pull_objects
 
     session.run(pull_objects, _pull_text, objects=objects, active=active, project=session.project)
 

@@ -85,7 +85,7 @@ def run_streaming(
     workspace = replace(session.open_workspace(), events=sink)
     result = operation(workspace, *args, **kwargs)
     if session.commit and not session.dry_run and result.written:
-        from lora_pipeline.operations.commit import commit_written
+        from lora_pipeline.operations.workspace.commit import commit_written
 
         result = commit_written(workspace, result)
     if not result.success:

@@ -31,7 +31,7 @@ def list_(session: Session, *, asset_type: str) -> None:
 
     Example: lora suite list --asset-type ui_icon
     """
-    from lora_pipeline.operations.suite import list_suites
+    from lora_pipeline.operations.evaluation.suite import list_suites
 
     session.run(list_suites, _listed, asset_type=asset_type)
 
@@ -47,7 +47,7 @@ def show(session: Session, suite_id: str) -> None:
 
     Example: lora suite show ui_icon
     """
-    from lora_pipeline.operations.suite import show_suite
+    from lora_pipeline.operations.evaluation.suite import show_suite
 
     session.run(show_suite, _shown, suite_id)
 

@@ -79,7 +79,7 @@ def sweep(
 
     Example: lora eval sweep ui_icons --png sweep.png
     """
-    from lora_pipeline.operations.evaluation_sweep import sweep_run
+    from lora_pipeline.operations.evaluation.evaluation_sweep import sweep_run
 
     session.run(
         sweep_run,

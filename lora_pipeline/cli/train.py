@@ -114,11 +114,11 @@ def train(session: Session, /, **given: Any) -> None:
     _require_sense(given)
     from lora_pipeline.cli.run_report import queued
     from lora_pipeline.cli.train_report import planned, trained
-    from lora_pipeline.operations import train as operations
+    from lora_pipeline.operations.training import train as operations
 
     wishes = _wishes(session, given)
     if given["output"]:
-        from lora_pipeline.operations.train_plan import save_plan
+        from lora_pipeline.operations.training.train_plan import save_plan
 
         output = given["output"]
         session.run(save_plan, planned, given["lora"], given["dataset"], output=output, **wishes)
@@ -159,7 +159,7 @@ def _run_plan(session: Session, given: dict[str, Any]) -> None:
             )
     from lora_pipeline.cli.run_report import queued
     from lora_pipeline.cli.train_report import trained
-    from lora_pipeline.operations.train_plan import train_from_plan
+    from lora_pipeline.operations.training.train_plan import train_from_plan
 
     text = queued if given["detach"] else trained
     session.run(train_from_plan, text, given["from_plan"], **_starting(given))

@@ -37,7 +37,7 @@ def validate(session: Session, *, require_weights: bool, require_images: bool, b
 
     Example: lora validate --require-weights
     """
-    from lora_pipeline.operations.validate import validate_workspace
+    from lora_pipeline.operations.workspace.validate import validate_workspace
 
     session.run(
         validate_workspace,

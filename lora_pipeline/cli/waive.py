@@ -41,7 +41,7 @@ def waive(
 
     Example: lora eval waive ui_icons r7 copy --reason "a product shot" --days 14
     """
-    from lora_pipeline.operations.waive import waive_condition
+    from lora_pipeline.operations.evaluation.waive import waive_condition
 
     session.run(
         waive_condition,

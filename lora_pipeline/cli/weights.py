@@ -45,7 +45,7 @@ def inspect(session: Session, path: str, *, checkpoint: str) -> None:
     \b
     lora weights inspect ui_icons.safetensors --checkpoint sdxl
     """
-    from lora_pipeline.operations.weights import inspect_weights_file
+    from lora_pipeline.operations.training.weights import inspect_weights_file
 
     session.run(
         inspect_weights_file, _inspected, path, checkpoint=checkpoint, project=session.project
@@ -70,7 +70,7 @@ def scrub_file(session: Session, path: str, *, output: str, strict: bool) -> Non
     \b
     lora weights scrub ui_icons.safetensors --output public.safetensors
     """
-    from lora_pipeline.operations.weights import scrub_weights
+    from lora_pipeline.operations.training.weights import scrub_weights
 
     session.run(scrub_weights, _scrubbed, path, output=output, strict=strict)
 
@@ -89,7 +89,7 @@ def compare(session: Session, path: str, other: str) -> None:
     \b
     lora weights compare r6.safetensors r7.safetensors
     """
-    from lora_pipeline.operations.weights_compare import compare_weights
+    from lora_pipeline.operations.training.weights_compare import compare_weights
 
     session.run(compare_weights, _compared, path, other)
 

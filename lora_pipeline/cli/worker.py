@@ -42,7 +42,7 @@ def worker(
     if once and drain:
         raise click.UsageError("--once and --drain exclude each other.")
     from lora_pipeline.cli.stream import JsonLines, run_streaming
-    from lora_pipeline.operations.run_worker import work_queue
+    from lora_pipeline.operations.training.run_worker import work_queue
 
     run_streaming(
         session, JsonLines(), None, work_queue,

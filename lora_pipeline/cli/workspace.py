@@ -42,7 +42,7 @@ def init(
     """
     from pathlib import Path
 
-    from lora_pipeline.operations.workspace_init import init_workspace
+    from lora_pipeline.operations.workspace.workspace_init import init_workspace
     from lora_pipeline.workspace.root import open_workspace
 
     result = init_workspace(
@@ -84,11 +84,11 @@ def status(session: Session, lora: str | None, *, scope: Literal["project", "bas
     """
     if lora is not None:
         from lora_pipeline.cli.run_report import stands
-        from lora_pipeline.operations.lora_status import show_lora_status
+        from lora_pipeline.operations.releases.lora_status import show_lora_status
 
         session.run(show_lora_status, stands, lora, project=session.project, scope=scope)
         return
-    from lora_pipeline.operations.workspace_status import show_status
+    from lora_pipeline.operations.workspace.workspace_status import show_status
 
     session.run(show_status, _status_text)
 
@@ -150,7 +150,7 @@ def explain(session: Session, key: str | None) -> None:
     \b
     lora config explain trainers
     """
-    from lora_pipeline.operations.config_explain import explain_config
+    from lora_pipeline.operations.workspace.config_explain import explain_config
 
     session.run(explain_config, _config_text, key)
 
@@ -206,7 +206,7 @@ def doctor(session: Session, fix: bool, bundle: str) -> None:
     lora doctor --fix
     """
     from lora_pipeline.foundation.errors import SettingsError, WorkspaceNotFoundError
-    from lora_pipeline.operations import doctor as operations
+    from lora_pipeline.operations.workspace import doctor as operations
 
     try:
         if bundle:

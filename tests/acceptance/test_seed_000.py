@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from lora_pipeline.datasets.records import Manifest
-from lora_pipeline.operations.catalog import OPERATIONS, find_operation
+from lora_pipeline.operations.registry import OPERATIONS, find_operation
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.records import Run
 from lora_pipeline.workspace.changes import Changes

@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from lora_pipeline.foundation.errors import WeightsRefusedError
-from lora_pipeline.operations.release_register import register_release
+from lora_pipeline.operations.releases.release_register import register_release
 from lora_pipeline.training.hosted.interface import HostedTrainer
 from lora_pipeline.training.outcome import Outcome, verify_outputs
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan

@@ -12,7 +12,7 @@ import pytest
 from lora_pipeline.foundation.errors import RecipeInvalidError, TrainerError
 from lora_pipeline.foundation.files import unsafe_reason
 from lora_pipeline.foundation.process import OutputLine
-from lora_pipeline.operations.train import train
+from lora_pipeline.operations.training.train import train
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.hosted.interface import HostedTrainer
 from lora_pipeline.training.plan import Plan, TrainingRequest

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from lora_pipeline.catalog.records import Asset, Rights
 from lora_pipeline.datasets.records import Manifest, Selection
-from lora_pipeline.operations.dataset import build_dataset
+from lora_pipeline.operations.datasets.dataset import build_dataset
 from lora_pipeline.workspace.changes import Changes
 from tests.support.catalog_builders import add_asset, draw_icon
 from tests.support.release_builders import (

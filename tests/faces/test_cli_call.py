@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_pipeline.operations.catalog import OPERATIONS
+from lora_pipeline.operations.registry import OPERATIONS
 from tests.support.workspace_builders import invoke, make_workspace, run_lora, tree_digest
 
 

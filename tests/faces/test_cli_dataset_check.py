@@ -345,7 +345,7 @@ def test_what_was_accepted_stays_so_when_the_project_is_renamed(folder: Path) ->
 
 
 def test_agents_may_check_and_only_people_acknowledge() -> None:
-    from lora_pipeline.operations.catalog import find_operation
+    from lora_pipeline.operations.registry import find_operation
 
     assert find_operation("dataset.check").agents
     assert not find_operation("dataset.acknowledge").agents

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lora_pipeline.operations.checkup.programs import bad_releases
+from lora_pipeline.operations.workspace.checkup.programs import bad_releases
 from tests.support.release_builders import Studio, copy_of, edit, make_active, make_studio
 from tests.support.workspace_builders import Answer, git, invoke, tree_digest
 

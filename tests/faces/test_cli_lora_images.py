@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lora_pipeline.datasets.records import Manifest
-from lora_pipeline.operations.catalog import find_operation
+from lora_pipeline.operations.registry import find_operation
 from lora_pipeline.workspace.layout import Scope
 from tests.support.dataset_builders import PROJECT
 from tests.support.training_builders import DATASET, LORA, training_studio

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from lora_pipeline.datasets.records import CaptionRule, Manifest
-from lora_pipeline.operations.migrations.registry import MIGRATIONS, NEVER
-from lora_pipeline.operations.migrations.steps import (
+from lora_pipeline.operations.workspace.migrations.registry import MIGRATIONS, NEVER
+from lora_pipeline.operations.workspace.migrations.steps import (
     Facts,
     captions_into_rule,
     local_path_into_weights,

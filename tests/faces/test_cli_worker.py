@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from lora_pipeline.operations.run_attempt import attempt_run
+from lora_pipeline.operations.training.run_attempt import attempt_run
 from lora_pipeline.training.trainers.interface import Trainer
 from lora_pipeline.training.trainers.registry import TRAINERS
 from tests.support.fake_trainer import FakeTrainer

@@ -27,7 +27,7 @@ from lora_pipeline.catalog.import_plan import PlannedAsset
 from lora_pipeline.catalog.records import Provenance, Rights
 from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.images import ImageFacts, ImageLimits, ImageWorker
-from lora_pipeline.operations.asset_import import import_assets
+from lora_pipeline.operations.catalog.asset_import import import_assets
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 from tests.support import hostile_images as hostile

@@ -19,7 +19,7 @@ from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.foundation import strict_json
 from lora_pipeline.foundation.canonical import canonical_bytes
 from lora_pipeline.foundation.errors import JsonInvalidError, PipelineError, RecordInvalidError
-from lora_pipeline.operations.validation.kinds import KINDS
+from lora_pipeline.operations.workspace.validation.kinds import KINDS
 from lora_pipeline.workspace.record_bytes import encode_record, parse_record
 from lora_pipeline.workspace.root import Workspace
 from tests.support.dataset_builders import PROJECT, studio

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from tests.unit.operations.test_train_interrupted import Running
 
 from lora_pipeline.foundation import strict_json
-from lora_pipeline.operations.release_register import register_release
+from lora_pipeline.operations.releases.release_register import register_release
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.outcome import not_before
 from lora_pipeline.training.records import Run
@@ -28,7 +29,6 @@ from tests.support.dataset_builders import PROJECT
 from tests.support.fake_trainer import MODULE, SIZE
 from tests.support.training_builders import DATASET, LORA, training_studio, write_lora
 from tests.support.workspace_builders import REPOSITORY, invoke, reopen
-from tests.unit.operations.test_train_interrupted import Running
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 SCOPE = Scope(PROJECT)

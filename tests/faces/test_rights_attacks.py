@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from lora_pipeline.foundation import strict_json
-from lora_pipeline.operations.release_answer import answer_withdrawal
+from lora_pipeline.operations.releases.release_answer import answer_withdrawal
 from lora_pipeline.releases.answers import sealed
 from lora_pipeline.releases.records import AnsweredImage, WithdrawalAnswer
 from lora_pipeline.workspace.layout import Scope

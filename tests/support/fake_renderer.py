@@ -204,8 +204,8 @@ def main(root: str, saving: str) -> int:
     The record is written after every cell or at the end, so that every moment can be hit.
     """
     from lora_pipeline.evaluation import rendering
-    from lora_pipeline.operations.evaluate import GridOptions, render_subject
-    from lora_pipeline.operations.evaluation_subject import find_target, subject_of
+    from lora_pipeline.operations.evaluation.evaluate import GridOptions, render_subject
+    from lora_pipeline.operations.evaluation.evaluation_subject import find_target, subject_of
     from lora_pipeline.workspace.root import open_workspace
     from tests.support.evaluation_builders import LORA
 

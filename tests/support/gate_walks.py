@@ -15,7 +15,7 @@ from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.evaluation.reviews import sealed
 from lora_pipeline.foundation import strict_json
 from lora_pipeline.foundation.record import Record
-from lora_pipeline.operations.emergency import break_glass
+from lora_pipeline.operations.releases.emergency import break_glass
 from lora_pipeline.releases.history import extended
 from lora_pipeline.releases.records import HistoryEntry, Lora, Waiver
 from lora_pipeline.releases.waivers import sealed as sealed_waiver

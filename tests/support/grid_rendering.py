@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lora_pipeline.operations.evaluate import GridOptions, render_subject
-from lora_pipeline.operations.evaluation_subject import find_target, subject_of
+from lora_pipeline.operations.evaluation.evaluate import GridOptions, render_subject
+from lora_pipeline.operations.evaluation.evaluation_subject import find_target, subject_of
 from lora_pipeline.workspace.root import Workspace
 from tests.support.evaluation_builders import LORA
 from tests.support.fake_renderer import FakeRenderer

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lora_pipeline.operations.checkpoint import add_checkpoint
-from lora_pipeline.operations.dataset import build_dataset
-from lora_pipeline.operations.lora import create_lora
+from lora_pipeline.operations.catalog.checkpoint import add_checkpoint
+from lora_pipeline.operations.datasets.dataset import build_dataset
+from lora_pipeline.operations.releases.lora import create_lora
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.hosted.interface import HostedService, JobView
 from lora_pipeline.training.records import Run

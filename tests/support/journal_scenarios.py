@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lora_pipeline.operations.rename import rename_id
+from lora_pipeline.operations.workspace.rename import rename_id
 from tests.support.catalog_builders import add_catalogs
 from tests.support.workspace_builders import add_project, make_workspace, reopen
 

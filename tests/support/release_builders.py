@@ -40,7 +40,7 @@ from lora_pipeline.evaluation.records import (
 from lora_pipeline.evaluation.reviews import sealed
 from lora_pipeline.evaluation.suites import read_suite
 from lora_pipeline.foundation.ids import new_ulid
-from lora_pipeline.operations.promote import promote_release
+from lora_pipeline.operations.releases.promote import promote_release
 from lora_pipeline.releases.records import Lora, Release
 from lora_pipeline.training.records import OutputFile, Recipe, Run
 from lora_pipeline.training.weights_file import read_header, tensor_sha256

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy
 
-from lora_pipeline.operations.checkpoint import add_checkpoint
-from lora_pipeline.operations.dataset import build_dataset
-from lora_pipeline.operations.lora import create_lora
+from lora_pipeline.operations.catalog.checkpoint import add_checkpoint
+from lora_pipeline.operations.datasets.dataset import build_dataset
+from lora_pipeline.operations.releases.lora import create_lora
 from lora_pipeline.workspace.root import Workspace
 from tests.support import fake_trainer
 from tests.support.dataset_builders import PROJECT, studio

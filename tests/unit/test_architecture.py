@@ -14,7 +14,7 @@ import pytest
 
 from lora_pipeline.cli.main import COMMANDS, root
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.operations.catalog import OPERATIONS, Operation
+from lora_pipeline.operations.registry import OPERATIONS, Operation
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "lora_pipeline"

@@ -42,7 +42,7 @@ def test_what_shows_a_row_is_there(row: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "file", ["contract/test_misbehaving_programs.py", "faces/test_reliability_processes.py",
-             "unit/operations/test_release_fetch.py"]
+             "unit/operations/releases/test_release_fetch.py"]
 )  # fmt: skip
 def test_every_test_that_is_named_after_a_row_stands_in_the_table(file: str) -> None:
     named_after = {one for one in names_in(file) if re.match(r"test_(?:ext|prc)_\d\d", one)}

@@ -32,10 +32,10 @@ from lora_pipeline.foundation.errors import (
 from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.record import Record
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.operations.dataset import build_dataset
-from lora_pipeline.operations.dataset_diff import diff_datasets
-from lora_pipeline.operations.dataset_stats import count_dataset
-from lora_pipeline.operations.dataset_views import show_dataset
+from lora_pipeline.operations.datasets.dataset import build_dataset
+from lora_pipeline.operations.datasets.dataset_diff import diff_datasets
+from lora_pipeline.operations.datasets.dataset_stats import count_dataset
+from lora_pipeline.operations.datasets.dataset_views import show_dataset
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.root import Workspace

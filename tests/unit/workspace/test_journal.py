@@ -14,7 +14,7 @@ import pytest
 
 from lora_pipeline.catalog.records import Project
 from lora_pipeline.foundation.errors import PipelineError, RecordConflictError, StateError
-from lora_pipeline.operations.rename import rename_id
+from lora_pipeline.operations.workspace.rename import rename_id
 from lora_pipeline.workspace import journal
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.health_state import finish_interrupted

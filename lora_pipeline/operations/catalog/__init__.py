@@ -1,0 +1,1 @@
+"""Projects, checkpoints, words, specs and assets."""

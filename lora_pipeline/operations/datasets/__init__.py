@@ -1,0 +1,1 @@
+"""Manifests and captions: built, looked at, checked, exported."""

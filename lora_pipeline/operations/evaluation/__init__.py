@@ -1,0 +1,1 @@
+"""Suites, grids and what people say of them."""

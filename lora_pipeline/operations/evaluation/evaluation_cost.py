@@ -1,0 +1,133 @@
+"""What is said before a grid is drawn: how long, for how much, and what would be sent away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lora_pipeline.evaluation.pace import expected_seconds
+from lora_pipeline.evaluation.records import Cell
+from lora_pipeline.evaluation.renderers.interface import Renderer
+from lora_pipeline.evaluation.renderers.probing import PROBES
+from lora_pipeline.foundation.result import Refusal
+from lora_pipeline.operations.evaluation.evaluation_subject import Subject
+from lora_pipeline.operations.training.train_sending import cap_refusal
+from lora_pipeline.training.hosted.interface import JobEstimate
+from lora_pipeline.training.hosted.spending import money
+from lora_pipeline.workspace.root import Workspace
+
+_MINUTE_S, _HOUR_S = 60.0, 3600.0
+_GUESS_S = 10.0
+
+
+@dataclass(frozen=True)
+class GridEstimate:
+    """What a grid is expected to take.
+
+    Attributes:
+        cells: How many cells are to be drawn.
+        seconds: How long that takes, or None when it was never measured here.
+        cost: What it costs, probes included, or None when nobody said.
+        currency: ISO 4217.
+        sent_to: Where weights and prompts would go, or empty.
+    """
+
+    cells: int
+    seconds: float | None
+    cost: float | None
+    currency: str
+    sent_to: str
+
+    @property
+    def words(self) -> str:
+        """Time and money as people read them, without the number of cells."""
+        parts = [_time_words(self.seconds, self.cells)]
+        if self.cost is None:
+            parts.append("for a price that is not known")
+        elif self.cost:
+            parts.append(_price_words(self.cost, self.currency))
+        return ", ".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as every face tells it."""
+        return {
+            "seconds": None if self.seconds is None else round(self.seconds, 1),
+            "cost": None if self.cost is None else round(self.cost, 4),
+            "currency": self.currency,
+            "sentTo": self.sent_to,
+            "words": self.words,
+        }
+
+
+def estimate_grid(
+    workspace: Workspace, renderer: Renderer, lacking: Sequence[Cell], limit: int | None
+) -> GridEstimate:
+    """Return what drawing the cells that lack an image is expected to take."""
+    cells = list(lacking if limit is None else lacking[:limit])
+    settings = workspace.settings
+    seconds: float | None = 0.0
+    cost: float | None = 0.0
+    if cells:
+        # The probes before the first cell are paid like cells.
+        priced = [cells[0]] * PROBES + cells
+        prices = [renderer.price(settings, cell.width, cell.height) for cell in priced]
+        known = [price for price in prices if price is not None]
+        cost = sum(known) if len(known) == len(prices) else None
+        each = [expected_seconds(workspace, renderer.name, cell) for cell in cells]
+        measured = [one for one in each if one is not None]
+        seconds = sum(measured) if len(measured) == len(each) else None
+    return GridEstimate(
+        cells=len(cells),
+        seconds=seconds,
+        cost=cost,
+        currency=settings.require_text("spending.currency"),
+        sent_to=renderer.address(settings) if cells else "",
+    )
+
+
+def sending_refusal(
+    workspace: Workspace, subject: Subject, estimate: GridEstimate, *, yes_upload: bool
+) -> Refusal | None:
+    """Return why nothing is sent: it may cost too much, or nobody said yes to it."""
+    if not estimate.sent_to:
+        return None
+    job = JobEstimate(
+        estimate.cost,
+        None,
+        estimate.currency,
+        "set renderers.replicate.pricePerImage or renderers.fal.pricePerMegapixel",
+    )
+    refused = cap_refusal(workspace, subject.target.lora.scope, job)
+    if refused is not None:
+        return refused
+    if yes_upload:
+        return None
+    price = f", {_price_words(estimate.cost, estimate.currency)}" if estimate.cost else ""
+    return Refusal(
+        "upload_not_agreed",
+        f"the weights of {subject.target.words} and {estimate.cells} prompts would be sent to "
+        f"{estimate.sent_to}{price}",
+        "the same command with --yes-upload sends them",
+    )
+
+
+def _price_words(cost: float, currency: str) -> str:
+    words = money(cost, currency)
+    return f"for {words}" if words.startswith("less") else f"for about {words}"
+
+
+def _time_words(seconds: float | None, cells: int) -> str:
+    if seconds is None:
+        # Nobody measured it here; a middle-sized model on a graphics card is meant.
+        return f"{_span(cells * _GUESS_S)} at 10 s a cell, which was never measured here"
+    each = seconds / cells if cells else 0.0
+    return f"about {_span(seconds)} at {each:.1f} s a cell, as measured last"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 2 * _MINUTE_S:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 2 * _HOUR_S:
+        return f"{round(seconds / _MINUTE_S)} minutes"
+    return f"{seconds / _HOUR_S:.1f} hours"

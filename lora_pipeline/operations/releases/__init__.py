@@ -1,0 +1,1 @@
+"""LoRAs and their releases: registered, promoted, resolved, withdrawn."""

@@ -1,0 +1,1 @@
+"""Presets, plans, runs and weights."""

@@ -1,0 +1,1 @@
+"""The workspace itself: making, checking, mending, keeping it."""
