@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from lora_pipeline.evaluation.pixels import is_constant, read_pixels
-from lora_pipeline.evaluation.renderers.diffusers_renderer import DiffusersRenderer
+from lora_pipeline.evaluation.renderers.diffusers.renderer import DiffusersRenderer
 from lora_pipeline.evaluation.renderers.interface import (
     CellRequest,
     RenderSession,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_pipeline.training.trainers.kohya_home import MODULES
+from lora_pipeline.training.trainers.kohya.home import MODULES
 from tests.support.fake_ai_toolkit_server import TOKEN, running_toolkit
 from tests.support.fake_trainer_programs import (
     make_ai_toolkit,

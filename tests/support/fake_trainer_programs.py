@@ -12,8 +12,8 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_pipeline.training.trainers.ai_toolkit_home import MODULES as TOOLKIT_MODULES
-from lora_pipeline.training.trainers.kohya_home import MODULES
+from lora_pipeline.training.trainers.ai_toolkit.home import MODULES as TOOLKIT_MODULES
+from lora_pipeline.training.trainers.kohya.home import MODULES
 
 _PROGRAMS = Path(__file__).with_name("programs")
 _SCRIPTS = (

@@ -15,8 +15,9 @@ from lora_pipeline.training.portable_plan import (
     places_of_program,
     without_places,
 )
-from lora_pipeline.training.trainers import ai_toolkit_models, mflux_models
-from lora_pipeline.training.trainers.kohya_families import FAMILIES as KOHYA
+from lora_pipeline.training.trainers.ai_toolkit import models as ai_toolkit_models
+from lora_pipeline.training.trainers.kohya.families import FAMILIES as KOHYA
+from lora_pipeline.training.trainers.mflux import models as mflux_models
 from lora_pipeline.training.trainers.registry import TRAINERS
 from lora_pipeline.workspace.settings import Settings
 from tests.support.trainer_requests import make_request, settings_with

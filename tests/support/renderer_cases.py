@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from lora_pipeline.evaluation.renderers.a1111_renderer import A1111Renderer
-from lora_pipeline.evaluation.renderers.comfyui_renderer import ComfyUiRenderer
+from lora_pipeline.evaluation.renderers.a1111.renderer import A1111Renderer
+from lora_pipeline.evaluation.renderers.comfyui.renderer import ComfyUiRenderer
 from lora_pipeline.evaluation.renderers.connection import Waiting
-from lora_pipeline.evaluation.renderers.fal_renderer import FalRenderer
-from lora_pipeline.evaluation.renderers.hosted_renderer import HostedRenderer
+from lora_pipeline.evaluation.renderers.hosted.fal import FalRenderer
+from lora_pipeline.evaluation.renderers.hosted.renderer import HostedRenderer
+from lora_pipeline.evaluation.renderers.hosted.replicate import ReplicateRenderer
 from lora_pipeline.evaluation.renderers.interface import Renderer, RenderSource
-from lora_pipeline.evaluation.renderers.mflux_renderer import MfluxRenderer
+from lora_pipeline.evaluation.renderers.mflux.renderer import MfluxRenderer
 from lora_pipeline.evaluation.renderers.probing import Probe
-from lora_pipeline.evaluation.renderers.replicate_renderer import ReplicateRenderer
 from lora_pipeline.foundation.digests import sha256_of_file
 from lora_pipeline.workspace.settings import Settings, read_settings
 from tests.support.fake_a1111 import FakeA1111

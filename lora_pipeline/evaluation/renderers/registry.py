@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from lora_pipeline.evaluation.renderers.a1111_renderer import A1111Renderer
-from lora_pipeline.evaluation.renderers.comfyui_renderer import ComfyUiRenderer
-from lora_pipeline.evaluation.renderers.diffusers_renderer import DiffusersRenderer
-from lora_pipeline.evaluation.renderers.fal_renderer import FalRenderer
+from lora_pipeline.evaluation.renderers.a1111.renderer import A1111Renderer
+from lora_pipeline.evaluation.renderers.comfyui.renderer import ComfyUiRenderer
+from lora_pipeline.evaluation.renderers.diffusers.renderer import DiffusersRenderer
+from lora_pipeline.evaluation.renderers.hosted.fal import FalRenderer
+from lora_pipeline.evaluation.renderers.hosted.replicate import ReplicateRenderer
 from lora_pipeline.evaluation.renderers.interface import Registry, Renderer
-from lora_pipeline.evaluation.renderers.mflux_renderer import MfluxRenderer
-from lora_pipeline.evaluation.renderers.replicate_renderer import ReplicateRenderer
+from lora_pipeline.evaluation.renderers.mflux.renderer import MfluxRenderer
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.ids import did_you_mean
 

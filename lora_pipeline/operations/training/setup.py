@@ -12,13 +12,14 @@ from lora_pipeline.foundation.errors import ArgumentInvalidError, ServiceError
 from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.training.hosted.interface import HostedTrainer
-from lora_pipeline.training.trainers import checkout_setup, mflux_setup
-from lora_pipeline.training.trainers.ai_toolkit_home import CHECKOUT as AI_TOOLKIT
+from lora_pipeline.training.trainers import checkout_setup
+from lora_pipeline.training.trainers.ai_toolkit.home import CHECKOUT as AI_TOOLKIT
 from lora_pipeline.training.trainers.checkout import CheckoutProgram
 from lora_pipeline.training.trainers.environment import Environment, Say
 from lora_pipeline.training.trainers.interface import Trainer
-from lora_pipeline.training.trainers.kohya_home import SD_SCRIPTS
-from lora_pipeline.training.trainers.mflux import PROGRAM, find_program, program_version
+from lora_pipeline.training.trainers.kohya.home import SD_SCRIPTS
+from lora_pipeline.training.trainers.mflux import setup as mflux_setup
+from lora_pipeline.training.trainers.mflux.trainer import PROGRAM, find_program, program_version
 from lora_pipeline.training.trainers.registry import TRAINERS, find_trainer
 from lora_pipeline.workspace.local_settings import record_local_settings
 from lora_pipeline.workspace.lock import workspace_lock

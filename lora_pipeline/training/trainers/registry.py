@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.ids import did_you_mean
-from lora_pipeline.training.trainers.ai_toolkit import AI_TOOLKIT
-from lora_pipeline.training.trainers.ai_toolkit_server import AI_TOOLKIT_SERVER
-from lora_pipeline.training.trainers.azure_ml import AZURE_ML
+from lora_pipeline.training.trainers.ai_toolkit.server import AI_TOOLKIT_SERVER
+from lora_pipeline.training.trainers.ai_toolkit.trainer import AI_TOOLKIT
+from lora_pipeline.training.trainers.azure_ml.trainer import AZURE_ML
 from lora_pipeline.training.trainers.diffusers_trainer import DIFFUSERS
-from lora_pipeline.training.trainers.fal import FAL
+from lora_pipeline.training.trainers.fal.trainer import FAL
 from lora_pipeline.training.trainers.interface import Registry, Trainer
-from lora_pipeline.training.trainers.kohya_ss import KOHYA_SS
+from lora_pipeline.training.trainers.kohya.trainer import KOHYA_SS
 from lora_pipeline.training.trainers.manual import MANUAL
-from lora_pipeline.training.trainers.mflux import MFLUX
-from lora_pipeline.training.trainers.modal import MODAL
-from lora_pipeline.training.trainers.replicate import REPLICATE
-from lora_pipeline.training.trainers.runpod import RUNPOD
+from lora_pipeline.training.trainers.mflux.trainer import MFLUX
+from lora_pipeline.training.trainers.modal.trainer import MODAL
+from lora_pipeline.training.trainers.replicate.trainer import REPLICATE
+from lora_pipeline.training.trainers.runpod.trainer import RUNPOD
 
 TRAINERS: Registry = {
     "diffusers": DIFFUSERS,

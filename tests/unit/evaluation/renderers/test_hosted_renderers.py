@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from lora_pipeline.evaluation.renderers.hosted_session import PENDING
+from lora_pipeline.evaluation.renderers.hosted.replicate_inputs import ModelInputs
+from lora_pipeline.evaluation.renderers.hosted.session import PENDING
 from lora_pipeline.evaluation.renderers.interface import CellRequest
-from lora_pipeline.evaluation.renderers.replicate_inputs import ModelInputs
 from lora_pipeline.foundation.errors import ImageRefusedError, RendererError
 from tests.support.fake_hosted_drawing import TOKEN
 from tests.support.renderer_cases import (

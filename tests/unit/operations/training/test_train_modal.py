@@ -14,7 +14,7 @@ from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.training.run_cancel import cancel_run
 from lora_pipeline.operations.training.train import train
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.trainers.modal_api import MODULES
+from lora_pipeline.training.trainers.modal.api import MODULES
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 from tests.support.dataset_builders import PROJECT

@@ -28,7 +28,7 @@ from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.hosted.fetched import FETCHED
 from lora_pipeline.training.records import Run
 from lora_pipeline.training.run_folder import run_folder
-from lora_pipeline.training.trainers.runpod import pod_token
+from lora_pipeline.training.trainers.runpod.trainer import pod_token
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 from tests.support.dataset_builders import PROJECT

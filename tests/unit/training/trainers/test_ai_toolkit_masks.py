@@ -9,7 +9,7 @@ import pytest
 
 from lora_pipeline.foundation import strict_yaml
 from lora_pipeline.training.plan import Plan, TrainingRequest
-from lora_pipeline.training.trainers.ai_toolkit import AI_TOOLKIT
+from lora_pipeline.training.trainers.ai_toolkit.trainer import AI_TOOLKIT
 from tests.support.trainer_requests import make_request, settings_with
 
 

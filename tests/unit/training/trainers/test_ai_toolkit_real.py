@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_pipeline.training.trainers.ai_toolkit import AI_TOOLKIT
+from lora_pipeline.training.trainers.ai_toolkit.trainer import AI_TOOLKIT
 from lora_pipeline.training.weights import inspect_weights
 from tests.support.tiny_checkpoint import make_tiny_sd15
 from tests.support.trainer_requests import make_request, run_plan, settings_with

@@ -14,8 +14,8 @@ from lora_pipeline.foundation.process import Supervised, child_environment
 from lora_pipeline.training.outcome import Outcome
 from lora_pipeline.training.supervision import supervise
 from lora_pipeline.training.trainers.interface import Trainer
-from lora_pipeline.training.trainers.kohya_ss import KOHYA_SS
-from lora_pipeline.training.trainers.mflux import MFLUX
+from lora_pipeline.training.trainers.kohya.trainer import KOHYA_SS
+from lora_pipeline.training.trainers.mflux.trainer import MFLUX
 from tests.support.fake_trainer_programs import make_mflux, make_sd_scripts
 from tests.support.trainer_requests import make_request, settings_with, write_files
 

@@ -18,9 +18,9 @@ import pytest
 
 from lora_pipeline.foundation.errors import RecipeInvalidError
 from lora_pipeline.foundation.process import child_environment, run
-from lora_pipeline.training.trainers import kohya_keys
-from lora_pipeline.training.trainers.kohya_families import FAMILIES
-from lora_pipeline.training.trainers.kohya_ss import KOHYA_SS
+from lora_pipeline.training.trainers.kohya import keys as kohya_keys
+from lora_pipeline.training.trainers.kohya.families import FAMILIES
+from lora_pipeline.training.trainers.kohya.trainer import KOHYA_SS
 from lora_pipeline.training.trainers.offline import OFFLINE
 from tests.support.trainer_requests import make_folder, make_request, settings_with, write_files
 

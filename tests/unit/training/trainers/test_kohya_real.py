@@ -22,7 +22,7 @@ import pytest
 
 from lora_pipeline.foundation.process import Supervised, child_environment
 from lora_pipeline.training.plan import Plan, TrainingRequest
-from lora_pipeline.training.trainers.kohya_ss import KOHYA_SS
+from lora_pipeline.training.trainers.kohya.trainer import KOHYA_SS
 from lora_pipeline.training.weights import inspect_weights
 from lora_pipeline.workspace.settings import Settings
 from tests.support import tiny_kohya

@@ -14,12 +14,12 @@ import pytest
 
 from lora_pipeline.foundation.process import Supervised, child_environment, run
 from lora_pipeline.training.plan import Plan
-from lora_pipeline.training.trainers.mflux import MFLUX
-from lora_pipeline.training.trainers.mflux_models import MODELS
+from lora_pipeline.training.trainers.mflux.models import MODELS
+from lora_pipeline.training.trainers.mflux.trainer import MFLUX
 from lora_pipeline.training.weights import inspect_weights
 from tests.support import tiny_mflux
 from tests.support.trainer_requests import make_request, run_plan, settings_with, write_files
-from tests.unit.training.trainers.test_mflux import NAMES
+from tests.unit.training.trainers.mflux.test_trainer import NAMES
 
 # Read here, because no LORA_ variable reaches a test.
 _PROGRAM = os.environ.get("LORA_TEST_MFLUX", "")

@@ -1,0 +1,1 @@
+"""AUTOMATIC1111 and Forge over their HTTP API."""

@@ -1,0 +1,1 @@
+"""ComfyUI over its HTTP API, with the user's own workflow."""

@@ -1,0 +1,1 @@
+"""diffusers, in a child process of ours."""

@@ -1,0 +1,1 @@
+"""Services that draw: Replicate and fal."""

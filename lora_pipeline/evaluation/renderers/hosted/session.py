@@ -1,0 +1,208 @@
+"""Cells drawn for money: one job for each picture, never two for the same.
+
+What may exist at the service is written down before it is asked for. So a grid that was killed
+takes up the picture that was being drawn, and an answer that was lost is looked for, not repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from lora_pipeline.evaluation.pixels import is_constant
+from lora_pipeline.evaluation.records import RendererIdentity
+from lora_pipeline.evaluation.renderers.connection import (
+    Patience,
+    as_renderer_errors,
+    fetched,
+    is_here,
+)
+from lora_pipeline.evaluation.renderers.hosted.service import DrawingService, JobView
+from lora_pipeline.evaluation.renderers.interface import CellRequest
+from lora_pipeline.evaluation.renderers.pictures import pixels_of, write_picture
+from lora_pipeline.foundation.canonical import digest_of
+from lora_pipeline.foundation.errors import (
+    ImageRefusedError,
+    PipelineError,
+    RendererError,
+    ServiceRefusedError,
+    ServiceUnreachableError,
+)
+from lora_pipeline.foundation.files import write_atomic
+from lora_pipeline.foundation.redaction import redacted
+from lora_pipeline.training.hosted.http_client import ServiceClient
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+
+PENDING = "pending.json"
+_LONGEST_DOWN_S = 300.0
+
+
+@dataclass
+class HostedSession:
+    """A service that has the LoRA.
+
+    Attributes:
+        service: The service.
+        identity: What draws.
+        lora_address: Where the service finds the weights.
+        hosts: Returns a client for another host, without our token.
+        patience: Makes a new measure of waiting, with a limit.
+        limit_s: Longest time without news of a job.
+        folder: Private folder of the grid.
+        log: Takes lines for the grid's log.
+        cautions: What a person should know.
+        secrets: Values that a service may say and nobody may read.
+        ordered: How many pictures were asked for.
+    """
+
+    service: DrawingService
+    identity: RendererIdentity
+    lora_address: str
+    hosts: Callable[[str], ServiceClient]
+    patience: Callable[[float], Patience]
+    limit_s: float
+    folder: Path
+    log: Callable[[str], None]
+    cautions: tuple[str, ...] = ()
+    alive: bool = True
+    secrets: tuple[str, ...] = ()
+    ordered: int = 0
+
+    def render(self, cell: CellRequest, target: Path) -> None:
+        """Draw one cell as a PNG at ``target``.
+
+        Raises:
+            RendererError: When no image came.
+        """
+        write_picture(self.draw(cell, with_lora=cell.strength > 0), target)
+
+    def draw(self, cell: CellRequest, *, with_lora: bool) -> Pixels:
+        """Return the pixels of a cell.
+
+        Raises:
+            RendererError: When no picture came.
+            ImageRefusedError: When another one came than was asked for.
+        """
+        body = self.service.body(cell, self.lora_address if with_lora else "")
+        with as_renderer_errors():
+            job_id = self._job(body)
+            try:
+                view = self._ended(job_id)
+            except KeyboardInterrupt:
+                with contextlib.suppress(PipelineError):
+                    self.service.stop(job_id)
+                self._forget()
+                raise
+            try:
+                pixels = self._pixels(view, cell)
+            except (RendererError, ImageRefusedError):
+                self._forget()  # it is no good, and must not be taken up again
+                raise
+        if is_constant(pixels):
+            self._forget()
+        self.log(f"{cell.cell_id}: job {job_id}")
+        return pixels
+
+    def close(self) -> None:
+        """Leave nothing behind but the log: the last picture has arrived."""
+        self._forget()
+
+    def _job(self, body: Mapping[str, Any]) -> str:
+        """Return the job that draws this: the one that is there, else a new one."""
+        digest = digest_of(body)
+        pending = self._pending()
+        if pending.get("request") == digest:
+            found = pending.get("id") or self.service.find(body)
+            if found:
+                self.log(f"job {found} was asked for before, it is taken up")
+                self._note(digest, found)
+                return found
+        self._note(digest, "")
+        self.ordered += 1
+        try:
+            job_id = self.service.submit(body)
+        except ServiceUnreachableError as error:
+            found = self.service.find(body)
+            if found is None:
+                raise RendererError(
+                    f"{error.message}; it is not known whether the picture is drawn and paid for",
+                    hint="the same command again asks for it anew",
+                ) from error
+            job_id = found
+        self._note(digest, job_id)
+        return job_id
+
+    def _ended(self, job_id: str) -> JobView:
+        patience, down = self.patience(self.limit_s), self.patience(_LONGEST_DOWN_S)
+        last: JobView | None = None
+        while True:
+            try:
+                view = self.service.look(job_id)
+            except ServiceUnreachableError:
+                if down.over or patience.over:
+                    self.alive = False
+                    raise
+                patience.wait()
+                continue
+            except ServiceRefusedError:
+                self._forget()  # it is not there any more; the next time it is asked for anew
+                raise
+            down.renew()
+            if view.state in {"ended", "failed"}:
+                return view
+            if view != last:
+                last = view
+                patience.renew()
+            if patience.over:
+                self.service.stop(job_id)
+                self._forget()
+                raise RendererError(
+                    f"{self.identity.name} told nothing new of the picture for {self.limit_s:g} s, "
+                    "it was stopped"
+                )
+            patience.wait()
+
+    def _pixels(self, view: JobView, cell: CellRequest) -> Pixels:
+        if view.state == "failed":
+            message = redacted(view.message, self.secrets)
+            raise RendererError(f"{self.identity.name} did not draw it: {message}")
+        if len(view.pictures) != 1:
+            raise RendererError(
+                f"{self.identity.name} brought {len(view.pictures)} pictures, one was asked for"
+            )
+        if view.seed is not None and view.seed != cell.seed:
+            raise RendererError(
+                f"{self.identity.name} drew seed {view.seed}, asked for was {cell.seed}"
+            )
+        parts = urlsplit(view.pictures[0])
+        base = f"{parts.scheme}://{parts.netloc}"
+        plain = parts.scheme == "http" and is_here(base) and is_here(self.service.address)
+        if not parts.hostname or not (parts.scheme == "https" or plain):
+            raise RendererError(f"{self.identity.name} names a picture at no https address")
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        # Another host: it is given no token.
+        return pixels_of(fetched(self.hosts(base), path, self.folder), cell)
+
+    def _pending(self) -> dict[str, str]:
+        try:
+            document = json.loads((self.folder / PENDING).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return document if isinstance(document, dict) else {}
+
+    def _note(self, digest: str, job_id: str) -> None:
+        text = json.dumps({"request": digest, "id": job_id})
+        write_atomic(self.folder / PENDING, text.encode())
+
+    def _forget(self) -> None:
+        (self.folder / PENDING).unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""ostris' ai-toolkit: here, and as a server elsewhere."""

@@ -1,0 +1,1 @@
+"""Azure Machine Learning: a command job on a compute of the studio."""

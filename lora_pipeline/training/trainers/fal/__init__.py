@@ -1,0 +1,1 @@
+"""fal: requests to a training endpoint."""

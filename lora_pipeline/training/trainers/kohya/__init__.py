@@ -1,0 +1,1 @@
+"""sd-scripts, kohya's training scripts."""

@@ -1,0 +1,1 @@
+"""mflux on Apple silicon."""

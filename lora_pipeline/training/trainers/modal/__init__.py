@@ -1,0 +1,1 @@
+"""Modal: a sandbox that is rented for one run."""

@@ -1,0 +1,1 @@
+"""Replicate: trainings of a model at the service."""

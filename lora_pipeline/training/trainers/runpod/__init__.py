@@ -1,0 +1,1 @@
+"""RunPod: a pod that is rented for one run."""
