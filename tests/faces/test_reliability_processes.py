@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.unit.operations.test_train_interrupted import Running
+from tests.unit.operations.training.test_train_interrupted import Running
 
 from lora_pipeline.foundation import strict_json
 from lora_pipeline.operations.releases.release_register import register_release

@@ -38,7 +38,7 @@ class QueueReaper(Reaper):
 def main() -> None:
     """Run one of the two programs."""
     kind, *arguments = sys.argv[1:]
-    from lora_pipeline.operations import run_child, run_worker
+    from lora_pipeline.operations.training import run_child, run_worker
     from lora_pipeline.training.trainers.interface import Trainer
     from lora_pipeline.training.trainers.registry import TRAINERS
 
