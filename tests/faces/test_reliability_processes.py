@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.unit.operations.training.test_train_interrupted import Running
 
 from lora_pipeline.foundation import strict_json
 from lora_pipeline.operations.releases.release_register import register_release
@@ -29,6 +28,7 @@ from tests.support.dataset_builders import PROJECT
 from tests.support.fake_trainer import MODULE, SIZE
 from tests.support.training_builders import DATASET, LORA, training_studio, write_lora
 from tests.support.workspace_builders import REPOSITORY, invoke, reopen
+from tests.unit.operations.training.test_train_interrupted import Running
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 SCOPE = Scope(PROJECT)
