@@ -49,6 +49,14 @@ def fault_at(number: int, fault: Callable[[], None]) -> Iterator[list[str]]:
             setattr(os, name, original)
 
 
+def moments(last: int, *, every: int) -> range:
+    """Return the calls, counted from 1, at which something is made to die.
+
+    Every one of them with LORA_TEST_EXHAUSTIVE set; else as many as CI has time for.
+    """
+    return range(1, last + 1, 1 if os.environ.get("LORA_TEST_EXHAUSTIVE") else every)
+
+
 def no_space() -> None:
     """Fail as a full disk does."""
     raise OSError(errno.ENOSPC, "No space left on device")

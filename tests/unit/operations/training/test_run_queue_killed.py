@@ -24,6 +24,7 @@ from lora_pipeline.training.run_ticket import tickets
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.store import open_store
 from tests.support.dataset_builders import PROJECT
+from tests.support.fault_points import moments
 from tests.support.processes import exists
 from tests.support.training_builders import DATASET, LORA, training_studio
 from tests.support.workspace_builders import REPOSITORY, invoke, reopen
@@ -156,7 +157,7 @@ def test_killed_while_it_queues_a_run_is_there_whole_or_not_at_all(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", range(1, 40))
+@pytest.mark.parametrize("moment", moments(39, every=3))
 def test_killed_at_every_call_while_it_queues(moment: int, ready: Path, tmp_path: Path) -> None:
     killed_while_queueing(ready, moment, tmp_path / "studio")
 
@@ -178,7 +179,7 @@ def test_a_child_killed_at_a_call_is_followed_by_one_more_try(moment: int, studi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", range(1, 130, 2))
+@pytest.mark.parametrize("moment", moments(129, every=6))
 def test_a_child_killed_at_every_second_call(moment: int, studio: Path) -> None:
     killed_while_trying(studio, moment)
 
@@ -201,7 +202,7 @@ def test_a_worker_killed_at_a_call_loses_nothing(moment: int, studio: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", range(1, 30))
+@pytest.mark.parametrize("moment", moments(29, every=3))
 def test_a_worker_killed_at_every_call(moment: int, studio: Path) -> None:
     killed_while_handing_out(studio, moment)
 

@@ -24,6 +24,7 @@ from lora_pipeline.training.run_folder import is_alive
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.store import open_store
 from tests.support.dataset_builders import PROJECT
+from tests.support.fault_points import moments
 from tests.support.processes import exists
 from tests.support.training_builders import DATASET, LORA, training_studio
 from tests.support.workspace_builders import REPOSITORY, invoke, reopen, run_lora
@@ -101,7 +102,7 @@ def test_killed_at_a_change_it_is_sound_and_the_same_command_completes_it(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", range(1, 100))
+@pytest.mark.parametrize("moment", moments(99, every=4))
 def test_killed_at_every_change_it_is_sound_and_the_same_command_completes_it(
     moment: int, studio: Path
 ) -> None:
