@@ -157,7 +157,7 @@ def test_killed_while_it_queues_a_run_is_there_whole_or_not_at_all(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", moments(39, every=3))
+@pytest.mark.parametrize("moment", moments(39, every=6))
 def test_killed_at_every_call_while_it_queues(moment: int, ready: Path, tmp_path: Path) -> None:
     killed_while_queueing(ready, moment, tmp_path / "studio")
 
@@ -179,7 +179,7 @@ def test_a_child_killed_at_a_call_is_followed_by_one_more_try(moment: int, studi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", moments(129, every=6))
+@pytest.mark.parametrize("moment", moments(129, every=12))
 def test_a_child_killed_at_every_second_call(moment: int, studio: Path) -> None:
     killed_while_trying(studio, moment)
 
@@ -202,7 +202,7 @@ def test_a_worker_killed_at_a_call_loses_nothing(moment: int, studio: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", moments(29, every=3))
+@pytest.mark.parametrize("moment", moments(29, every=6))
 def test_a_worker_killed_at_every_call(moment: int, studio: Path) -> None:
     killed_while_handing_out(studio, moment)
 

@@ -102,7 +102,7 @@ def test_killed_at_a_change_it_is_sound_and_the_same_command_completes_it(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", moments(99, every=4))
+@pytest.mark.parametrize("moment", moments(99, every=8))
 def test_killed_at_every_change_it_is_sound_and_the_same_command_completes_it(
     moment: int, studio: Path
 ) -> None:
