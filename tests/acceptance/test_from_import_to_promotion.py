@@ -16,6 +16,18 @@ from tests.support.workspace_builders import Answer, git, run_lora
 
 pytestmark = pytest.mark.train
 
+SUITE = """
+id: small_icon
+summary: Few cells of few steps
+assetTypes: [ui_icon]
+prompts:
+  - {id: heart, text: "{trigger}, a red heart icon", kind: in_domain}
+  - {id: tree, text: "{trigger}, a green tree icon", kind: novel_context}
+  - {id: without, text: "a purple circle icon", kind: no_trigger}
+seeds: [11, 23]
+strengths: [0.8, 1.0]
+render: {width: 64, height: 64, steps: 4, guidance: 3.0}
+"""
 ARTIST, LEAD = "mira@studio.example", "kim@studio.example"
 
 
@@ -41,6 +53,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = home / "studio"
     folder.mkdir()
     lora(folder, "init")
+    (folder / "config" / "suites").mkdir(parents=True, exist_ok=True)
+    (folder / "config" / "suites" / "small_icon.yaml").write_text(SUITE)
     git(folder, "config", "user.name", "Mira")
     git(folder, "config", "user.email", ARTIST)
     git(folder, "add", "--all")
@@ -67,7 +81,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder, "train", "--lora", "icons", "--dataset", "icons", "--trainer", "diffusers",
         "--resolution", "64", "--steps", "12", "--rank", "4", "--lr", "0.01", "--commit",
     )  # fmt: skip
-    lora(folder, "eval", "grid", "icons", "r1", "--suite", "demo_icon", "--commit")
+    lora(folder, "eval", "grid", "icons", "r1", "--suite", "small_icon", "--commit")
     return folder
 
 

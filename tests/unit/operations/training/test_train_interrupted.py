@@ -81,8 +81,8 @@ def require_sound(studio: Path) -> None:
         open_store(workspace).open_path(release.weights.sha256)
 
 
-# Every 17th change, and the ones around the last records, where most is at stake.
-@pytest.mark.parametrize("moment", [*range(1, 70, 17), *range(74, 92, 4)])
+# Here and there, and around the last records, where most is at stake; the slow test has them all.
+@pytest.mark.parametrize("moment", [18, 52, 74, 82, 90])
 def test_killed_at_a_change_it_is_sound_and_the_same_command_completes_it(
     moment: int, studio: Path
 ) -> None:
