@@ -20,10 +20,10 @@ from urllib.parse import urlsplit
 
 from lora_pipeline.foundation import process
 from lora_pipeline.foundation.errors import PipelineError, SettingsError
+from lora_pipeline.foundation.loopback import is_confidential
 from lora_pipeline.foundation.redaction import redacted
 
 TIMEOUT_S = 10.0
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _LONGEST = 200
 
 
@@ -65,9 +65,7 @@ def post_webhook(address: str, notice: Mapping[str, Any], *, token: str = "") ->
         OSError: When there is no answer.
     """
     parts = urlsplit(address)
-    if parts.scheme != "https" and not (
-        parts.scheme == "http" and (parts.hostname or "") in _LOOPBACK
-    ):
+    if not is_confidential(address):
         raise SettingsError("a webhook is an https:// address (http:// on this machine alone)")
     if parts.username or parts.password:
         raise SettingsError(

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from lora_pipeline.foundation import process
 from lora_pipeline.foundation.child_environment import own_environment, own_program
@@ -24,13 +23,13 @@ from lora_pipeline.foundation.errors import (
     StateError,
 )
 from lora_pipeline.foundation.extras import require_extra
+from lora_pipeline.foundation.loopback import is_confidential
 from lora_pipeline.foundation.redaction import redacted
 from lora_pipeline.releases.hub_worker import TOKEN
 from lora_pipeline.workspace.settings import Settings
 
 _WORKER = "lora_pipeline.releases.hub_worker"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _LONGEST = 300
 _MOVED = (409, 412)
 
@@ -85,10 +84,7 @@ def hub_address(settings: Settings) -> str:
         SettingsError: When the token would travel in clear text.
     """
     address = (settings.text("publish.endpoint") or "").rstrip("/")
-    parts = urlsplit(address)
-    if parts.scheme != "https" and not (
-        parts.scheme == "http" and (parts.hostname or "") in _LOOPBACK
-    ):
+    if not is_confidential(address):
         raise SettingsError(
             f"publish.endpoint is {address!r}: an https:// address (http:// on this machine alone)"
         )

@@ -21,7 +21,6 @@ from lora_pipeline.foundation.extras import missing_modules
 from lora_pipeline.training.hosted.http_client import EXTRA, MODULES, Manner, ServiceClient
 from lora_pipeline.workspace.settings import LOCAL_FILE, Settings
 
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _FIRST_LOOK_S, _SLOWER = 0.1, 1.6
 
 
@@ -96,11 +95,6 @@ def address_problem(settings: Settings, key: str, example: str) -> RenderProblem
             f"{key} is {base}, which is no http address", f"set {key} to the like of {example}"
         )
     return None
-
-
-def is_here(address: str) -> bool:
-    """Return whether an address is this very machine."""
-    return urlsplit(address).hostname in _LOOPBACK
 
 
 def token_of(settings: Settings, key: str) -> str:

@@ -22,6 +22,7 @@ from lora_pipeline.foundation.errors import (
     WeightsRefusedError,
 )
 from lora_pipeline.foundation.ids import new_ulid
+from lora_pipeline.foundation.loopback import is_loopback
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.releases.release_register import (
     Registration,
@@ -40,7 +41,6 @@ _BLOCK = 8 * 1024 * 1024
 _SPARE = 64 * 1024 * 1024  # bytes that stay free on the disk
 _OLD_S = 24 * 3600
 _BUCKETS = ("s3", "gs", "az")
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _KNOWN = "s3://, gs://, az://, https:// or a file"
 
 
@@ -108,7 +108,7 @@ def _checked(address: str) -> tuple[str, str]:
         raise ArgumentInvalidError(
             "an address must not hold a name or a password", hint="see docs/storage.md"
         )
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+    if parts.scheme == "http" and not is_loopback(address):
         raise ArgumentInvalidError(
             f"{told}: anybody on the way could exchange what http:// brings", hint="use https://"
         )

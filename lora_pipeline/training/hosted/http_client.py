@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.errors import (
@@ -24,6 +23,7 @@ from lora_pipeline.foundation.errors import (
     ServiceUnreachableError,
 )
 from lora_pipeline.foundation.extras import require_extra
+from lora_pipeline.foundation.loopback import is_loopback
 from lora_pipeline.foundation.redaction import redacted
 from lora_pipeline.training.hosted.answers import retry_after, said_in
 
@@ -39,7 +39,6 @@ _LARGEST_FILE = 16 * 1024 * 1024 * 1024
 # 520 and above: a proxy on the way that does not reach the service.
 _PASSING = frozenset({408, 429, 502, 503, 504, 520, 521, 522, 523, 524, 530})
 _NOT_DONE = frozenset({429, 503})
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class ServiceClient:
             headers={"Authorization": f"{self._manner.scheme} {token}"} if token else {},
             timeout=httpx2.Timeout(self._manner.answer_s, connect=_CONNECT_S),
             follow_redirects=False,
-            trust_env=urlsplit(base).hostname not in _LOOPBACK,
+            trust_env=not is_loopback(base),
             verify=_trusted(),
         )
 

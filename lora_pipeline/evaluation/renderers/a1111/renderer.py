@@ -15,18 +15,17 @@ from lora_pipeline.evaluation.renderers.connection import (
     HASTE,
     Patience,
     Waiting,
-    address_problem,
     as_renderer_errors,
     connected,
-    extra_problem,
-    is_here,
     require_mapping,
     token_of,
 )
-from lora_pipeline.evaluation.renderers.interface import CellRequest, RenderProblem, RenderSource
+from lora_pipeline.evaluation.renderers.drawing_session import LONGEST_DOWN_S, DrawingSession
+from lora_pipeline.evaluation.renderers.interface import CellRequest, RenderSource
 from lora_pipeline.evaluation.renderers.lora_file import CheckedLora, checked_lora, place_lora
-from lora_pipeline.evaluation.renderers.pictures import pixels_of, write_picture
-from lora_pipeline.evaluation.renderers.probing import Probe, prove_effect
+from lora_pipeline.evaluation.renderers.own_server import OwnServerRenderer
+from lora_pipeline.evaluation.renderers.pictures import pixels_of
+from lora_pipeline.evaluation.renderers.probing import prove_effect
 from lora_pipeline.evaluation.renderers.session_log import SessionLog
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.errors import RendererError, ServiceUnreachableError
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 
 # Changes when the same cell is asked for in another way.
 _REVISION = 1
-_ADDRESS, _EXAMPLE = "renderers.a1111.baseUrl", "http://127.0.0.1:7860"
+_ADDRESS = "renderers.a1111.baseUrl"
 # Options of the server that change pictures and that a request does not set.
 _OPTIONS = (
     "sd_vae", "upcast_attn", "cross_attention_optimization", "token_merging_ratio", "emphasis",
@@ -50,28 +49,17 @@ _OPTIONS = (
     "forge_preset", "forge_additional_modules", "forge_unet_storage_dtype",
 )  # fmt: skip
 _FORGE = "forge_additional_modules"
-_LONGEST_DOWN_S = 300.0
 _TRIES = 2
 
 
 @dataclass
-class A1111Renderer:
-    """Draws with a server of AUTOMATIC1111 or Forge.
+class A1111Renderer(OwnServerRenderer):
+    """Draws with a server of AUTOMATIC1111 or Forge."""
 
-    Attributes:
-        waiting: How waiting is done.
-        probe: Size of the proof before the first cell.
-    """
-
-    waiting: Waiting = field(default_factory=Waiting)
-    probe: Probe = field(default_factory=Probe)
     name: str = "a1111"
     summary: str = "an AUTOMATIC1111 or Forge server, started with --api"
-    loads_base: bool = False
-
-    def health(self, settings: Settings) -> RenderProblem | None:
-        """Return what is not set up here, or None."""
-        return extra_problem(self.name) or address_problem(settings, _ADDRESS, _EXAMPLE)
+    address_key: str = _ADDRESS
+    example: str = "http://127.0.0.1:7860"
 
     def found(self, settings: Settings) -> str:
         """Return which server answers.
@@ -82,15 +70,6 @@ class A1111Renderer:
         with as_renderer_errors(), self._client(settings, HASTE, answer_s=10.0) as client:
             program = "Forge" if _FORGE in _options(client) else "AUTOMATIC1111"
             return f"{program} at {client.base}"
-
-    def address(self, settings: Settings) -> str:
-        """Return the server's address when it is another machine."""
-        base = settings.text(_ADDRESS) or ""
-        return "" if not base or is_here(base) else base
-
-    def price(self, settings: Settings, width: int, height: int) -> float | None:  # noqa: ARG002
-        """Return that it costs nothing."""
-        return 0.0
 
     @contextlib.contextmanager
     def open(
@@ -125,7 +104,7 @@ class A1111Renderer:
                     samplers=frozenset(_names(client, "/sdapi/v1/samplers", "name")),
                 ),
                 patience=lambda: Patience(
-                    self.waiting, settings.number("renderers.pollSeconds"), _LONGEST_DOWN_S
+                    self.waiting, settings.number("renderers.pollSeconds"), LONGEST_DOWN_S
                 ),
                 unproven=_unproven(settings),
             )
@@ -140,7 +119,7 @@ class A1111Renderer:
         key = "renderers.a1111.loginVariable"
         login = token_of(settings, key)
         with connected(
-            settings.require_text(_ADDRESS),
+            settings.require_text(self.address_key),
             waiting,
             token=base64.b64encode(login.encode()).decode() if login else "",
             variable=settings.require_text(key),
@@ -151,7 +130,7 @@ class A1111Renderer:
 
 
 @dataclass
-class A1111Session:
+class A1111Session(DrawingSession):
     """A server that has the base and the LoRA.
 
     Attributes:
@@ -173,14 +152,6 @@ class A1111Session:
     told: Mapping[str, str] = field(default_factory=dict)
     alive: bool = True
     cautions: tuple[str, ...] = ()
-
-    def render(self, cell: CellRequest, target: Path) -> None:
-        """Draw one cell as a PNG at ``target``.
-
-        Raises:
-            RendererError: When no image came.
-        """
-        write_picture(self.draw(cell, with_lora=cell.strength > 0), target)
 
     def draw(self, cell: CellRequest, *, with_lora: bool) -> Pixels:
         """Return the pixels of a cell.

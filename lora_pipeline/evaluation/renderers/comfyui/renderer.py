@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -35,16 +35,14 @@ from lora_pipeline.evaluation.renderers.connection import (
     HASTE,
     Patience,
     Waiting,
-    address_problem,
     as_renderer_errors,
     connected,
-    extra_problem,
-    is_here,
     token_of,
 )
-from lora_pipeline.evaluation.renderers.interface import RenderProblem, RenderSource
+from lora_pipeline.evaluation.renderers.interface import RenderSource
 from lora_pipeline.evaluation.renderers.lora_file import CheckedLora, checked_lora, place_lora
-from lora_pipeline.evaluation.renderers.probing import Probe, prove_effect
+from lora_pipeline.evaluation.renderers.own_server import OwnServerRenderer
+from lora_pipeline.evaluation.renderers.probing import prove_effect
 from lora_pipeline.evaluation.renderers.session_log import SessionLog
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.errors import RendererError
@@ -52,7 +50,6 @@ from lora_pipeline.workspace.settings import LOCAL_FILE, Settings
 
 # Changes when the same cell is asked for in another way.
 _REVISION = 1
-_ADDRESS, _EXAMPLE = "comfyui.baseUrl", "http://127.0.0.1:8188"
 # Arguments of the server that say where it stands, and change no pixel.
 _PLACES = ("--port", "--listen", "--output", "--input", "--temp", "--user", "--base", "--extra",
            "--auto-launch", "--log", "--verbose", "--database", "--front", "--tls", "--cors",
@@ -66,23 +63,13 @@ _NOT_LOADED, _NOT_APPLIED = "lora key not loaded: ", "ERROR lora "
 
 
 @dataclass
-class ComfyUiRenderer:
-    """Draws with a ComfyUI server.
+class ComfyUiRenderer(OwnServerRenderer):
+    """Draws with a ComfyUI server."""
 
-    Attributes:
-        waiting: How waiting is done.
-        probe: Size of the proof before the first cell.
-    """
-
-    waiting: Waiting = field(default_factory=Waiting)
-    probe: Probe = field(default_factory=Probe)
     name: str = "comfyui"
     summary: str = "a ComfyUI server with a workflow of yours"
-    loads_base: bool = False
-
-    def health(self, settings: Settings) -> RenderProblem | None:
-        """Return what is not set up here, or None."""
-        return extra_problem(self.name) or address_problem(settings, _ADDRESS, _EXAMPLE)
+    address_key: str = "comfyui.baseUrl"
+    example: str = "http://127.0.0.1:8188"
 
     def found(self, settings: Settings) -> str:
         """Return which server answers.
@@ -93,15 +80,6 @@ class ComfyUiRenderer:
         with as_renderer_errors(), self._server(settings, HASTE, answer_s=10.0) as server:
             stats = server.stats()
         return f"ComfyUI {stats['system']['comfyui_version']} at {server.address}"
-
-    def address(self, settings: Settings) -> str:
-        """Return the server's address when it is another machine."""
-        base = settings.text(_ADDRESS) or ""
-        return "" if not base or is_here(base) else base
-
-    def price(self, settings: Settings, width: int, height: int) -> float | None:  # noqa: ARG002
-        """Return that it costs nothing."""
-        return 0.0
 
     @contextlib.contextmanager
     def open(
@@ -149,7 +127,7 @@ class ComfyUiRenderer:
     ) -> Iterator[ComfyServer]:
         key = "renderers.comfyui.tokenVariable"
         with connected(
-            settings.require_text(_ADDRESS),
+            settings.require_text(self.address_key),
             waiting,
             token=token_of(settings, key),
             variable=settings.require_text(key),

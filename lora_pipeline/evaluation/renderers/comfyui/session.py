@@ -19,8 +19,9 @@ from lora_pipeline.evaluation.records import RendererIdentity
 from lora_pipeline.evaluation.renderers.comfyui.request import Workflow
 from lora_pipeline.evaluation.renderers.comfyui.server import ComfyServer, Ended
 from lora_pipeline.evaluation.renderers.connection import Patience, as_renderer_errors
+from lora_pipeline.evaluation.renderers.drawing_session import LONGEST_DOWN_S, DrawingSession
 from lora_pipeline.evaluation.renderers.interface import CellRequest
-from lora_pipeline.evaluation.renderers.pictures import pixels_of, write_picture
+from lora_pipeline.evaluation.renderers.pictures import pixels_of
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.errors import (
     ImageRefusedError,
@@ -39,11 +40,10 @@ if TYPE_CHECKING:
 _NAMES = uuid.UUID("3f0b6d1e-7c0f-4f57-9a55-3d7c3b8a5c11")
 _MOST_SENDINGS = 3
 _LOOKS_UNTIL_GONE = 2
-_LONGEST_DOWN_S = 300.0
 
 
 @dataclass
-class ComfySession:
+class ComfySession(DrawingSession):
     """A server that has the workflow, the base and the LoRA.
 
     Attributes:
@@ -70,14 +70,6 @@ class ComfySession:
     alive: bool = True
     _client_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     _witness: str = ""
-
-    def render(self, cell: CellRequest, target: Path) -> None:
-        """Draw one cell as a PNG at ``target``.
-
-        Raises:
-            RendererError: When no image came.
-        """
-        write_picture(self.draw(cell, with_lora=cell.strength > 0), target)
 
     def draw(self, cell: CellRequest, *, with_lora: bool) -> Pixels:
         """Return the pixels of a cell.
@@ -129,7 +121,7 @@ class ComfySession:
         return None if pixels is None or is_constant(pixels) else pixels
 
     def _known(self, prompt_id: str) -> Ended | None:
-        patience = self.patience(min(self.limit_s, _LONGEST_DOWN_S))
+        patience = self.patience(min(self.limit_s, LONGEST_DOWN_S))
         while True:
             try:
                 return self.server.ended(prompt_id)
@@ -163,7 +155,7 @@ class ComfySession:
         return True
 
     def _wait(self, prompt_id: str, *, taken: bool) -> Ended | None:
-        patience, down = self.patience(self.limit_s), self.patience(_LONGEST_DOWN_S)
+        patience, down = self.patience(self.limit_s), self.patience(LONGEST_DOWN_S)
         place: tuple[str, int] | None = None
         missing = 0
         while True:

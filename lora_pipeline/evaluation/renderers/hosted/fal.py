@@ -18,6 +18,7 @@ from lora_pipeline.evaluation.renderers.hosted.service import JobView, State
 from lora_pipeline.evaluation.renderers.interface import CellRequest, RenderSource
 from lora_pipeline.evaluation.renderers.lora_file import CheckedLora
 from lora_pipeline.foundation.errors import RendererError
+from lora_pipeline.foundation.loopback import is_confidential
 from lora_pipeline.foundation.redaction import redacted
 from lora_pipeline.training.hosted.http_client import AnsweredNoError, ServiceClient
 from lora_pipeline.workspace.settings import Settings
@@ -58,7 +59,7 @@ class FalRenderer(HostedRenderer):
         with self._client(settings, "trainers.fal.storageUrl") as client:
             answer = require_mapping(client.act("POST", _INITIATE, body), client.base, _INITIATE)
             places = [str(answer.get(name) or "") for name in ("upload_url", "file_url")]
-        if not all(place.startswith(("https://", "http://127.0.0.1")) for place in places):
+        if not all(map(is_confidential, places)):
             raise RendererError("fal does not say where the weights go")
         parts = urlsplit(places[0])
         path = parts.path + (f"?{parts.query}" if parts.query else "")

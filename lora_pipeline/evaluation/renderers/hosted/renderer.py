@@ -23,7 +23,6 @@ from lora_pipeline.evaluation.renderers.connection import (
     connected,
     extra_problem,
     fetched,
-    is_here,
     token_of,
 )
 from lora_pipeline.evaluation.renderers.hosted.service import DrawingService
@@ -34,6 +33,7 @@ from lora_pipeline.evaluation.renderers.probing import Probe, prove_effect
 from lora_pipeline.evaluation.renderers.session_log import SessionLog
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.errors import RendererError
+from lora_pipeline.foundation.loopback import is_loopback
 from lora_pipeline.workspace.settings import Settings
 
 # Changes when the same cell is asked for in another way.
@@ -146,7 +146,7 @@ class HostedRenderer(ABC):
         address = template.replace(_PLACEHOLDER, lora.sha256)
         parts = urlsplit(address)
         where = f"{parts.scheme}://{parts.netloc}"
-        if parts.scheme != "https" and not is_here(where):
+        if parts.scheme != "https" and not is_loopback(where):
             raise RendererError(f"renderers.{self.name}.loraUrl must be an https address")
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         with connected(where, self.waiting) as client:

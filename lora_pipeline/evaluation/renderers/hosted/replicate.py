@@ -20,6 +20,7 @@ from lora_pipeline.evaluation.renderers.hosted.service import JobView, State
 from lora_pipeline.evaluation.renderers.interface import CellRequest, RenderSource
 from lora_pipeline.evaluation.renderers.lora_file import CheckedLora
 from lora_pipeline.foundation.errors import RendererError
+from lora_pipeline.foundation.loopback import is_confidential
 from lora_pipeline.foundation.redaction import redacted
 from lora_pipeline.training.hosted.http_client import ServiceClient
 from lora_pipeline.workspace.settings import Settings
@@ -66,7 +67,7 @@ class ReplicateRenderer(HostedRenderer):
             if answer.get("size") not in {None, lora.report.bytes}:
                 raise RendererError(f"Replicate received {answer['size']} bytes of the weights")
             address = (answer.get("urls") or {}).get("get")
-        if not isinstance(address, str) or not address.startswith(("https://", "http://127.0.0.1")):
+        if not isinstance(address, str) or not is_confidential(address):
             raise RendererError("Replicate does not say where it keeps the weights")
         return address
 

@@ -20,11 +20,11 @@ from lora_pipeline.evaluation.renderers.connection import (
     Patience,
     as_renderer_errors,
     fetched,
-    is_here,
 )
+from lora_pipeline.evaluation.renderers.drawing_session import LONGEST_DOWN_S, DrawingSession
 from lora_pipeline.evaluation.renderers.hosted.service import DrawingService, JobView
 from lora_pipeline.evaluation.renderers.interface import CellRequest
-from lora_pipeline.evaluation.renderers.pictures import pixels_of, write_picture
+from lora_pipeline.evaluation.renderers.pictures import pixels_of
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.errors import (
     ImageRefusedError,
@@ -34,6 +34,7 @@ from lora_pipeline.foundation.errors import (
     ServiceUnreachableError,
 )
 from lora_pipeline.foundation.files import write_atomic
+from lora_pipeline.foundation.loopback import is_confidential, is_loopback
 from lora_pipeline.foundation.redaction import redacted
 from lora_pipeline.training.hosted.http_client import ServiceClient
 
@@ -44,11 +45,10 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 
 PENDING = "pending.json"
-_LONGEST_DOWN_S = 300.0
 
 
 @dataclass
-class HostedSession:
+class HostedSession(DrawingSession):
     """A service that has the LoRA.
 
     Attributes:
@@ -77,14 +77,6 @@ class HostedSession:
     alive: bool = True
     secrets: tuple[str, ...] = ()
     ordered: int = 0
-
-    def render(self, cell: CellRequest, target: Path) -> None:
-        """Draw one cell as a PNG at ``target``.
-
-        Raises:
-            RendererError: When no image came.
-        """
-        write_picture(self.draw(cell, with_lora=cell.strength > 0), target)
 
     def draw(self, cell: CellRequest, *, with_lora: bool) -> Pixels:
         """Return the pixels of a cell.
@@ -143,7 +135,7 @@ class HostedSession:
         return job_id
 
     def _ended(self, job_id: str) -> JobView:
-        patience, down = self.patience(self.limit_s), self.patience(_LONGEST_DOWN_S)
+        patience, down = self.patience(self.limit_s), self.patience(LONGEST_DOWN_S)
         last: JobView | None = None
         while True:
             try:
@@ -186,8 +178,9 @@ class HostedSession:
             )
         parts = urlsplit(view.pictures[0])
         base = f"{parts.scheme}://{parts.netloc}"
-        plain = parts.scheme == "http" and is_here(base) and is_here(self.service.address)
-        if not parts.hostname or not (parts.scheme == "https" or plain):
+        # A service elsewhere has no business naming a picture on this machine.
+        plain = parts.scheme == "http" and not is_loopback(self.service.address)
+        if plain or not is_confidential(base):
             raise RendererError(f"{self.identity.name} names a picture at no https address")
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         # Another host: it is given no token.

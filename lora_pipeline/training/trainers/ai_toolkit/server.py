@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lora_pipeline.foundation.errors import RecipeInvalidError
+from lora_pipeline.foundation.loopback import is_loopback
 from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.training.hosted.http_client import EXTRA, MODULES, ServiceClient
 from lora_pipeline.training.hosted.interface import HostedService, HostedTrainer, expected_output
@@ -30,17 +31,16 @@ from lora_pipeline.training.trainers.ai_toolkit.models import FAMILIES, choose_m
 from lora_pipeline.training.trainers.ai_toolkit.trainer import (
     about_the_model,
     merged,
-    read_bar,
     stated_arch,
 )
 from lora_pipeline.training.trainers.ai_toolkit.user_file import read_user_file
 from lora_pipeline.training.trainers.interface import Problem, TrainingProgress
+from lora_pipeline.training.trainers.progress_bar import read_bar
 from lora_pipeline.workspace.settings import LOCAL_FILE, Settings
 
 _KEY = "trainers.ai_toolkit_server"
 _GPU = re.compile(r"\d+(,\d+)*")
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{1,60}")
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _NOWHERE = "http://ai-toolkit.invalid:8675"
 
@@ -80,7 +80,7 @@ class AiToolkitServer(HostedTrainer):
             yield Problem(
                 f"{_KEY}.tokenVariable is no name of a variable", "give the name, never the token"
             )
-        if parts.hostname not in _LOOPBACK and not os.environ.get(variable):
+        if not is_loopback(base) and not os.environ.get(variable):
             yield Problem(
                 f"the environment variable {variable} does not hold the server's token",
                 f"export {variable}=…, the token that the server was started with",
@@ -252,9 +252,9 @@ def about_the_base(base: str) -> str:
 
 def _about_the_server(address: str) -> Iterator[str]:
     parts = urlsplit(address)
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+    if parts.scheme == "http" and not is_loopback(address):
         yield f"{parts.hostname} is reached without encryption: images and token can be read"
-    if parts.hostname not in _LOOPBACK:
+    if not is_loopback(address):
         yield "whoever reaches the server's port can fetch what it holds, also without the token"
 
 

@@ -32,6 +32,7 @@ from lora_pipeline.training.trainers.interface import (
     TrainingProgress,
 )
 from lora_pipeline.training.trainers.offline import OFFLINE
+from lora_pipeline.training.trainers.progress_bar import read_bar
 from lora_pipeline.training.weights import inspect_weights
 from lora_pipeline.workspace.settings import Settings
 
@@ -39,10 +40,6 @@ _SETUP = "lora setup ai_toolkit"
 _JOB = "job.yaml"
 _OUTPUT = "output"
 _STATE = "optimizer.pt"
-# The training's bar has a learning rate and a loss; bars of caches and downloads have not.
-_BAR = re.compile(
-    r":\s+\d+%\|[^|]*\|\s*(\d+)/(\d+)\s+\[[^\]]*?lr:\s*\S+\s+loss:\s*([\d.e+-]+|nan|inf)"
-)
 _SAVED = re.compile(r"_(\d{9})\.safetensors$")
 _SAID = re.compile(r"^Error running job: (.+)")
 
@@ -182,14 +179,6 @@ class AiToolkitTrainer:
 
 
 AI_TOOLKIT = AiToolkitTrainer()
-
-
-def read_bar(line: OutputLine) -> TrainingProgress | None:
-    """Return the progress that a line of ai-toolkit tells, here or on a server."""
-    bar = _BAR.search(line.text)
-    if bar is None:
-        return None
-    return TrainingProgress(int(bar.group(1)), int(bar.group(2)), float(bar.group(3)))
 
 
 def stated_arch(theirs: dict[str, Any]) -> str | None:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from lora_pipeline.foundation.errors import RecipeInvalidError
 from lora_pipeline.foundation.extras import require_extra
 from lora_pipeline.foundation.ids import did_you_mean
+from lora_pipeline.foundation.loopback import is_confidential
 from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.training.hosted.interface import HostedTrainer, JobEstimate, expected_output
 from lora_pipeline.training.hosted.parcel import uploads_of
@@ -29,8 +30,8 @@ from lora_pipeline.training.hosted.recipe import (
 from lora_pipeline.training.plan import Plan, PlannedFile, TrainingRequest
 from lora_pipeline.training.records import Recipe
 from lora_pipeline.training.steps import total_steps
-from lora_pipeline.training.trainers.ai_toolkit.trainer import read_bar
 from lora_pipeline.training.trainers.interface import Problem, TrainingProgress
+from lora_pipeline.training.trainers.progress_bar import read_bar
 from lora_pipeline.workspace.settings import LOCAL_FILE, Settings
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ KEY = "trainers.fal"
 PRICED = "2026-11"  # of when the built-in prices are
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{1,60}")
 _STEP = re.compile(r"\bStep (\d{1,7})/(\d{1,7})\b")
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ADDRESSES = ("baseUrl", "storageUrl", "filesUrl")
 
 
@@ -128,7 +128,7 @@ class Fal(HostedTrainer):
                 yield Problem(
                     f"{KEY}.{name} holds more than host, port and path", "the address only"
                 )
-            elif parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+            elif not is_confidential(base):
                 yield Problem(
                     f"{KEY}.{name} is not encrypted", "an address that begins with https://"
                 )

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from lora_pipeline.foundation.errors import RecipeInvalidError, TrainerUnavailableError
 from lora_pipeline.foundation.extras import missing_modules, require_extra
+from lora_pipeline.foundation.loopback import is_confidential
 from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.training.hosted.interface import HostedTrainer, JobEstimate, expected_output
 from lora_pipeline.training.hosted.parcel import uploads_of
@@ -28,8 +29,8 @@ from lora_pipeline.training.hosted.recipe import (
 from lora_pipeline.training.plan import Plan, PlannedFile, TrainingRequest
 from lora_pipeline.training.records import Recipe
 from lora_pipeline.training.steps import total_steps
-from lora_pipeline.training.trainers.ai_toolkit.trainer import read_bar
 from lora_pipeline.training.trainers.interface import Problem, TrainingProgress
+from lora_pipeline.training.trainers.progress_bar import read_bar
 from lora_pipeline.workspace.settings import LOCAL_FILE, Settings
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ _START_S = 120.0  # loading the model, packing and saving
 _MODEL = re.compile(r"[A-Za-z0-9][\w.-]{0,99}/[A-Za-z0-9][\w.-]{0,99}")
 _VERSION = re.compile(r"[0-9a-f]{40,64}")
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{1,60}")
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _STEPS, _RANKS = range(3, 6001), range(1, 129)
 _FREE = ("layers_to_optimize_regex", "cache_latents_to_disk", "resolution")
 # By input of the trainer, what of the recipe decides it.
@@ -206,7 +206,7 @@ def _of_the_account(settings: Settings) -> Iterator[Problem]:
         yield Problem(f"{KEY}.baseUrl is {base!r}, no address", f"set it in {LOCAL_FILE}")
     elif parts.username or parts.password or parts.query or parts.fragment:
         yield Problem(f"{KEY}.baseUrl holds more than host, port and path", "give the address only")
-    elif parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+    elif not is_confidential(base):
         yield Problem(f"{KEY}.baseUrl is not encrypted", "an address that begins with https://")
     trainer = settings.require_text(f"{KEY}.trainer")
     if not _MODEL.fullmatch(trainer):

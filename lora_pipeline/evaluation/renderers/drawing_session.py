@@ -1,0 +1,40 @@
+"""What sessions that bring pixels share: a cell is drawn, and its picture written."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lora_pipeline.evaluation.renderers.interface import CellRequest
+from lora_pipeline.evaluation.renderers.pictures import write_picture
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+
+LONGEST_DOWN_S = 300.0  # a server that does not answer for longer is given up
+
+
+class DrawingSession(ABC):
+    """Base of the sessions of renderers over HTTP."""
+
+    def render(self, cell: CellRequest, target: Path) -> None:
+        """Draw one cell as a PNG at ``target``.
+
+        Raises:
+            RendererError: When no image came.
+            ImageRefusedError: When another one came than was asked for.
+        """
+        write_picture(self.draw(cell, with_lora=cell.strength > 0), target)
+
+    @abstractmethod
+    def draw(self, cell: CellRequest, *, with_lora: bool) -> Pixels:
+        """Return the pixels of a cell.
+
+        Raises:
+            RendererError: When no picture came.
+            ImageRefusedError: When another one came than was asked for.
+        """
