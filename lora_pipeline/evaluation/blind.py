@@ -8,8 +8,8 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.evaluation.blind_answers import BlindAnswers
@@ -20,6 +20,7 @@ from lora_pipeline.evaluation.blind_records import (
     Side,
 )
 from lora_pipeline.evaluation.records import Cell, Evaluation
+from lora_pipeline.evaluation.suites import TRAINING_CAPTION
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.errors import ArgumentInvalidError, EvaluationIncompleteError
 
@@ -35,8 +36,7 @@ _PER_CONTROL = 16  # pairs for each that shows one image twice
 _FEW = 4  # below this nobody's constancy can be told
 
 
-@dataclass(frozen=True)
-class Matched:
+class Matched(msgspec.Struct, frozen=True):
     """Two cells of one prompt and seed: the candidate's and the opponent's."""
 
     candidate: Cell
@@ -47,6 +47,9 @@ def matched_cells(
     candidate: Evaluation, opponent: Evaluation, *, strength: float, base: bool
 ) -> list[Matched]:
     """Return the cells that are compared, in the order of the grid.
+
+    Training captions are left out: of what was learnt by heart nobody should be asked whether
+    it is better.
 
     Args:
         candidate: The grid of the candidate.
@@ -60,6 +63,8 @@ def matched_cells(
     """
     if not base:
         _require_alike(candidate, opponent)
+    suite = candidate.suite
+    learnt = {one.id for one in suite.prompts if one.kind == TRAINING_CAPTION} if suite else set()
     others = {
         (cell.prompt_id, cell.seed): cell
         for cell in opponent.cells
@@ -68,7 +73,9 @@ def matched_cells(
     return [
         Matched(cell, others[cell.prompt_id, cell.seed])
         for cell in candidate.cells
-        if cell.strength == strength and (cell.prompt_id, cell.seed) in others
+        if cell.strength == strength
+        and cell.prompt_id not in learnt
+        and (cell.prompt_id, cell.seed) in others
     ]
 
 

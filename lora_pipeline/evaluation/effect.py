@@ -12,7 +12,7 @@ import msgspec
 
 from lora_pipeline.evaluation.grid import BASE
 from lora_pipeline.evaluation.records import Cell, EvaluationMetrics, Suite
-from lora_pipeline.evaluation.suites import WITHOUT_TRIGGER
+from lora_pipeline.evaluation.suites import calling_prompts, silent_prompts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,13 +68,16 @@ def measure(
 
 def summarise(suite: Suite, cells: Sequence[Cell], duplicates: int) -> EvaluationMetrics:
     """Return the metrics of cells whose effects are known."""
-    calling = calling_prompts(suite)
+    calling, silent = calling_prompts(suite), silent_prompts(suite)
     by_strength: dict[float, list[float]] = defaultdict(list)
     leaks: dict[float, list[float]] = defaultdict(list)
     for cell in cells:
-        if cell.effect is not None:
-            group = by_strength if cell.prompt_id in calling else leaks
-            group[cell.strength].append(cell.effect)
+        if cell.effect is None:
+            continue
+        if cell.prompt_id in calling:
+            by_strength[cell.strength].append(cell.effect)
+        elif cell.prompt_id in silent:
+            leaks[cell.strength].append(cell.effect)
     means = {strength: _mean(effects) for strength, effects in sorted(by_strength.items())}
     top = max(means, default=BASE)
     return EvaluationMetrics(
@@ -86,12 +89,6 @@ def summarise(suite: Suite, cells: Sequence[Cell], duplicates: int) -> Evaluatio
         constant_cells=sum(cell.error == CONSTANT for cell in cells),
         duplicate_cells=duplicates,
     )
-
-
-def calling_prompts(suite: Suite) -> set[str]:
-    """Return the prompts that call the LoRA; all of them where none does."""
-    silent = {prompt.id for prompt in suite.prompts if prompt.kind in WITHOUT_TRIGGER}
-    return {prompt.id for prompt in suite.prompts} - silent or silent
 
 
 def effect_alone(metrics: EvaluationMetrics) -> EvaluationMetrics:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from lora_pipeline.evaluation.records import Cell, Evaluation, Suite, SuitePrompt
-from lora_pipeline.evaluation.suites import TRIGGER, seeds_of, suite_digest
+from lora_pipeline.evaluation.suites import TRIGGER, seeds_of, suite_digest, takes_caption
 from lora_pipeline.foundation.canonical import digest_of
 
 BASE = 0.0
@@ -16,17 +16,33 @@ _ID_LENGTH = 16
 
 
 def plan_cells(
-    suite: Suite, *, trigger_word: str, weights_sha256: str, checkpoint_digest: str
+    suite: Suite,
+    *,
+    trigger_word: str,
+    weights_sha256: str,
+    checkpoint_digest: str,
+    captions: Sequence[str] = (),
 ) -> tuple[Cell, ...]:
     """Return every cell of a grid, in the order in which it is rendered and shown.
 
     Prompts stand in the suite's order, then seeds, then strengths from low to high; the base
     (strength 0) is always the first of a prompt and seed. Without a trigger word there is
     nothing to leave out, so ``no_trigger`` prompts are not asked.
+
+    Args:
+        suite: The suite.
+        trigger_word: That of the LoRA.
+        weights_sha256: Its weights.
+        checkpoint_digest: What they are used with.
+        captions: What the prompts that ask for a training caption get, one after the other; those
+            for which none is left are not asked.
     """
     return tuple(
-        _planned(suite, prompt, seed, strength, trigger_word, weights_sha256, checkpoint_digest)
-        for prompt, seed, strength in _positions(suite, with_trigger=bool(trigger_word))
+        _planned(
+            suite, prompt, text, seed, strength, trigger_word, weights_sha256, checkpoint_digest
+        )
+        for prompt, text in _asked(suite, trigger_word, captions)
+        for seed, strength in _places(suite, prompt)
     )
 
 
@@ -109,15 +125,7 @@ def _inconsistencies(evaluation: Evaluation, suite: Suite) -> Iterator[str]:
     if suite_digest(suite) != evaluation.suite_digest:
         yield "its suite was changed after it was rendered"
     found = [(cell.prompt_id, cell.seed, cell.strength) for cell in evaluation.cells]
-    # The record does not say whether the LoRA had a trigger word; both plans are whole.
-    plans = [
-        [
-            (prompt.id, seed, strength)
-            for prompt, seed, strength in _positions(suite, with_trigger=word)
-        ]
-        for word in (True, False)
-    ]
-    if found not in plans:
+    if found not in _whole_plans(suite):
         yield "its cells are not those of its suite"
     for cell in evaluation.cells:
         expected = cell_id(
@@ -142,12 +150,44 @@ def _follows(cell: Cell, suite: Suite) -> bool:
     )
 
 
-def _positions(suite: Suite, *, with_trigger: bool) -> Iterator[tuple[SuitePrompt, int, float]]:
-    asked = [one for one in suite.prompts if with_trigger or one.kind != "no_trigger"]
-    for prompt in asked or suite.prompts:
-        for seed in seeds_of(suite, prompt):
-            for strength in _columns(suite):
-                yield prompt, seed, strength
+def _asked(
+    suite: Suite, trigger_word: str, captions: Sequence[str]
+) -> list[tuple[SuitePrompt, str]]:
+    """Return the prompts that are asked of a LoRA, each with what the renderer gets."""
+    left = iter(captions)
+    asked: list[tuple[SuitePrompt, str]] = []
+    for prompt in suite.prompts:
+        if takes_caption(prompt):
+            asked += [(prompt, caption) for caption in (next(left, ""),) if caption]
+        elif trigger_word or prompt.kind != "no_trigger":
+            asked.append((prompt, spoken(prompt.text, trigger_word)))
+    return asked or [
+        (prompt, spoken(prompt.text, trigger_word)) for prompt in suite.prompts if prompt.text
+    ]
+
+
+def _whole_plans(suite: Suite) -> list[list[tuple[str, int, float]]]:
+    """Return every order of cells that is whole.
+
+    A record says neither whether the LoRA had a trigger word nor how many captions its manifest
+    had to give; the gate, which knows both, plans the cells anew.
+    """
+    most = sum(takes_caption(prompt) for prompt in suite.prompts)
+    return [
+        [
+            (prompt.id, seed, strength)
+            for prompt, _ in _asked(suite, word, ("caption",) * count)
+            for seed, strength in _places(suite, prompt)
+        ]
+        for word in ("trigger", "")
+        for count in range(most + 1)
+    ]
+
+
+def _places(suite: Suite, prompt: SuitePrompt) -> Iterator[tuple[int, float]]:
+    for seed in seeds_of(suite, prompt):
+        for strength in _columns(suite):
+            yield seed, strength
 
 
 def _columns(suite: Suite) -> tuple[float, ...]:
@@ -157,6 +197,7 @@ def _columns(suite: Suite) -> tuple[float, ...]:
 def _planned(
     suite: Suite,
     prompt: SuitePrompt,
+    text: str,
     seed: int,
     strength: float,
     trigger_word: str,
@@ -166,7 +207,7 @@ def _planned(
     cell = Cell(
         id="",
         prompt_id=prompt.id,
-        prompt=spoken(prompt.text, trigger_word),
+        prompt=text,
         negative=spoken(prompt.negative, trigger_word),
         seed=seed,
         strength=strength,

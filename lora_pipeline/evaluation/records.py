@@ -16,11 +16,16 @@ Verdict = Literal["approved", "rejected", "needs_work"]
 
 
 class SuitePrompt(Part, frozen=True, kw_only=True):
-    """One fixed prompt. ``{trigger}`` in the text stands for the LoRA's trigger word."""
+    """One fixed prompt. ``{trigger}`` in the text stands for the LoRA's trigger word.
+
+    A ``training_caption`` without text takes it from the manifest that was trained on. ``what``
+    says what a ``must`` prompt must, and a ``must_never`` prompt must never, show.
+    """
 
     id: str
-    text: str
     kind: PromptKind
+    text: str = ""
+    what: str = ""
     negative: str = ""
     seeds: tuple[int, ...] = ()
 

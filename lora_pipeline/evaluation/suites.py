@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -25,12 +24,13 @@ from lora_pipeline.workspace.root import Workspace
 FAMILY = "suites"
 TRIGGER = "{trigger}"
 WITHOUT_TRIGGER = frozenset({"no_trigger", "class_only"})
+RULES = {"must": "must show", "must_never": "must never show"}
+TRAINING_CAPTION = "training_caption"
 MAX_CELLS = 20_000
 _BRACES = re.compile(r"[{}]")
 
 
-@dataclass(frozen=True)
-class LoadedSuite:
+class LoadedSuite(msgspec.Struct, frozen=True):
     """A suite as it was read.
 
     Attributes:
@@ -136,8 +136,41 @@ def seeds_of(suite: Suite, prompt: SuitePrompt) -> tuple[int, ...]:
     return prompt.seeds or suite.seeds
 
 
+def takes_caption(prompt: SuitePrompt) -> bool:
+    """Return whether a prompt has no text of its own: it asks for a caption that was trained on."""
+    return prompt.kind == TRAINING_CAPTION and not prompt.text
+
+
+def calling_prompts(suite: Suite) -> set[str]:
+    """Return the prompts that show what the LoRA does; where none calls it, those that do not.
+
+    Training captions are no part of them: what was learnt by heart would speak for the LoRA.
+    """
+    calling = {
+        one.id
+        for one in suite.prompts
+        if one.kind != TRAINING_CAPTION and one.id not in silent_prompts(suite)
+    }
+    return calling or silent_prompts(suite) or {one.id for one in suite.prompts}
+
+
+def silent_prompts(suite: Suite) -> set[str]:
+    """Return the prompts in which nothing of the LoRA should show: they do not call it."""
+    return {
+        one.id
+        for one in suite.prompts
+        if one.kind in WITHOUT_TRIGGER or (one.kind == "must_never" and TRIGGER not in one.text)
+    }
+
+
+def rule_words(prompt: SuitePrompt) -> str:
+    """Return what a prompt's cells must, or must never, show; empty where it sets no rule."""
+    verb = RULES.get(prompt.kind, "")
+    return f"{verb} {prompt.what or 'what the suite is for'}" if verb else ""
+
+
 def cell_count(suite: Suite) -> int:
-    """Return how many cells a grid of the suite has, base included."""
+    """Return how many cells a grid of the suite has at most, base included."""
     columns = 1 + len([strength for strength in suite.strengths if strength > 0])
     return columns * sum(len(seeds_of(suite, prompt)) for prompt in suite.prompts)
 
@@ -153,6 +186,8 @@ def violations_of_suite(suite: Suite) -> list[Violation]:
         found += _violations_of_prompt(prompt, f"$.prompts[{number}]")
     found += _repeated("$.strengths", suite.strengths)
     found += _repeated("$.seeds", suite.seeds)
+    if all(takes_caption(prompt) for prompt in suite.prompts):
+        found.append(Violation("$.prompts", "one prompt at least needs a text of its own"))
     if not any(strength > 0 for strength in suite.strengths):
         found.append(Violation("$.strengths", "a strength above 0 is needed; the base is implied"))
     if cell_count(suite) > MAX_CELLS:
@@ -169,6 +204,8 @@ def _violations_of_prompt(prompt: SuitePrompt, where: str) -> Iterator[Violation
             yield Violation(f"{where}.{field}", f"the only placeholder is {TRIGGER}")
     if prompt.kind in WITHOUT_TRIGGER and TRIGGER in prompt.text:
         yield Violation(f"{where}.text", f"a {prompt.kind} prompt must not hold {TRIGGER}")
+    if prompt.what and prompt.kind not in RULES:
+        yield Violation(f"{where}.what", f"a {prompt.kind} prompt sets no rule; must does")
 
 
 def _repeated(where: str, values: Sequence[float]) -> list[Violation]:

@@ -11,15 +11,15 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.evaluation.effect import mean_difference
 from lora_pipeline.evaluation.grid import BASE
 from lora_pipeline.evaluation.records import Cell, PromptKind, Suite, SuitePrompt
-from lora_pipeline.evaluation.suites import WITHOUT_TRIGGER, seeds_of
+from lora_pipeline.evaluation.suites import calling_prompts, seeds_of, takes_caption
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,8 +38,7 @@ _LEAKS = 0.5  # of the effect shows without the trigger word
 _DIGITS = 6
 
 
-@dataclass(frozen=True)
-class StepMeasure:
+class StepMeasure(msgspec.Struct, frozen=True):
     """What one checkpoint came to; None is what could not be measured.
 
     Attributes:
@@ -73,8 +72,7 @@ class StepMeasure:
         }
 
 
-@dataclass(frozen=True)
-class Advice:
+class Advice(msgspec.Struct, frozen=True):
     """Which step the numbers speak for, and why.
 
     Attributes:
@@ -101,7 +99,8 @@ def sweep_suite(
         seeds: How many seeds of each prompt.
         strength: Another strength.
     """
-    prompts = suite.prompts if every_prompt else tuple(_chosen(suite)) or suite.prompts[:1]
+    asked = tuple(one for one in suite.prompts if not takes_caption(one))
+    prompts = asked if every_prompt else tuple(_chosen(suite)) or asked[:1]
     return replace(
         suite,
         prompts=tuple(replace(one, seeds=seeds_of(suite, one)[:seeds]) for one in prompts),
@@ -134,8 +133,7 @@ def measure_step(
         cells: The cells, base cells included; those without a picture are passed through.
         load: Returns the pixels of a cell that is done.
     """
-    silent = {one.id for one in suite.prompts if one.kind in WITHOUT_TRIGGER}
-    calling = {one.id for one in suite.prompts} - silent or silent
+    calling = calling_prompts(suite)
     measured: list[Cell] = []
     pictures: dict[tuple[str, bool], list[Pixels]] = defaultdict(list)
     effects: dict[bool, list[float]] = {True: [], False: []}

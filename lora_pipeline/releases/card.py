@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from lora_pipeline.evaluation.records import Cell, Evaluation, EvaluationMetrics
+from lora_pipeline.evaluation.suites import calling_prompts
 from lora_pipeline.foundation.canonical import short
 from lora_pipeline.foundation.markdown import code, table
 from lora_pipeline.releases.card_facts import CardFacts
@@ -35,8 +37,7 @@ _METRICS = {
 }
 
 
-@dataclass(frozen=True)
-class CardForm:
+class CardForm(msgspec.Struct, frozen=True):
     """Where a card will stand, which decides what it shows and names.
 
     Attributes:
@@ -108,7 +109,8 @@ def example_cells(facts: CardFacts) -> list[Cell]:
     grid = facts.evaluation
     if grid is None or grid.suite is None:
         return []
-    calling = {one.id for one in grid.suite.prompts if one.kind not in ("no_trigger", "must_never")}
+    never = {one.id for one in grid.suite.prompts if one.kind == "must_never"}
+    calling = calling_prompts(grid.suite) - never
     full = max((cell.strength for cell in grid.cells), default=0.0)
     found: dict[str, Cell] = {}
     for cell in grid.cells:

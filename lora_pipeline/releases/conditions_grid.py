@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from lora_pipeline.evaluation.grid import BASE, plan_cells, problems_of_grid, result_digest
-from lora_pipeline.evaluation.records import Cell, Evaluation
+from lora_pipeline.evaluation.records import Cell, Evaluation, Suite
+from lora_pipeline.evaluation.training_captions import captions_wanted, training_captions
 from lora_pipeline.foundation.canonical import short
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.ids import time_of_ulid
 from lora_pipeline.releases.decision import Condition, ConditionStatus
-from lora_pipeline.releases.facts import ReleaseEvidence, Unproven
+from lora_pipeline.releases.facts import ReleaseEvidence, TrainedManifest, Unproven
 from lora_pipeline.releases.records import GatePolicy
 
 # Between drawing an id and writing the record.
@@ -185,17 +186,37 @@ def _mismatch(evidence: ReleaseEvidence, evaluation: Evaluation) -> str | None:
         return f"it was drawn with {drawn}, {release.id} is {weights[:12] or 'without weights'}"
     if evaluation.suite is None:
         return "it names no suite"
+    return _other_cells(evidence, evaluation, evaluation.suite)
+
+
+def _other_cells(evidence: ReleaseEvidence, evaluation: Evaluation, suite: Suite) -> str | None:
+    """Return how the cells differ from those that are planned anew, or None."""
+    captions = _captions(evidence, suite)
+    if isinstance(captions, Unproven):
+        return captions.reason
     planned = plan_cells(
-        evaluation.suite,
+        suite,
         trigger_word=evidence.lora.trigger_word,
         weights_sha256=evaluation.weights_sha256,
         checkpoint_digest=evaluation.checkpoint_digest,
+        captions=captions,
     )
     if [cell.id for cell in planned] != [cell.id for cell in evaluation.cells]:
-        return f"its cells are not those of suite {evaluation.suite_id} and this trigger word"
+        also = " and the captions that were trained on" if captions else ""
+        return f"its cells are not those of suite {suite.id} and this trigger word{also}"
     if not any(cell.strength > BASE for cell in planned):
         return "it holds no cell with the LoRA"
     return None
+
+
+def _captions(evidence: ReleaseEvidence, suite: Suite) -> tuple[str, ...] | Unproven:
+    """Return what the suite's training captions are, from the manifest whose hash was proven."""
+    if not captions_wanted(suite):
+        return ()
+    found = evidence.manifest
+    if isinstance(found, TrainedManifest):
+        return training_captions(suite, found.manifest)
+    return Unproven(f"its captions cannot be told: {found.reason}")
 
 
 def _repeated(cells: Sequence[Cell]) -> int:

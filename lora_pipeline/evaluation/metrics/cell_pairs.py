@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
-from lora_pipeline.evaluation.effect import calling_prompts
+import msgspec
+
 from lora_pipeline.evaluation.grid import BASE
 from lora_pipeline.evaluation.metrics.intervals import Pair
 from lora_pipeline.evaluation.records import Cell, Evaluation
+from lora_pipeline.evaluation.suites import calling_prompts
 
 Number = Callable[[Cell], float | None]
 Distance = Callable[[Cell, Cell], float]
 
 
-@dataclass(frozen=True)
-class CellPair:
+class CellPair(msgspec.Struct, frozen=True):
     """A cell of the LoRA and the base cell of the same prompt and seed."""
 
     lora: Cell

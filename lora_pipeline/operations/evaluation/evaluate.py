@@ -169,8 +169,11 @@ def render_subject(
     renderer = find_renderer(name, registry)
     earlier, warnings = earlier_evaluations(workspace, subject.target.lora.scope)
     warnings += _unused_parts(subject, renderer)
-    loaded, lost = continued_evaluation(workspace, subject, earlier, name, again=options.again)
-    record = loaded.record if loaded else planned_evaluation(workspace, subject, options.notes)
+    planned = planned_evaluation(workspace, subject, options.notes)
+    loaded, lost = continued_evaluation(
+        workspace, planned, earlier, name, scope=subject.target.lora.scope, again=options.again
+    )
+    record = loaded.record if loaded else planned
     lacking = lacking_cells(workspace, record)
     if loaded and record.status == "complete":
         _draw(workspace, subject, record, options)

@@ -6,22 +6,33 @@ from collections.abc import Sequence
 
 from lora_pipeline.evaluation.grid import plan_cells, problems_of_grid
 from lora_pipeline.evaluation.records import Evaluation
+from lora_pipeline.evaluation.training_captions import captions_wanted, training_captions
+from lora_pipeline.foundation.errors import RecordNotFoundError
 from lora_pipeline.foundation.ids import new_ulid
 from lora_pipeline.operations.evaluation.evaluation_outcome import lacking_cells
 from lora_pipeline.operations.evaluation.evaluation_subject import Subject
+from lora_pipeline.releases.facts import TrainedManifest
+from lora_pipeline.releases.record_past import RecordPast
+from lora_pipeline.releases.trained_manifest import ManifestFinder
 from lora_pipeline.workspace.changes import Changes
+from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 
 
 def planned_evaluation(workspace: Workspace, subject: Subject, notes: str) -> Evaluation:
-    """Return a new evaluation with every cell that is to be rendered."""
+    """Return a new evaluation with every cell that is to be rendered.
+
+    Raises:
+        RecordNotFoundError: When the suite asks for captions and the manifest is not there.
+    """
     lora = subject.target.lora.record
     cells = plan_cells(
         subject.suite.suite,
         trigger_word=lora.trigger_word,
         weights_sha256=subject.weights_sha256,
         checkpoint_digest=subject.checkpoint.digest,
+        captions=_captions(workspace, subject),
     )
     return Evaluation(
         id=new_ulid(),
@@ -44,18 +55,27 @@ def planned_evaluation(workspace: Workspace, subject: Subject, notes: str) -> Ev
 
 def continued_evaluation(
     workspace: Workspace,
-    subject: Subject,
+    wanted: Evaluation,
     earlier: Sequence[Loaded[Evaluation]],
     renderer: str,
     *,
+    scope: Scope,
     again: bool,
 ) -> tuple[Loaded[Evaluation] | None, list[str]]:
     """Return the evaluation to go on with, and what a person should know about others.
 
     A complete one stays as it is: when nothing of it is lost there is nothing to do, and when
     something is, a new one takes its place.
+
+    Args:
+        workspace: The workspace.
+        wanted: The evaluation as it would be planned now.
+        earlier: Every evaluation that is there.
+        renderer: The renderer that was chosen.
+        scope: The scope of the LoRA.
+        again: Whether a new one is wanted where one is complete.
     """
-    alike = _alike(workspace, subject, earlier)
+    alike = _alike(wanted, scope, earlier)
     unfinished = [one for one in alike if one.record.status != "complete"]
     complete = [
         one
@@ -84,16 +104,30 @@ def _lost(count: int, evaluation_id: str) -> str:
     )
 
 
+def _captions(workspace: Workspace, subject: Subject) -> tuple[str, ...]:
+    """Return the captions that the suite asks for, from the manifest that was trained on."""
+    suite, target = subject.suite.suite, subject.target
+    if not captions_wanted(suite):
+        return ()
+    finder = ManifestFinder(workspace, workspace.records, RecordPast(workspace))
+    found = finder.trained(target.lora.scope, target.release)
+    if isinstance(found, TrainedManifest):
+        return training_captions(suite, found.manifest)
+    raise RecordNotFoundError(
+        f"suite {suite.id} asks for captions that {target.words} was trained on: {found.reason}",
+        hint="check out the whole Git history, or choose another suite with --suite",
+    )
+
+
 def _alike(
-    workspace: Workspace, subject: Subject, earlier: Sequence[Loaded[Evaluation]]
+    wanted: Evaluation, scope: Scope, earlier: Sequence[Loaded[Evaluation]]
 ) -> list[Loaded[Evaluation]]:
     """Return the evaluations of the same release with the same suite and the same cells."""
-    wanted = planned_evaluation(workspace, subject, "")
     planned = [cell.id for cell in wanted.cells]
     return [
         one
         for one in earlier
-        if one.scope == subject.target.lora.scope
+        if one.scope == scope
         and (one.record.lora_id, one.record.release_id, one.record.suite_digest)
         == (wanted.lora_id, wanted.release_id, wanted.suite_digest)
         and [cell.id for cell in one.record.cells] == planned
