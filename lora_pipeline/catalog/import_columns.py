@@ -24,6 +24,7 @@ _ALIASES = {
     "keywords": "tags",
     "spec_tags": "specTags",
     "licence": "license",
+    "mask_file_name": "mask",
     "rights": "trainingRights",
     "training_rights": "trainingRights",
 }

@@ -39,6 +39,7 @@ class FileFacts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         consent: Who consented to training, and where that is kept.
         rating: 0 not said, 1 to 5 stars.
         sha256: What its bytes must be.
+        mask: File that says which part of it counts, from the metadata file's folder.
     """
 
     title: str = ""
@@ -58,6 +59,7 @@ class FileFacts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     consent: str = ""
     rating: int = 0
     sha256: str = ""
+    mask: str = ""
 
     def over(self, weaker: FileFacts) -> FileFacts:
         """Return these facts with ``weaker`` ones where nothing was said; tags add up."""

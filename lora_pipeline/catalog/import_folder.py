@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+
+import msgspec
 
 from lora_pipeline.foundation.errors import FileMissingError
 from lora_pipeline.foundation.image_sniff import EXTENSIONS, OTHER_IMAGE_EXTENSIONS
@@ -16,11 +18,12 @@ SIDE_CAR_EXTENSIONS = (*CAPTION_EXTENSIONS, ".json")
 METADATA_NAMES = ("assets.csv", "assets.json", "assets.jsonl", "metadata.csv", "metadata.jsonl")
 # What an export of ours leaves in its folder.
 EXPORT_NAME = "lora-export.json"
+# How OneTrainer names the mask beside an image.
+MASK_ENDING = "-masklabel.png"
 _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", "icon\r"})
 
 
-@dataclass(frozen=True)
-class FoundImage:
+class FoundImage(msgspec.Struct, frozen=True):
     """A file that its name calls an image.
 
     Attributes:
@@ -32,8 +35,7 @@ class FoundImage:
     path: Path
 
 
-@dataclass(frozen=True)
-class BadFile:
+class BadFile(msgspec.Struct, frozen=True):
     """A file that cannot be imported.
 
     Attributes:
@@ -63,6 +65,7 @@ class FolderContents:
         bad: What was meant to be an image and cannot be one.
         others: Names of files that are neither images nor describe one.
         metadata: Files that describe the images of a folder, by that folder's POSIX path.
+        masks: Names of files that say where the loss of an image counts, and are no art.
     """
 
     folder: Path
@@ -70,6 +73,13 @@ class FolderContents:
     bad: list[BadFile] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     metadata: dict[str, list[Path]] = field(default_factory=dict)
+    masks: list[str] = field(default_factory=list)
+
+    def set_masks_aside(self, names: Iterable[str]) -> None:
+        """Take files that are masks of images from among the images."""
+        masks = set(names)
+        self.masks += [image.name for image in self.images if image.name in masks]
+        self.images[:] = [image for image in self.images if image.name not in masks]
 
 
 def read_folder(source: Path) -> FolderContents:
@@ -95,6 +105,7 @@ def read_folder(source: Path) -> FolderContents:
     for path, name in _files_below(source, contents):
         _sort_in(contents, path, name)
     _set_aside_same_names(contents)
+    contents.set_masks_aside(_named_as_masks(contents.images))
     return contents
 
 
@@ -164,6 +175,14 @@ def _name_problem(folder: Path, path: Path, name: str) -> str | None:
     if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
         return "is a link that leads out of the folder"
     return None
+
+
+def _named_as_masks(images: Iterable[FoundImage]) -> Iterator[str]:
+    stems = {image.name.rpartition(".")[0] for image in images}
+    for image in images:
+        stem = image.name.removesuffix(MASK_ENDING)
+        if stem != image.name and stem in stems:
+            yield image.name
 
 
 def _set_aside_same_names(contents: FolderContents) -> None:

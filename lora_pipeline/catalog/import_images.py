@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.catalog.import_cache import FactsCache
 from lora_pipeline.catalog.import_folder import BadFile
@@ -25,8 +26,7 @@ from lora_pipeline.workspace.root import Workspace
 ASSETS_ROOT = "assetsRoot:"
 
 
-@dataclass(frozen=True)
-class InspectedImage:
+class InspectedImage(msgspec.Struct, frozen=True):
     """A planned image whose bytes were looked at.
 
     Attributes:
@@ -123,8 +123,7 @@ def changed_file(name: str) -> BadFile:
     )
 
 
-@dataclass(frozen=True)
-class NewAsset:
+class NewAsset(msgspec.Struct, frozen=True):
     """What is written for one image.
 
     Attributes:

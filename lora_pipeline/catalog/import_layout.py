@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
+
+import msgspec
 
 from lora_pipeline.catalog.import_folder import FoundImage
 from lora_pipeline.foundation.errors import ArgumentInvalidError
@@ -20,8 +21,7 @@ _GROUP = re.compile(r"[a-z0-9][A-Za-z0-9_-]{0,62}")
 _KOHYA = re.compile(r"(\d+)_(.*)", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class FolderWords:
+class FolderWords(msgspec.Struct, frozen=True):
     """What the folders above an image say.
 
     Attributes:

@@ -42,6 +42,7 @@ class ExportMarker(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
         files: Every file of the export but this one.
         images: What is said of each image, by columns of an import, where the layout has no
             file that says it.
+        masks: Files that are no art: they say where the loss of an image counts.
     """
 
     written_by: str = _WHAT
@@ -54,6 +55,7 @@ class ExportMarker(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     complete: bool
     files: tuple[ExportedFile, ...]
     images: tuple[dict[str, Any], ...] = ()
+    masks: tuple[str, ...] = ()
 
     def changed(self, folder: Path) -> list[str]:
         """Return the files that are not what was written: changed, or gone."""

@@ -6,9 +6,11 @@ import csv
 import io
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from lora_pipeline.catalog.import_columns import Columns, row_of
 from lora_pipeline.catalog.import_facts import FileFacts, facts_of
@@ -22,16 +24,14 @@ _LONGEST_HEADER = 64 * 1024
 _SPREADSHEET_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 
-@dataclass(frozen=True)
-class Described:
+class Described(msgspec.Struct, frozen=True):
     """What a metadata file says about one image, and where it says so."""
 
     facts: FileFacts
     where: str
 
 
-@dataclass(frozen=True)
-class Metadata:
+class Metadata(msgspec.Struct, frozen=True):
     """Files that describe the images of a folder.
 
     Attributes:
@@ -40,7 +40,7 @@ class Metadata:
     """
 
     name: str = ""
-    images: dict[str, Described] = field(default_factory=dict)
+    images: dict[str, Described] = msgspec.field(default_factory=dict)
 
     def matched(self, names: Sequence[str]) -> Metadata:
         """Return the same, with rows that give a bare file name put to the image of that name.
@@ -92,7 +92,10 @@ def read_metadata(
         image = _image_name(row, where, below)
         if image in images:
             raise ImportSourceError(f"{where}: {image} is described already, {images[image].where}")
-        images[image] = Described(facts_of(row, where=where), where)
+        facts = facts_of(row, where=where)
+        if facts.mask:
+            facts = replace(facts, mask=PurePosixPath(below, facts.mask).as_posix())
+        images[image] = Described(facts, where)
     return Metadata(name, images)
 
 

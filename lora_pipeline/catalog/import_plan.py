@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import cast
+
+import msgspec
 
 from lora_pipeline.catalog.import_facts import FileFacts
 from lora_pipeline.catalog.import_folder import FoundImage
@@ -24,8 +25,7 @@ _WORD_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
 _LONGEST_TITLE = 300
 
 
-@dataclass(frozen=True)
-class PlannedAsset:
+class PlannedAsset(msgspec.Struct, frozen=True):
     """An image with everything that its records will say about it.
 
     Attributes:
@@ -58,11 +58,10 @@ class PlannedAsset:
     rights: Rights
     rating: int = 0
     sha256: str = ""
-    origin: Mapping[str, object] = field(default_factory=dict)
+    origin: Mapping[str, object] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Words:
+class Words(msgspec.Struct, frozen=True):
     """Words that no catalog has, in the order in which they were met."""
 
     tags: tuple[str, ...] = ()

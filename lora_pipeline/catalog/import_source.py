@@ -92,6 +92,9 @@ def read_source(
         if marker:
             found.metadata = _without_own_captions(found.metadata, contents, marker)
     columns.require_met()
+    contents.others[:] = [name for name in contents.others if not _is_ours(name, marker)]
+    named = [described.facts.mask for described in found.metadata.images.values()]
+    contents.set_masks_aside([*named, *(marker.masks if marker else ())])
     found.metadata = found.metadata.matched([image.name for image in contents.images])
     return found
 
@@ -108,6 +111,10 @@ def _one_a_folder(contents: FolderContents) -> list[tuple[str, Path]]:
         ("" if folder == "." else folder, paths[0])
         for folder, paths in sorted(contents.metadata.items())
     ]
+
+
+def _is_ours(name: str, marker: ExportMarker | None) -> bool:
+    return marker is not None and any(name == one.name for one in marker.files)
 
 
 def _of_export(marker: ExportMarker) -> Metadata:

@@ -13,7 +13,14 @@ from lora_pipeline.cli.output import Report, counted
 from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.result import Result
 
-_LAYOUTS = ("kohya", "imagefolder", "taggui", "ai-toolkit", "csv")
+_LAYOUTS = ("kohya", "imagefolder", "taggui", "ai-toolkit", "onetrainer", "csv")
+_MASKS_STAND = {
+    "kohya": "in masks, for --dataset_config dataset.toml --masked_loss, started in the folder",
+    "ai-toolkit": "in masks, which is its mask_path; its folder_path is images",
+    "onetrainer": "beside the images, for masked training",
+    "imagefolder": "in masks, named in the column mask",
+    "csv": "in masks, named in the column mask",
+}
 _SHOWN = 4
 
 
@@ -53,9 +60,10 @@ def export(session: Session, /, *, dataset_id: str, to: Path, **options: Any) ->
 
     Reads the manifest, its images and their records. Writes images with captions into DIR: as
     kohya's 10_words folders, as a Hugging Face imagefolder with metadata.jsonl, as images with
-    side-car .txt files for TagGUI, ai-toolkit and the many tools that read the same, or as
-    images with assets.csv. Every image is proven by its digest first, and held-out images are
-    left out unless --split asks for them.
+    side-car .txt files for TagGUI, ai-toolkit, OneTrainer and the many tools that read the same,
+    or as images with assets.csv. Of a dataset that was built with --alpha mask every image has
+    its mask, where the format knows masks. Every image is proven by its digest first, and held-out
+    images are left out unless --split asks for them.
 
     Nothing is written over but what an earlier export wrote and nobody changed since. Exporting
     again brings the folder up to date; when nothing changed, nothing is written.
@@ -85,6 +93,8 @@ def exported(result: Result) -> Report:
     head = f"{data['datasetId']} · {counted(data['images'], 'image')} {state} for {data['layout']}"
     ground = f", transparency laid on {data['background']}" if data["background"] else ""
     rows = [("folder", data["folder"]), ("images", f"{data['pictures']}{ground}")]
+    if data["masks"]:
+        rows.append(("masks", f"{data['masks']} {_MASKS_STAND[data['layout']]}"))
     if data["heldOut"]:
         rows.append(("held out", f"{counted(data['heldOut'], 'image')}, in a folder apart"))
     if data["made"] and not result.dry_run:

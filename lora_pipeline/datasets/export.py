@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
 
 from lora_pipeline.catalog.import_folder import EXPORT_NAME
 from lora_pipeline.catalog.import_marker import FORM, ExportedFile, ExportMarker, read_marker
@@ -21,7 +24,7 @@ from lora_pipeline.datasets.export_layouts import ExportPlan, PlacedImage
 from lora_pipeline.datasets.image_files import image_files
 from lora_pipeline.datasets.proving import prove_each, require_image
 from lora_pipeline.datasets.records import Manifest
-from lora_pipeline.engine.images import map_images
+from lora_pipeline.datasets.staging_pool import Named, StagingPool
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.digests import sha256_of_file
@@ -31,7 +34,6 @@ from lora_pipeline.foundation.errors import (
     RecordConflictError,
 )
 from lora_pipeline.foundation.events import Event
-from lora_pipeline.foundation.images import ImageWorker
 from lora_pipeline.workspace.lock import workspace_lock
 from lora_pipeline.workspace.root import Workspace
 
@@ -39,8 +41,7 @@ _BATCH = 256
 _READ_BY_TRAINERS = (".png", ".jpg", ".jpeg", ".webp", ".txt", ".caption", ".jsonl", ".csv")
 
 
-@dataclass(frozen=True)
-class Obstacle:
+class Obstacle(msgspec.Struct, frozen=True):
     """Why an export must not be written into a folder.
 
     Attributes:
@@ -56,8 +57,7 @@ class Obstacle:
     files: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Exported:
+class Exported(msgspec.Struct, frozen=True):
     """What an export did.
 
     Attributes:
@@ -69,6 +69,14 @@ class Exported:
     written: tuple[str, ...]
     removed: tuple[str, ...]
     kept: int
+
+
+class _Ready(NamedTuple):
+    """A file that only has to be copied: its name in the export, where it is, its digest."""
+
+    name: str
+    file: str
+    sha256: str
 
 
 class Export:
@@ -154,18 +162,21 @@ class Export:
 
     def _write(self) -> Exported:
         images = {image.name: image for image in self._plan.images}
-        planned = (*images, *self._plan.texts)
+        made = images | {image.mask: image for image in self._plan.images if image.mask}
+        planned = (*made, *self._plan.texts)
         for name in planned:
             files.safe_join(self._folder, name)
         for left in files.stale_temporaries(self._folder):
             left.unlink(missing_ok=True)
-        kept = {name for name in planned if self._is_right(name, images.get(name))}
+        kept = {name for name in planned if self._is_right(name, made.get(name))}
         # What is not known to be right may be anything when we are interrupted.
         self._mark(
             self._owned | {name: self._owned[name] if name in kept else "" for name in planned},
             complete=False,
         )
-        found = self._write_images([one for name, one in images.items() if name not in kept])
+        found = self._write_images(
+            [one for name, one in images.items() if not kept >= {name, one.mask or name}]
+        )
         self._write_texts([name for name in self._plan.texts if name not in kept])
         found |= {n: hashlib.sha256(data).hexdigest() for n, data in self._plan.texts.items()}
         found |= {name: sha256_of_file(self._folder / name) for name in kept}
@@ -251,18 +262,23 @@ class Export:
             return False
 
     def _write_images(self, todo: Sequence[PlacedImage]) -> dict[str, str]:
-        as_they_are: list[tuple[PlacedImage, Path]] = []
-        to_normalise: list[tuple[PlacedImage, Path]] = []
         finder = image_files(self._workspace)
+        pool = StagingPool(self._workspace, finder, self._manifest.normalization)
+        ready: list[_Ready] = []
+        to_normalise: list[Named] = []
+        masks = {one.name: one.mask for one in todo}
         # All of them are proven before the first is written.
         for image, proof in prove_each(finder, ((one, one.item.path) for one in todo)):
             with self._hinting():
                 source = require_image(image.item, proof)
-            plain = self._originals or source.plain_png
-            (as_they_are if plain else to_normalise).append((image, Path(source.file)))
-        self._copy(as_they_are)
-        found = {image.name: image.item.sha256 for image, _ in as_they_are}
-        return found | dict(self._normalise(to_normalise))
+            if not self._originals and not source.plain_png:
+                to_normalise.append((image.name, image.item))
+                continue
+            ready.append(_Ready(image.name, source.file, image.item.sha256))
+            if image.mask:
+                ready.append(_Ready(image.mask, *pool.white(source.file)))
+        made = _normalised(pool, to_normalise, masks)
+        return dict(self._copied(itertools.chain(ready, made), len(todo)))
 
     @contextlib.contextmanager
     def _hinting(self) -> Iterator[None]:
@@ -281,38 +297,27 @@ class Export:
                 ]
             )
 
-    def _copy(self, images: Sequence[tuple[PlacedImage, Path]]) -> None:
-        for start in range(0, len(images), _BATCH):
-            batch = images[start : start + _BATCH]
+    def _copied(self, ready: Iterable[_Ready], total: int) -> Iterator[tuple[str, str]]:
+        """Write files in batches, and yield each one's name and digest."""
+        done, coming = 0, iter(ready)
+        while batch := list(itertools.islice(coming, _BATCH)):
             if self._link:
-                for image, source in batch:
-                    target = self._folder / image.name
+                for one in batch:
+                    target = self._folder / one.name
                     target.unlink(missing_ok=True)
-                    files.link_or_copy(source, target)
+                    files.link_or_copy(Path(one.file), target)
             else:
                 files.write_all(
                     [
-                        files.Write(
-                            self._folder / image.name, source=source, sha256=image.item.sha256
-                        )
-                        for image, source in batch
+                        files.Write(self._folder / name, source=Path(file), sha256=sha256)
+                        for name, file, sha256 in batch
                     ]
                 )
-            done = start + len(batch)
+            yield from ((one.name, one.sha256) for one in batch)
+            done = min(done + len(batch), total)
             self._workspace.events(
-                Event("progress", "export", step=done, total=len(images), unit="images")
+                Event("progress", "export", step=done, total=total, unit="images")
             )
-
-    def _normalise(self, images: Sequence[tuple[PlacedImage, Path]]) -> Iterator[tuple[str, str]]:
-        background = self._manifest.normalization.background
-
-        def normalise(worker: ImageWorker, one: tuple[PlacedImage, Path]) -> tuple[str, str]:
-            image, source = one
-            target = self._folder / image.name
-            worker.normalise(source, target, background=background, name=image.item.path)
-            return image.name, sha256_of_file(target)
-
-        return map_images(self._workspace, normalise, images, topic="export")
 
     def _remove(self, names: set[str]) -> list[str]:
         removed = sorted(names)
@@ -321,8 +326,8 @@ class Export:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
             with contextlib.suppress(OSError):  # not empty, or the folder itself
-                if path.parent != self._folder:
-                    path.parent.rmdir()
+                for parent in itertools.islice(path.parents, len(Path(name).parents) - 1):
+                    parent.rmdir()
         return removed
 
     def _mark(self, names: dict[str, str], *, complete: bool) -> None:
@@ -335,8 +340,18 @@ class Export:
             complete=complete,
             files=tuple(ExportedFile(name=name, sha256=names[name]) for name in sorted(names)),
             images=self._plan.described,
+            masks=tuple(image.mask for image in self._plan.images if image.mask),
         )
         files.write_atomic(self._folder / EXPORT_NAME, marker.encoded())
+
+
+def _normalised(
+    pool: StagingPool, todo: Sequence[Named], masks: Mapping[str, str]
+) -> Iterator[_Ready]:
+    for (name, _), image, mask in pool.normalised(todo):
+        yield _Ready(name, *image)
+        if mask is not None and masks[name]:
+            yield _Ready(masks[name], *mask)
 
 
 def _files_below(folder: Path) -> Iterator[str]:

@@ -10,16 +10,18 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
+import msgspec
+
+from lora_pipeline.catalog.import_folder import MASK_ENDING
 from lora_pipeline.catalog.records import Asset, Spec
 from lora_pipeline.datasets.picks import pick_variant
 from lora_pipeline.datasets.records import Item
 from lora_pipeline.foundation.errors import ArgumentInvalidError, CaptionInvalidError
 
-LayoutName = Literal["kohya", "imagefolder", "taggui", "ai-toolkit", "csv"]
+LayoutName = Literal["kohya", "imagefolder", "taggui", "ai-toolkit", "onetrainer", "csv"]
 SplitChoice = Literal["train", "held-out", "all"]
 _DIGITS = 12
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -29,10 +31,13 @@ _EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 # every folder below them.
 _KEEPS_APART = ("kohya", "imagefolder", "csv")
 _HELD_OUT = "held_out"
+_MASKS = "masks"
+KOHYA_CONFIG = "dataset.toml"
+# TagGUI would show masks as images to be captioned.
+KNOWS_MASKS = ("kohya", "imagefolder", "ai-toolkit", "onetrainer", "csv")
 
 
-@dataclass(frozen=True)
-class Described:
+class Described(msgspec.Struct, frozen=True):
     """An item of a manifest with the records that say more about it, where they are there."""
 
     item: Item
@@ -40,21 +45,21 @@ class Described:
     spec: Spec | None = None
 
 
-@dataclass(frozen=True)
-class PlacedImage:
+class PlacedImage(msgspec.Struct, frozen=True):
     """An image of an export.
 
     Attributes:
         name: Its POSIX path below the folder.
         item: What the manifest says of it.
+        mask: Path of its mask, white where the loss counts; empty without one.
     """
 
     name: str
     item: Item
+    mask: str = ""
 
 
-@dataclass(frozen=True)
-class ExportPlan:
+class ExportPlan(msgspec.Struct, frozen=True):
     """Every file of an export.
 
     Attributes:
@@ -67,12 +72,11 @@ class ExportPlan:
 
     layout: str
     images: tuple[PlacedImage, ...]
-    texts: Mapping[str, bytes] = field(default_factory=dict)
+    texts: Mapping[str, bytes] = msgspec.field(default_factory=dict)
     described: tuple[dict[str, Any], ...] = ()
 
 
-@dataclass(frozen=True)
-class ExportOptions:
+class ExportOptions(msgspec.Struct, frozen=True):
     """What a person asked for.
 
     Attributes:
@@ -81,6 +85,7 @@ class ExportOptions:
         split: Which side of the split.
         repeats: How often kohya's scripts are to show an image, times its own repeats.
         words: Instance and class words of kohya's folders.
+        masks: Whether every image gets a mask, white where the loss counts.
     """
 
     layout: LayoutName
@@ -88,6 +93,7 @@ class ExportOptions:
     split: SplitChoice = "train"
     repeats: int = 1
     words: str = ""
+    masks: bool = False
 
 
 def plan_export(described: Sequence[Described], options: ExportOptions) -> ExportPlan:
@@ -105,8 +111,10 @@ def plan_export(described: Sequence[Described], options: ExportOptions) -> Expor
     for one in described:
         _require_caption(one.item)
     placed = _placed(described, options)
-    images = tuple(PlacedImage(name, placed[name].item) for name in sorted(placed))
-    texts, rows = _WRITERS[options.layout](placed)
+    images = tuple(
+        PlacedImage(name, placed[name].item, _mask_of(name, options)) for name in sorted(placed)
+    )
+    texts, rows = _WRITERS[options.layout](placed, options)
     return ExportPlan(options.layout, images, texts, rows)
 
 
@@ -148,7 +156,24 @@ def _folder(item: Item, options: ExportOptions) -> str:
         return "test/" if held_out else "train/"
     if options.layout == "csv":
         return f"{_HELD_OUT}/" if held_out else "images/"
-    return ""
+    # ai-toolkit trains on every image below its folder, so masks stand beside that.
+    return "images/" if options.layout == "ai-toolkit" and options.masks else ""
+
+
+def _mask_of(name: str, options: ExportOptions) -> str:
+    """Return where an image's mask stands, as its readers look for it; empty without masks."""
+    if not options.masks:
+        return ""
+    path = PurePosixPath(name)
+    match options.layout:
+        case "onetrainer":
+            return path.with_name(f"{path.stem}{MASK_ENDING}").as_posix()
+        case "imagefolder":  # below the metadata file that names it
+            return (path.parent / _MASKS / path.name).as_posix()
+        case "ai-toolkit":
+            return f"{_MASKS}/{path.name}"
+        case _:
+            return f"{_MASKS}/{name}"
 
 
 def _require_caption(item: Item) -> None:
@@ -156,9 +181,10 @@ def _require_caption(item: Item) -> None:
         raise CaptionInvalidError(f"the caption of asset {item.asset_id} must be one line")
 
 
-def _side_cars(
-    placed: Mapping[str, Described],
-) -> tuple[dict[str, bytes], tuple[dict[str, Any], ...]]:
+_Files = tuple[dict[str, bytes], tuple[dict[str, Any], ...]]
+
+
+def _side_cars(placed: Mapping[str, Described], _: ExportOptions) -> _Files:
     texts = {
         PurePosixPath(name).with_suffix(".txt").as_posix(): one.item.caption.encode()
         for name, one in placed.items()
@@ -167,16 +193,42 @@ def _side_cars(
     return texts, rows
 
 
-def _metadata(
-    placed: Mapping[str, Described],
-) -> tuple[dict[str, bytes], tuple[dict[str, Any], ...]]:
+def _kohya(placed: Mapping[str, Described], options: ExportOptions) -> _Files:
+    texts, rows = _side_cars(placed, options)
+    return (texts | _kohya_config(placed) if options.masks else texts), rows
+
+
+def _kohya_config(placed: Mapping[str, Described]) -> dict[str, bytes]:
+    """Return what tells sd-scripts of masks: its folders of images cannot.
+
+    Paths start from the folder that training is started in, so that the export may move.
+    """
+    folders = sorted({PurePosixPath(name).parent.name for name in placed})
+    lines = ["[general]", 'caption_extension = ".txt"', "", "[[datasets]]"]
+    for folder in folders:
+        if folder != _HELD_OUT:
+            words = {"image_dir": folder, "conditioning_data_dir": f"{_MASKS}/{folder}"}
+            lines += ["", "[[datasets.subsets]]"]
+            # A JSON string is a TOML string: a folder's name holds no control character.
+            lines += [
+                f"{key} = {json.dumps(word, ensure_ascii=False)}" for key, word in words.items()
+            ]
+            lines += [f"num_repeats = {folder.partition('_')[0]}"]
+    return {KOHYA_CONFIG: ("\n".join(lines) + "\n").encode()}
+
+
+def _metadata(placed: Mapping[str, Described], options: ExportOptions) -> _Files:
     lines: dict[str, list[str]] = {}
     for name in sorted(placed):
         path = PurePosixPath(name)
-        said = {"tags": [], "specTags": []} | _row(placed[name])
-        # Every line has every column: the library takes their types from the first lines.
+        said = _row(placed[name])
+        # Every line has every column, and no lists: the library takes types from the first lines,
+        # and an empty list has none, so that train and test would not be of one kind.
         row = {column: said.get(column, 0 if column == "rating" else "") for column in _COLUMNS}
-        row = {"file_name": path.name, "text": placed[name].item.caption, **row}
+        row |= {column: ";".join(said.get(column, [])) for column in ("tags", "specTags")}
+        mask = _mask_of(path.name, options)
+        named = {"file_name": path.name} | ({"mask_file_name": mask} if mask else {})
+        row = {**named, "text": placed[name].item.caption, **row}
         lines.setdefault(path.parent.as_posix(), []).append(json.dumps(row, ensure_ascii=False))
     files = {
         PurePosixPath(folder, "metadata.jsonl").as_posix(): ("\n".join(every) + "\n").encode()
@@ -185,13 +237,15 @@ def _metadata(
     return files, ()
 
 
-def _table(placed: Mapping[str, Described]) -> tuple[dict[str, bytes], tuple[dict[str, Any], ...]]:
+def _table(placed: Mapping[str, Described], options: ExportOptions) -> _Files:
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["file", "caption", *_COLUMNS])
+    masks = ["mask"] if options.masks else []
+    writer.writerow(["file", *masks, "caption", *_COLUMNS])
     for name in sorted(placed):
         row = _row(placed[name])
-        cells = [name, placed[name].item.caption, *(row.get(column, "") for column in _COLUMNS)]
+        first = [name, _mask_of(name, options)][: 1 + len(masks)]
+        cells = [*first, placed[name].item.caption, *(row.get(column, "") for column in _COLUMNS)]
         writer.writerow([_cell(value) for value in cells])
     return {"assets.csv": stream.getvalue().encode()}, ()
 
@@ -257,11 +311,11 @@ def _rating(one: Described) -> int:
     return pick_variant(found[0]).rating if found else 0
 
 
-_Files = tuple[dict[str, bytes], tuple[dict[str, Any], ...]]
-_WRITERS: dict[str, Callable[[Mapping[str, Described]], _Files]] = {
-    "kohya": _side_cars,
+_WRITERS: dict[str, Callable[[Mapping[str, Described], ExportOptions], _Files]] = {
+    "kohya": _kohya,
     "taggui": _side_cars,
     "ai-toolkit": _side_cars,
+    "onetrainer": _side_cars,
     "imagefolder": _metadata,
     "csv": _table,
 }

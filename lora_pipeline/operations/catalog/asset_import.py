@@ -57,6 +57,7 @@ from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 
 _BATCH = 256
+_MASK = "a mask, which says where the loss of an image counts, and no art"
 Place = Callable[[Path], str]
 
 
@@ -244,6 +245,7 @@ def _plan(
     defaults = workspace.records.read(Project, scope, "project").record.defaults
     source, vocabulary = found.source, found.words.vocabulary
     imported = source.contents.folder.name
+    found.aside += [{"file": name, "reason": _MASK} for name in source.contents.masks]
     for image in source.contents.images:
         folders = folder_words(image, found.layout, groups, imported=imported)
         if folders.aside:

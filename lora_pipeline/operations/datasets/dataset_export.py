@@ -12,6 +12,7 @@ from lora_pipeline.catalog.records import Asset, Project, Spec
 from lora_pipeline.catalog.rights import may_train, taken_back
 from lora_pipeline.datasets.export import Export, Exported, Obstacle
 from lora_pipeline.datasets.export_layouts import (
+    KNOWS_MASKS,
     Described,
     ExportOptions,
     ExportPlan,
@@ -22,6 +23,7 @@ from lora_pipeline.datasets.export_layouts import (
 )
 from lora_pipeline.datasets.manifest import hash_of_manifest
 from lora_pipeline.datasets.records import Item, Manifest
+from lora_pipeline.datasets.staged_files import has_masks
 from lora_pipeline.foundation.errors import (
     ArgumentInvalidError,
     DigestMismatchError,
@@ -62,7 +64,8 @@ def export_dataset(
     Args:
         workspace: The workspace.
         dataset_id: The manifest.
-        layout: ``kohya``, ``imagefolder`` (Hugging Face), ``taggui``, ``ai-toolkit``, ``csv``.
+        layout: ``kohya``, ``imagefolder`` (Hugging Face), ``taggui``, ``ai-toolkit``,
+            ``onetrainer``, ``csv``.
         to: The folder; relative to the workspace.
         project: The project.
         scope: ``baseline`` for a manifest that all projects share.
@@ -97,7 +100,8 @@ def export_dataset(
     if barred:
         return refused_export(manifest, folder, barred[0], dry_run=workspace.dry_run)
     own_words = words or manifest.caption_rule.trigger_word or manifest.id
-    options = ExportOptions(layout, originals, split, repeats, own_words)
+    masks = has_masks(manifest) and not originals and layout in KNOWS_MASKS
+    options = ExportOptions(layout, originals, split, repeats, own_words, masks)
     plan = plan_export(described, options)
     export = Export(workspace, manifest, plan, folder, originals=originals, link=link)
     obstacle = export.obstacle()
@@ -261,6 +265,7 @@ def _result(
             "heldOut": held_out,
             "pictures": "originals" if options.originals else "normalised",
             "background": "" if options.originals else manifest.normalization.background,
+            "masks": count if options.masks else 0,
             "made": made,
             "writtenFiles": list(exported.written),
             "removedFiles": list(exported.removed),
@@ -273,8 +278,13 @@ def _result(
 
 
 def _warnings(plan: ExportPlan, manifest: Manifest, options: ExportOptions) -> Iterator[str]:
-    if manifest.normalization.alpha == "mask" and not options.originals:
-        yield "masks of transparency are made by staging alone, and not exported"
+    if has_masks(manifest) and not options.masks:
+        yield (
+            "the images are originals, with their transparency: masks come with --normalised"
+            if options.originals
+            else f"{plan.layout} folders know no masks: what is transparent will be learnt as "
+            f"{manifest.normalization.background} (--format onetrainer has masks)"
+        )
     repeated = sum(image.item.repeats > 1 for image in plan.images)
     if repeated and plan.layout != "kohya":
         images = "1 image is" if repeated == 1 else f"{repeated} images are"
