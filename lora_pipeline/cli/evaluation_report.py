@@ -56,6 +56,7 @@ def shown(result: Result) -> Report:
     rows += [("fail", problem) for problem in facts["problems"]]
     rows += _suspicious(facts)
     rows += [*_seen(facts), *measured_rows(facts)]
+    rows += [("rule", f"{prompt} {words}") for prompt, words in facts["rules"].items()]
     rows += [_review_row(review) for review in facts["reviews"]]
     if not facts["reviews"]:
         rows.append(("reviews", "nobody has given a verdict yet"))
@@ -76,6 +77,10 @@ def reviewed(result: Result) -> Report:
         ("reviewer", facts["reviewer"]),
         ("seen", f"{facts['cellsSeen']} of {facts['cellsTotal']} cells"),
         ("holds for", f"weights {binding['weightsSha256'][:12]}…, grid {_short(binding)}…"),
+    ]
+    rows += [
+        ("broken" if prompt in facts.get("broken", ()) else "holds", f"{prompt} {words}")
+        for prompt, words in facts["rules"].items()
     ]
     if facts.get("signs"):
         rows.append(("signs", ", ".join(facts["signs"])))

@@ -33,6 +33,7 @@ class _Word:
     verdict: Verdict
     comment: str = ""
     signs: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
     cells_seen: int | None = None
 
 
@@ -40,6 +41,10 @@ _comment = click.option("--comment", default="", metavar="TEXT", help="Why, in y
 _sign = click.option(
     "--sign", "signs", multiple=True, metavar="SIGN", help="Sign of over-training that you saw."
 )
+_broken = click.option(
+    "--broken", multiple=True, metavar="PROMPT",
+    help="Prompt that shows what it must never, or not what it must.",
+)  # fmt: skip
 _seen = click.option(
     "--cells-seen", type=int, metavar="N", help="How many cells you looked at; else all of them."
 )
@@ -50,6 +55,7 @@ _seen = click.option(
 @click.option("--verdict", type=click.Choice(VERDICTS), help="Your verdict; else you are asked.")
 @_comment
 @_sign
+@_broken
 @_seen
 @click.option("--blind", is_flag=True, help="Write a page to compare on blindly, for one person.")
 @click.option("--answers", default="", metavar="FILE", help="Record what such a page saved.")
@@ -70,6 +76,7 @@ def review(
     verdict: Verdict | None,
     comment: str,
     signs: tuple[str, ...],
+    broken: tuple[str, ...],
     cells_seen: int | None,
     evaluation: str,
     scope: ScopeName,
@@ -93,8 +100,9 @@ def review(
 
     Example: lora eval review ui_icons r7 --answers blind-01K9….json --as kim@studio
     """
-    asked = _Word(verdict or "approved", comment, signs, cells_seen)
-    _require_one_way(page, given=bool(verdict or comment or signs or cells_seen is not None))
+    asked = _Word(verdict or "approved", comment, signs, broken, cells_seen)
+    given = bool(verdict or comment or signs or broken or cells_seen is not None)
+    _require_one_way(page, given=given)
     if page["answers"]:
         _record_answers(session, lora, release, page["answers"], scope)
     elif page["blind"]:
@@ -137,6 +145,7 @@ def approve(
 @release_named
 @_comment
 @_sign
+@_broken
 @_seen
 @evaluation_choice
 @scope_choice
@@ -149,6 +158,7 @@ def reject(
     *,
     comment: str,
     signs: tuple[str, ...],
+    broken: tuple[str, ...],
     cells_seen: int | None,
     evaluation: str,
     scope: ScopeName,
@@ -159,7 +169,7 @@ def reject(
 
     Example: lora eval reject ui_icons r7 --comment "copies the red heart" --sign little_variety
     """
-    word = _Word("rejected", comment, signs, cells_seen)
+    word = _Word("rejected", comment, signs, broken, cells_seen)
     _review(session, lora, release, word, evaluation, scope)
 
 
@@ -250,6 +260,7 @@ def _review(
         verdict=word.verdict,
         comment=word.comment,
         signs=word.signs,
+        broken=word.broken,
         cells_seen=word.cells_seen,
         evaluation=evaluation,
         project=session.project,
@@ -285,6 +296,11 @@ def _asked(session: Session, lora: str, release: str, evaluation: str, scope: Sc
     if not click.confirm("Have you looked at every cell?"):
         seen = click.prompt("How many cells have you seen", type=click.IntRange(0, total))
     signs = tuple(sign for sign, question in SIGNS.items() if click.confirm(question))
+    broken = tuple(
+        prompt
+        for prompt, rule in result.data["rules"].items()
+        if not click.confirm(f"{prompt} {plain(rule)}. Does every cell of it keep to that?")
+    )
     verdict = click.prompt("Verdict", type=click.Choice(VERDICTS))
     comment = click.prompt("Comment", default="", show_default=False)
-    return _Word(verdict, comment, signs, seen)
+    return _Word(verdict, comment, signs, broken, seen)

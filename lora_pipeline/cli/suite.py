@@ -79,13 +79,19 @@ def _shown(result: Result) -> Report:
             ("strengths", f"base, {strengths}"),
             ("seeds", ", ".join(map(str, one["seeds"]))),
             ("settings", settings),
+            *(("rule", f"{prompt} {words}") for prompt, words in result.data["rules"].items()),
             ("from", f"{result.data['source']}    {result.data['digest'][:19]}…"),
         ],
         tables=[
             Table(
                 ("prompt", "kind", "text", "negative"),
                 [
-                    (p["id"], p["kind"].replace("_", " "), p["text"], p.get("negative", ""))
+                    (
+                        p["id"],
+                        p["kind"].replace("_", " "),
+                        p.get("text") or "what an image that was trained on is called",
+                        p.get("negative", ""),
+                    )
                     for p in one["prompts"]
                 ],
             )

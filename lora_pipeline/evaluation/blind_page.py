@@ -28,12 +28,14 @@ class ShownPair:
         prompt: What was asked for; both sides got the same.
         left: The picture on the left.
         right: The picture on the right.
+        rule: What both must, or must never, show; empty where the prompt sets no rule.
     """
 
     pair: str
     prompt: str
     left: Picture
     right: Picture
+    rule: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ def _pair(words: PageWords, pair: ShownPair, number: int, count: int) -> Markup:
             "header",
             element("h2", f"Pair {number} of {count}"),
             element("p", pair.prompt, class_="prompt"),
+            element("p", f"Both {pair.rule}.", class_="rule") if pair.rule else "",
         ),
         figures,
         element("div", asked, class_="questions"),

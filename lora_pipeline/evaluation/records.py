@@ -200,7 +200,7 @@ class Review(Record, frozen=True, kw_only=True):
     """One person's verdict on an evaluation; written once and never again.
 
     ``digest`` covers all the other fields, so that an edit shows. ``signs`` are the signs of
-    over-training that the reviewer saw.
+    over-training that the reviewer saw, ``broken`` the prompts whose rule the cells break.
     """
 
     KIND: ClassVar[str] = "review"
@@ -217,4 +217,5 @@ class Review(Record, frozen=True, kw_only=True):
     cells_total: int
     comment: str = ""
     signs: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
     digest: str = ""

@@ -179,10 +179,13 @@ class _Drawing:
         pen, layout = self.pen, self.layout
         label_top = top + GROUP_HEAD
         most = (layout.line_height - GROUP_HEAD - CAPTION) // 22
-        for words in wrapped(pen.typeface, _writable(prompt.text), LABEL - 30, TEXT_SIZE)[:most]:
+        asks = wrapped(pen.typeface, _writable(prompt.asks), LABEL - 30, SMALL_SIZE)[:most]
+        said = wrapped(pen.typeface, _writable(prompt.text), LABEL - 30, TEXT_SIZE)
+        for words in said[: max(1, most + 1 - len(asks))]:
             pen.text(MARGIN, label_top, words, TEXT_SIZE)
             label_top += 22
-        pen.text(MARGIN, label_top + 6, prompt.kind, SMALL_SIZE, MUTED)
+        for line, words in enumerate(asks):
+            pen.text(MARGIN, label_top + 6 + 18 * line, words, SMALL_SIZE, MUTED)
         for number, group in enumerate(prompt.groups):
             row, place = divmod(number, layout.groups_a_line)
             left = MARGIN + LABEL + place * (layout.group_width + GROUP_GAP)

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from lora_pipeline.evaluation.records import Cell, Evaluation
+from lora_pipeline.evaluation.records import Cell, Evaluation, SuitePrompt
+from lora_pipeline.evaluation.suites import rule_words
 
 MAX_WIDTH = 2000
 PAGE_HEIGHT = 8000
@@ -23,10 +24,10 @@ Group = tuple[Cell, ...]
 
 @dataclass(frozen=True)
 class Prompt:
-    """Cells of one prompt that stand on one page, one group a seed."""
+    """Cells of one prompt that stand on one page, one group a seed, and what they are to show."""
 
     text: str
-    kind: str
+    asks: str
     groups: tuple[Group, ...]
 
 
@@ -43,9 +44,10 @@ class Layout:
     @classmethod
     def of(cls, evaluation: Evaluation) -> Layout:
         """Return the layout of the whole grid; every page of it has the same widths."""
-        kinds = {one.id: one.kind for one in evaluation.suite.prompts} if evaluation.suite else {}
+        suite = evaluation.suite
+        asks = {one.id: _asks(one) for one in suite.prompts} if suite else {}
         prompts = tuple(
-            Prompt(cells[0].prompt, kinds.get(name, "").replace("_", " "), _by_seed(cells))
+            Prompt(cells[0].prompt, asks.get(name, ""), _by_seed(cells))
             for name, cells in _runs(evaluation.cells)
         )
         columns = max(len(group) for prompt in prompts for group in prompt.groups)
@@ -107,10 +109,14 @@ def _pages(
                 yield tuple(page)
                 page, room = [], lines_a_page
             taken, groups = groups[: room * groups_a_line], groups[room * groups_a_line :]
-            page.append(Prompt(prompt.text, prompt.kind, taken))
+            page.append(Prompt(prompt.text, prompt.asks, taken))
             room -= -(-len(taken) // groups_a_line)
     if page:
         yield tuple(page)
+
+
+def _asks(prompt: SuitePrompt) -> str:
+    return rule_words(prompt) or prompt.kind.replace("_", " ")
 
 
 def _shown_size(width: int, height: int) -> tuple[int, int]:

@@ -169,6 +169,11 @@ def rule_words(prompt: SuitePrompt) -> str:
     return f"{verb} {prompt.what or 'what the suite is for'}" if verb else ""
 
 
+def rules_of(suite: Suite) -> dict[str, str]:
+    """Return what must, or must never, be seen, by prompt."""
+    return {one.id: rule_words(one) for one in suite.prompts if rule_words(one)}
+
+
 def cell_count(suite: Suite) -> int:
     """Return how many cells a grid of the suite has at most, base included."""
     columns = 1 + len([strength for strength in suite.strengths if strength > 0])

@@ -178,6 +178,8 @@ def _doubt(
     unseen = _unseen(evidence, policy, review)
     if unseen:
         return f"{who} {unseen}"
+    if review.broken:
+        return f"{who} approved what breaks the rule of {', '.join(review.broken)}"
     return own_work(evidence, policy, who, "approve it") or not_committed(
         evidence, policy, who, given, "review"
     )

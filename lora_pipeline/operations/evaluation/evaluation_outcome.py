@@ -13,6 +13,7 @@ from lora_pipeline.evaluation.records import Cell, Evaluation, Review
 from lora_pipeline.evaluation.rendering import GridReport
 from lora_pipeline.evaluation.reviews import is_unchanged
 from lora_pipeline.evaluation.sheet_layout import page_count
+from lora_pipeline.evaluation.suites import rules_of
 from lora_pipeline.evaluation.suspicion import suspicious_cells
 from lora_pipeline.foundation.errors import ArgumentInvalidError, StateError, UnsafePathError
 from lora_pipeline.foundation.files import write_atomic
@@ -201,6 +202,7 @@ def shown_result(
             "png": "",
             "problems": problems,
             "suspicious": suspicious,
+            "rules": rules_of(record.suite) if record.suite else {},
             "cells": [cell.to_dict() for cell in record.cells],
             "reviews": [
                 {**review.to_dict(), "unchanged": is_unchanged(review)} for review in reviews

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lora_pipeline.evaluation.records import Evaluation, Review, ReviewBinding, Verdict
 from lora_pipeline.evaluation.reviews import SIGNS, require_complete, sealed
+from lora_pipeline.evaluation.suites import rules_of
 from lora_pipeline.foundation.errors import ArgumentInvalidError, StateError
 from lora_pipeline.foundation.ids import did_you_mean, new_ulid
 from lora_pipeline.foundation.result import Result
@@ -27,6 +30,7 @@ def review_evaluation(
     verdict: Verdict,
     comment: str = "",
     signs: tuple[str, ...] = (),
+    broken: tuple[str, ...] = (),
     cells_seen: int | None = None,
     evaluation: str = "",
     project: str | None = None,
@@ -41,6 +45,8 @@ def review_evaluation(
         verdict: ``approved``, ``rejected`` or ``needs_work``.
         comment: Why; required unless approved.
         signs: Signs of over-training that were seen.
+        broken: Prompts of the suite whose rule, what they must or must never show, is broken;
+            the rules of all others are then said to hold.
         cells_seen: How many cells the reviewer looked at; else all of them.
         evaluation: Id of the evaluation; else the newest complete one.
         project: Project of the LoRA; else the one in use.
@@ -50,7 +56,8 @@ def review_evaluation(
         RecordNotFoundError: When there is nothing to judge.
         EvaluationIncompleteError: When the grid has holes; names them.
         StateError: When the release has other weights than were rendered.
-        ArgumentInvalidError: When a comment is missing, or a sign is unknown.
+        ArgumentInvalidError: When a comment is missing, a sign or rule is unknown, or what
+            breaks a rule is approved.
         SettingsError: When nobody is known to act.
     """
     target = find_target(workspace, lora, release, project=project, scope=scope)
@@ -59,6 +66,8 @@ def review_evaluation(
     require_complete(record, command=f"lora eval grid {target.words}")
     require_same_weights(target, record)
     _require_reasons(verdict, comment, signs)
+    rules = rules_of(record.suite) if record.suite else {}
+    _require_rules(verdict, rules, broken)
     total = len(record.cells)
     seen = total if cells_seen is None else cells_seen
     if not 0 <= seen <= total:
@@ -77,12 +86,13 @@ def review_evaluation(
             cells_total=total,
             comment=comment.strip(),
             signs=signs,
+            broken=broken,
         )
     )
     changes = Changes(workspace)
     changes.create(review, loaded.scope, review.id)
     return Result(
-        data=review.to_dict(),
+        data=review.to_dict() | {"rules": rules},
         reasoning=f"{_WORDS[verdict]} {target.words}, {seen} of {total} cells seen",
         suggestions=_next(target, verdict),
         written=tuple(changes.apply()),
@@ -123,15 +133,29 @@ def _require_reasons(verdict: Verdict, comment: str, signs: tuple[str, ...]) -> 
             f"a verdict of {verdict} needs a comment: whoever trains next must know why",
             hint='--comment "what is wrong, and in which cells"',
         )
-    for sign in signs:
-        if sign not in SIGNS:
-            near = did_you_mean(sign, SIGNS)
+    _require_known("sign", signs, SIGNS)
+
+
+def _require_rules(verdict: Verdict, rules: Mapping[str, str], broken: tuple[str, ...]) -> None:
+    _require_known("rule", broken, rules)
+    if verdict == "approved" and broken:
+        name = broken[0]
+        raise ArgumentInvalidError(
+            f"{name} {rules[name]}: what breaks a rule of its suite is not approved",
+            hint="lora eval reject, or --verdict needs_work",
+        )
+
+
+def _require_known(what: str, given: tuple[str, ...], known: Mapping[str, str]) -> None:
+    for one in given:
+        if one not in known:
+            near = did_you_mean(one, known)
+            there = "there are: " + ", ".join(known) if known else f"the suite has no {what}"
             raise ArgumentInvalidError(
-                f"no sign {sign!r}",
-                hint=f"did you mean {near}?" if near else "there are: " + ", ".join(SIGNS),
+                f"no {what} {one!r}", hint=f"did you mean {near}?" if near else there
             )
-    if len(set(signs)) != len(signs):
-        raise ArgumentInvalidError("a sign was given twice")
+    if len(set(given)) != len(given):
+        raise ArgumentInvalidError(f"a {what} was given twice")
 
 
 def _next(target: Target, verdict: Verdict) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from lora_pipeline.evaluation.blind_pictures import Picture, picture_of
 from lora_pipeline.evaluation.blind_records import BlindPair, BlindPlan, Opponent
 from lora_pipeline.evaluation.records import Evaluation
 from lora_pipeline.evaluation.reviews import require_complete
+from lora_pipeline.evaluation.suites import rules_of
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.files import disk_refusals, write_atomic
 from lora_pipeline.foundation.ids import new_ulid
@@ -208,6 +209,8 @@ def _shown(
 ) -> list[ShownPair]:
     store = open_store(workspace)
     cells = {cell.image_sha256: cell for one in evaluations for cell in one.cells}
+    suite = evaluations[0].suite
+    rules = rules_of(suite) if suite else {}
     pictures: dict[str, Picture] = {}
     for sha256 in {one for pair in order for one in (pair.left_sha256, pair.right_sha256)}:
         cell = cells[sha256]
@@ -218,6 +221,7 @@ def _shown(
             cells[pair.left_sha256].prompt,
             pictures[pair.left_sha256],
             pictures[pair.right_sha256],
+            rules.get(pair.prompt_id, ""),
         )
         for pair in order
     ]

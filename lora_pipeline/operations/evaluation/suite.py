@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lora_pipeline.evaluation.suites import cell_count, read_suite, suite_ids
+from lora_pipeline.evaluation.suites import cell_count, read_suite, rules_of, suite_ids
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.workspace.root import Workspace
 
@@ -56,6 +56,7 @@ def show_suite(workspace: Workspace, suite: str) -> Result:
             "digest": one.digest,
             "source": one.source,
             "cells": cell_count(one.suite),
+            "rules": rules_of(one.suite),
         },
         reasoning=f"Suite {suite} renders {cell_count(one.suite)} cells",
         suggestions=(f"lora eval grid LORA RELEASE --suite {suite}",),

@@ -14,7 +14,14 @@ from lora_pipeline.evaluation.grid import (
     result_digest,
     spoken,
 )
-from lora_pipeline.evaluation.records import Cell, Evaluation, EvaluationMetrics
+from lora_pipeline.evaluation.records import (
+    Cell,
+    Evaluation,
+    EvaluationMetrics,
+    Suite,
+    SuitePrompt,
+)
+from lora_pipeline.evaluation.suites import suite_digest
 from tests.support.evaluation_builders import make_evaluation, make_identity, make_suite
 
 replace = msgspec.structs.replace
@@ -114,6 +121,59 @@ def test_every_setting_makes_another_cell(changes: dict[str, Any]) -> None:
     }
     ours, theirs = plan_cells(suite, **keywords), plan_cells(changed, **keywords)
     assert not {cell.id for cell in ours} & {cell.id for cell in theirs}
+
+
+def with_captions() -> Suite:
+    caption = SuitePrompt(id="one", kind="training_caption")
+    return make_suite(
+        prompts=(caption, *make_suite().prompts, replace(caption, id="two")), seeds=(1,)
+    )
+
+
+@pytest.mark.parametrize(
+    ("captions", "asked"),
+    [
+        (("trg, a  {trigger}, x",), {"one": "trg, a  {trigger}, x"}),
+        (("first", "second"), {"one": "first", "two": "second"}),
+        ((), {}),
+    ],
+)
+def test_captions_are_asked_word_by_word_as_far_as_there_are_any(
+    captions: tuple[str, ...], asked: dict[str, str]
+) -> None:
+    cells = plan_cells(
+        with_captions(),
+        trigger_word="trg",
+        weights_sha256="1" * 64,
+        checkpoint_digest="d",
+        captions=captions,
+    )
+    said = {cell.prompt_id: cell.prompt for cell in cells}
+    assert {name: said[name] for name in said if name in ("one", "two")} == asked
+    assert set(said) >= {"heart", "bare"}
+
+
+def test_a_grid_is_whole_with_the_captions_that_there_were() -> None:
+    suite = with_captions()
+    evaluation = complete()
+    for captions in ((), ("first",), ("first", "second")):
+        cells = tuple(
+            replace(cell, status="done", image_sha256=f"{number:064x}")
+            for number, cell in enumerate(
+                plan_cells(
+                    suite,
+                    trigger_word="trg",
+                    weights_sha256=evaluation.weights_sha256,
+                    checkpoint_digest=evaluation.checkpoint_digest,
+                    captions=captions,
+                )
+            )
+        )
+        whole = replace(evaluation, suite=suite, suite_digest=suite_digest(suite), cells=cells)
+        whole = replace(whole, result_digest=result_digest(whole))
+        assert problems_of_grid(whole) == []
+        cut = replace(whole, cells=cells[1:])
+        assert "its cells are not those of its suite" in problems_of_grid(cut)
 
 
 def test_a_complete_grid_has_no_problem() -> None:

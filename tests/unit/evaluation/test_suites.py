@@ -6,10 +6,14 @@ import pytest
 from msgspec.structs import replace
 
 from lora_pipeline.catalog.records import AssetType, AssetTypes
-from lora_pipeline.evaluation.records import SuitePrompt
+from lora_pipeline.evaluation.records import PromptKind, SuitePrompt
 from lora_pipeline.evaluation.suites import (
+    calling_prompts,
     cell_count,
     read_suite,
+    rule_words,
+    rules_of,
+    silent_prompts,
     suite_digest,
     suite_id_for,
     suite_ids,
@@ -47,7 +51,17 @@ def test_every_suite_that_ships_keeps_the_rules_and_has_a_prompt_without_trigger
         kinds = {prompt.kind for prompt in suite.prompts}
         assert kinds & {"no_trigger", "class_only"}
         assert "novel_context" in kinds
+        assert "training_caption" in kinds
         assert 1.0 in suite.strengths
+        assert len(suite.prompts) <= 12
+
+
+def test_every_suite_for_studios_has_a_rule_of_each_kind_in_words(workspace: Workspace) -> None:
+    for suite_id in set(suite_ids(workspace)) - {"demo_icon"}:
+        prompts = read_suite(workspace, suite_id).suite.prompts
+        ruled = {one.kind: one.what for one in prompts if rule_words(one)}
+        assert set(ruled) == {"must", "must_never"}
+        assert all(ruled.values())
 
 
 def test_the_digest_is_that_of_the_file_when_no_default_is_spelled_out(
@@ -77,6 +91,8 @@ def test_cells_are_counted_with_the_base(workspace: Workspace) -> None:
         ("id: bare", "id: heart", "'heart' stands twice"),
         ('text: "a red heart"', 'text: "{trigger} heart"', "must not hold {trigger}"),
         ('text: "a red heart"', 'text: "a {red} heart"', "the only placeholder is {trigger}"),
+        ('text: "a red heart"}', 'text: "a heart", what: "letters"}', "sets no rule"),
+        (', text: "a red heart"', "", "'text' is missing"),
         ("strengths: [0.5, 1.0]", "strengths: [0]", "a strength above 0"),
         ("strengths: [0.5, 1.0]", "strengths: [1, 1.0]", "1 stands twice"),
         ("seeds: [1, 2]", "seeds: [2, 2]", "2 stands twice"),
@@ -148,6 +164,45 @@ def test_no_suite_for_an_asset_type_says_which_file_to_write(workspace: Workspac
     with pytest.raises(RecordNotFoundError) as caught:
         suite_id_for(workspace, SCOPE, ("emblem",))
     assert "config/suites/emblem.yaml" in str(caught.value.hint)
+
+
+def ruled(kind: PromptKind, text: str, what: str = "") -> SuitePrompt:
+    return SuitePrompt(id=kind, kind=kind, text=text, what=what)
+
+
+def test_a_rule_says_what_must_and_what_must_never_be_seen() -> None:
+    suite = make_suite(
+        prompts=(
+            ruled("must", "{trigger}", "the whole mark"),
+            ruled("must_never", "a blank sign", "letters"),
+            ruled("in_domain", "{trigger} star"),
+        )
+    )
+    assert rules_of(suite) == {
+        "must": "must show the whole mark",
+        "must_never": "must never show letters",
+    }
+
+
+def test_a_must_never_prompt_without_the_trigger_word_does_not_call_the_lora() -> None:
+    suite = make_suite(
+        prompts=(
+            ruled("in_domain", "{trigger} star"),
+            ruled("must_never", "a crowd"),
+            ruled("training_caption", ""),
+        )
+    )
+    assert calling_prompts(suite) == {"in_domain"}
+    assert silent_prompts(suite) == {"must_never"}
+    called = make_suite(prompts=(ruled("must_never", "{trigger}, a blank sign"),))
+    assert calling_prompts(called) == {"must_never"}
+
+
+def test_captions_alone_are_no_suite() -> None:
+    suite = make_suite(prompts=(ruled("training_caption", ""),))
+    assert "$.prompts: one prompt at least needs a text of its own" in map(
+        str, violations_of_suite(suite)
+    )
 
 
 def test_other_prompts_make_another_suite() -> None:

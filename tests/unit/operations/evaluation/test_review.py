@@ -147,3 +147,51 @@ def test_after_a_verdict_the_next_step_is_named(workspace: Workspace) -> None:
     rejected = review_evaluation(workspace, LORA, verdict="rejected", comment="burnt")
     assert approved.suggestions == ("lora promote ui_icons r1",)
     assert rejected.suggestions == ("lora train --lora ui_icons --dataset icons",)
+
+
+# ---- rules ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ruled(workspace: Workspace) -> Workspace:
+    """A grid whose suite has a rule of each kind."""
+    path = workspace.root / "config" / "suites" / "tiny_icon.yaml"
+    path.write_text(
+        path.read_text().replace(
+            "seeds: [1, 2]",
+            '  - {id: mark, kind: must, text: "{trigger}", what: "the whole mark"}\n'
+            '  - {id: sign, kind: must_never, text: "{trigger} sign", what: letters}\n'
+            "seeds: [1, 2]",
+        )
+    )
+    render(workspace)
+    return workspace
+
+
+def test_what_breaks_a_rule_is_rejected_with_its_name(ruled: Workspace) -> None:
+    result = review_evaluation(ruled, LORA, verdict="rejected", comment="ABC", broken=("sign",))
+    assert [one.broken for one in reviews(ruled)] == [("sign",)]
+    assert result.data["rules"] == {
+        "mark": "must show the whole mark",
+        "sign": "must never show letters",
+    }
+
+
+@pytest.mark.parametrize(
+    ("broken", "words", "hint"),
+    [
+        (("sign",), "sign must never show letters: what breaks a rule", "lora eval reject"),
+        (("sin",), "no rule 'sin'", "did you mean sign?"),
+        (("heart",), "no rule 'heart'", "there are: mark, sign"),
+        (("mark", "mark"), "a rule was given twice", ""),
+    ],
+)
+def test_an_approval_names_no_broken_rule_and_a_rule_must_be_there(
+    ruled: Workspace, broken: tuple[str, ...], words: str, hint: str
+) -> None:
+    before = tree_digest(ruled.root)
+    with pytest.raises(ArgumentInvalidError) as caught:
+        review_evaluation(ruled, LORA, verdict="approved", broken=broken)
+    assert words in caught.value.message
+    assert hint in (caught.value.hint or "")
+    assert tree_digest(ruled.root) == before

@@ -27,7 +27,7 @@ def test_suites_are_listed_by_asset_type(tmp_path: Path) -> None:
 def test_a_suite_is_shown_with_its_digest(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, git=False, project=PROJECT)
     data = show_suite(workspace, "demo_icon").data
-    assert data["cells"] == 30
+    assert data["cells"] == 36
     assert data["suite"]["render"]["width"] == 64
     assert data["digest"].startswith("sha256:")
 
