@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from lora_pipeline.evaluation.pixels import is_constant, read_pixels
 from lora_pipeline.evaluation.renderers.diffusers.renderer import DiffusersRenderer
@@ -23,7 +23,6 @@ from lora_pipeline.evaluation.renderers.interface import (
     RenderSource,
 )
 from lora_pipeline.evaluation.renderers.registry import RENDERERS
-from lora_pipeline.foundation.digests import sha256_of_file
 from lora_pipeline.foundation.errors import ImageRefusedError, RendererError
 from tests.support.fake_renderer import FakeRenderer
 from tests.support.lora_files import write_lora
@@ -32,6 +31,7 @@ from tests.support.renderer_cases import (
     a1111_case,
     comfyui_case,
     fal_case,
+    lora_file,
     mflux_case,
     replicate_case,
     settings_with,
@@ -41,8 +41,11 @@ from tests.support.renderer_cases import (
 def _fake(folder: Path) -> Case:
     weights = folder / "weights"
     weights.write_bytes(b"weights")
-    source = RenderSource(folder / "base", "sd15", weights, sha256_of_file(weights))
-    return Case(FakeRenderer(), source, settings_with(folder, {}), _session_folder(folder))
+    beside = folder / "beside"
+    beside.write_bytes(b"others")
+    source = RenderSource(folder / "base", "sd15", (lora_file(weights),))
+    settings, session = settings_with(folder, {}), _session_folder(folder)
+    return Case(FakeRenderer(), source, settings, session, beside)
 
 
 def _diffusers(folder: Path, architecture: str) -> Case:
@@ -52,8 +55,12 @@ def _diffusers(folder: Path, architecture: str) -> Case:
     make = getattr(tiny_checkpoint, f"make_tiny_{architecture}")
     checkpoint = make(folder / "checkpoint")
     weights = write_lora(checkpoint, folder / "weights")
-    source = RenderSource(checkpoint, architecture, weights, sha256_of_file(weights))
-    return Case(DiffusersRenderer(), source, settings_with(folder, {}), _session_folder(folder))
+    # The other one is for other parts: what one has and the other lacks must not get in the way.
+    parts = {"sd15": ("unet", "text_encoder"), "sdxl": ("unet",), "flux1": ("transformer",)}
+    beside = write_lora(checkpoint, folder / "beside", parts=parts[architecture], seed=8)
+    source = RenderSource(checkpoint, architecture, (lora_file(weights),))
+    settings, session = settings_with(folder, {}), _session_folder(folder)
+    return Case(DiffusersRenderer(), source, settings, session, beside)
 
 
 def _session_folder(folder: Path) -> Path:
@@ -197,6 +204,51 @@ def test_another_session_draws_the_same_and_leaves_nothing_but_its_log(
         assert second.identity == session.identity
     assert np.array_equal(draw(strength=1.0), again)
     assert [path.name for path in folder.iterdir()] == ["renderer.log"]
+
+
+def test_loras_that_go_together_make_another_picture_than_each_alone(
+    case: Case, draw: Any, tmp_path: Path
+) -> None:
+    base, alone = draw(), draw(strength=1.0)
+    pictures = {"base": base, "alone": alone}
+    stacks = {
+        "both": case.stacked(1.0, 0.7),
+        "both weaker": case.stacked(0.5, 0.7),
+        "the other alone": replace(case.source, loras=(case.stacked(1.0, 1.0).loras[1],)),
+    }
+    for number, (name, source) in enumerate(stacks.items()):
+        folder = tmp_path / f"stack-{number}"
+        folder.mkdir()
+        with case.renderer.open(source, case.settings, folder) as session:
+            target = folder / "joint.png"
+            session.render(cell(strength=1.0), target)
+            pictures[name] = read_pixels(target, width=64, height=64)
+            base_again = folder / "base.png"
+            session.render(cell(), base_again)
+            assert np.array_equal(read_pixels(base_again, width=64, height=64), base)
+            if name == "both":
+                assert session.identity.name == case.renderer.name
+                again = folder / "again.png"
+                session.render(cell(strength=1.0), again)
+                assert again.read_bytes() == target.read_bytes()
+    assert len({one.tobytes() for one in pictures.values()}) == len(pictures)
+
+
+def test_a_program_that_uses_one_of_several_loras_is_refused(case: Case, tmp_path: Path) -> None:
+    if case.server is None:
+        pytest.skip("its pipeline is ours: tensors in use are counted")
+    tell = getattr(case.server, "fail_with", lambda fault: setattr(case.server, "fault", fault))
+    folder = tmp_path / "session"
+    folder.mkdir()
+    tell("only_one_lora")
+    try:
+        with (
+            pytest.raises(RendererError, match=r"of the 2 LoRAs changes nothing"),
+            case.renderer.open(case.stacked(1.0, 1.0), case.settings, folder),
+        ):
+            pass
+    finally:
+        tell("")
 
 
 def test_the_registry_names_every_renderer_by_its_name() -> None:

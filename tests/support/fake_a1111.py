@@ -92,11 +92,15 @@ class FakeA1111(FaultyServer):
             name: inspect_weights(self.loras / f"{name}.safetensors").tensor_sha256
             for name, _ in used
         }
-        strength = 0.0 if self._strikes(body, "no_effect") else sum(one for _, one in used)
+        applied = [(f"{words}{digests[name]}", strength) for name, strength in used]
+        if self._strikes(body, "no_effect"):
+            applied = []
+        elif self._strikes(body, "only_one_lora"):
+            applied = applied[:1]
         width, height = body["width"], body["height"]
         if self._strikes(body, "wrong_size"):
             width //= 2
-        pixels = noise_picture(words, f"{words}{digests}", strength, width, height)
+        pixels = noise_picture(words, applied, width, height)
         if self._strikes(body, "black"):
             pixels = np.zeros_like(pixels)
         text = base64.b64encode(png_of(pixels)).decode()

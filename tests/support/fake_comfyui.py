@@ -302,23 +302,22 @@ class FakeComfyUi(FaultyServer):
     def _png(self, graph: dict[str, Any], output: str) -> bytes:
         settings, loras = _drawn(graph, output)
         words = json.dumps(settings, sort_keys=True)
-        strength = 0.0
-        digests = []
+        applied = []
         for name, value in loras:
             # What was loaded is kept by name, whatever the file holds by now.
             path = self.loaded.setdefault(name, self.models / "loras" / name.replace("\\", "/"))
-            digests.append(hashlib.sha256(path.read_bytes()).hexdigest())
-            fitting = self._fitting(path)
-            strength += value if fitting else 0.0
-        if self._strikes(graph, "no_effect"):
-            strength = 0.0
-        elif self._strikes(graph, "ignores_strength"):
-            strength = 1.0
-        elif self._strikes(graph, "leaves_a_trace"):
-            strength = max(strength, 0.2)
-        pixels = noise_picture(
-            words, f"{words}{digests}", strength, settings["width"], settings["height"]
-        )
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            strength = value if self._fitting(path) else 0.0
+            if self._strikes(graph, "no_effect"):
+                strength = 0.0
+            elif self._strikes(graph, "ignores_strength"):
+                strength = 1.0
+            elif self._strikes(graph, "leaves_a_trace"):
+                strength = max(strength, 0.2)
+            applied.append((f"{words}{digest}", strength))
+        if self._strikes(graph, "only_one_lora"):
+            applied = applied[:1]
+        pixels = noise_picture(words, applied, settings["width"], settings["height"])
         if self._strikes(graph, "black"):
             pixels = np.zeros_like(pixels)
         elif self._strikes(graph, "wrong_size"):

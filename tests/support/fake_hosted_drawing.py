@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -90,24 +92,38 @@ class _FakeDrawing(FaultyServer):
             job["status"] = "failed" if self._strikes(job, "fails") else "ended"
         return job
 
-    def draw(self, job: dict[str, Any], size: tuple[int, int], path: str, strength: float) -> str:
+    def draw(
+        self,
+        job: dict[str, Any],
+        size: tuple[int, int],
+        path: str,
+        loras: Sequence[tuple[str, float]],
+    ) -> str:
         """Draw a job's picture and return its address."""
         kept = {
             key: one for key, one in job["body"].items() if "lora" not in key
         }  # what remains is the base's
         words = json.dumps(kept, sort_keys=True)
-        weights = "|".join(hashlib.sha256(data).hexdigest() for data in self.stored.values())
+        applied = [
+            (f"{words}|{hashlib.sha256(self._weights(address)).hexdigest()}", strength)
+            for address, strength in loras
+        ]
         if self._strikes(job, "no_effect"):
-            strength = 0.0
+            applied = []
+        elif self._strikes(job, "only_one_lora"):
+            applied = applied[:1]
         width, height = size
         if self._strikes(job, "wrong_size"):
             height //= 2
-        pixels = noise_picture(words, f"{words}|{weights}", strength, width, height)
+        pixels = noise_picture(words, applied, width, height)
         if self._strikes(job, "black"):
             pixels = np.zeros_like(pixels)
         self.pictures[path] = png_of(pixels)
         host = "http://evil.example" if self._strikes(job, "plain_http") else self.address
         return f"{host}{path}"
+
+    def _weights(self, address: str) -> bytes:
+        return self.stored[urlsplit(address).path]
 
     def _strikes(self, job: dict[str, Any], fault: str) -> bool:
         return self.fault == fault and bool(
@@ -138,6 +154,8 @@ class FakeReplicate(_FakeDrawing):
             "go_fast": {"type": "boolean", "default": True},
             "lora_weights": {"type": "string"},
             "lora_scale": {"type": "number", "minimum": -1, "maximum": 3},
+            "extra_lora": {"type": "string"},
+            "extra_lora_scale": {"type": "number", "minimum": -1, "maximum": 3},
         }
     )
     lies_about_upload: bool = False
@@ -184,9 +202,15 @@ class FakeReplicate(_FakeDrawing):
             return {"id": job_id, "status": "processing"}
         asked = job["body"]
         path = f"/pictures/{job_id}.png"
-        address = self.draw(
-            job, (asked["width"], asked["height"]), path, asked.get("lora_scale", 0.0)
-        )
+        loras = [
+            (asked[weights], asked[scale])
+            for weights, scale in (
+                ("lora_weights", "lora_scale"),
+                ("extra_lora", "extra_lora_scale"),
+            )
+            if weights in asked
+        ]
+        address = self.draw(job, (asked["width"], asked["height"]), path, loras)
         output = [address, address] if self._strikes(job, "two_pictures") else [address]
         return {"id": job_id, "status": "succeeded", "output": output}
 
@@ -231,8 +255,8 @@ class FakeFal(_FakeDrawing):
             return Reply(422, {"detail": f"lora: cannot be loaded, says {TOKEN}"})
         asked = job["body"]
         size = (asked["image_size"]["width"], asked["image_size"]["height"])
-        strength = sum(one["scale"] for one in asked["loras"])
-        address = self.draw(job, size, f"/pictures/{job_id}.png", strength)
+        loras = [(one["path"], one["scale"]) for one in asked["loras"]]
+        address = self.draw(job, size, f"/pictures/{job_id}.png", loras)
         images = [{"url": address, "width": size[0], "height": size[1]}]
         return Reply(
             body={

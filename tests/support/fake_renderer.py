@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,6 +55,7 @@ class FakeRenderer:
         cautions: What a person should know.
         unproven: What it could not prove.
         drawn: Requests that it was given, in order.
+        given: What it was opened with.
         opened: How many sessions were opened.
     """
 
@@ -66,6 +67,7 @@ class FakeRenderer:
     sick: str = ""
     refuses_to_open: str = ""
     drawn: list[CellRequest] = field(default_factory=list)
+    given: list[RenderSource] = field(default_factory=list)
     opened: int = 0
     name: str = "fake"
     summary: str = "Noise, for tests"
@@ -100,6 +102,7 @@ class FakeRenderer:
     ) -> Iterator[FakeSession]:
         """Return a session."""
         self.opened += 1
+        self.given.append(source)
         if self.refuses_to_open:
             raise RendererError(self.refuses_to_open)
         (folder / "renderer.log").write_text("loaded\n")
@@ -159,15 +162,23 @@ class FakeSession:
         strength = 1.0 if fault == "ignores_strength" and cell.strength else cell.strength
         if fault == "no_effect":
             strength = 0.0
-        other = f"{cell.prompt}|{cell.seed}|{self._source.weights_sha256}"
-        pixels = noise_picture(base, other, strength, width, height)
+        loras = [
+            (f"{cell.prompt}|{cell.seed}|{lora.sha256}", used)
+            for lora, used in zip(
+                self._source.loras, self._source.strengths(strength), strict=False
+            )
+        ]
+        pixels = noise_picture(base, loras, width, height)
         return np.zeros_like(pixels) if fault == "black" else pixels
 
 
-def noise_picture(base: str, lora: str, strength: float, width: int, height: int) -> np.ndarray:
-    """Return noise that follows from the words, the more of the LoRA's the stronger it is."""
-    mixed = _Noise(base)(width, height) * (1 - strength / 4)
-    mixed += _Noise(lora)(width, height) * strength / 4
+def noise_picture(
+    base: str, loras: Sequence[tuple[str, float]], width: int, height: int
+) -> np.ndarray:
+    """Return noise that follows from the words, the more of each LoRA's the stronger it is."""
+    mixed = _Noise(base)(width, height) * (1 - sum(strength for _, strength in loras) / 4)
+    for words, strength in loras:
+        mixed += _Noise(words)(width, height) * strength / 4
     pixels: np.ndarray = mixed.astype(np.uint8)
     return pixels
 

@@ -20,10 +20,15 @@ _PARTS = {
 
 
 def lora_tensors(
-    checkpoint: Path, *, rank: int = 4, size: float = 0.2, parts: tuple[str, ...] = ()
+    checkpoint: Path,
+    *,
+    rank: int = 4,
+    size: float = 0.2,
+    parts: tuple[str, ...] = (),
+    seed: int = 7,
 ) -> Tensors:
     """Return a LoRA in the names of diffusers for the attention of a checkpoint's parts."""
-    random = np.random.default_rng(7)
+    random = np.random.default_rng(seed)
     tensors: Tensors = {}
     for part, shape_of in _shapes(checkpoint, parts or ("unet", "transformer")).items():
         for name, (rows, columns) in shape_of.items():
@@ -35,9 +40,9 @@ def lora_tensors(
     return tensors
 
 
-def write_lora(checkpoint: Path, path: Path, *, parts: tuple[str, ...] = ()) -> Path:
+def write_lora(checkpoint: Path, path: Path, *, parts: tuple[str, ...] = (), seed: int = 7) -> Path:
     """Write such a LoRA and return its path."""
-    save_file(lora_tensors(checkpoint, parts=parts), path)
+    save_file(lora_tensors(checkpoint, parts=parts, seed=seed), path)
     return path
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from safetensors.numpy import save_file
 
 from lora_pipeline.evaluation.renderers.a1111.renderer import A1111Renderer
@@ -20,7 +21,7 @@ from lora_pipeline.evaluation.renderers.connection import Waiting
 from lora_pipeline.evaluation.renderers.hosted.fal import FalRenderer
 from lora_pipeline.evaluation.renderers.hosted.renderer import HostedRenderer
 from lora_pipeline.evaluation.renderers.hosted.replicate import ReplicateRenderer
-from lora_pipeline.evaluation.renderers.interface import Renderer, RenderSource
+from lora_pipeline.evaluation.renderers.interface import LoraFile, Renderer, RenderSource
 from lora_pipeline.evaluation.renderers.mflux.renderer import MfluxRenderer
 from lora_pipeline.evaluation.renderers.probing import Probe
 from lora_pipeline.foundation.digests import sha256_of_file
@@ -65,19 +66,43 @@ class Naps:
 
 @dataclass
 class Case:
-    """A renderer with something to draw."""
+    """A renderer with something to draw.
+
+    Attributes:
+        renderer: The renderer.
+        source: Base and LoRA.
+        settings: Of a workspace.
+        folder: The session's.
+        beside: Weights of another LoRA for the same base.
+        server: What it talks to.
+        naps: Its clock.
+    """
 
     renderer: Renderer
     source: RenderSource
     settings: Settings
     folder: Path
+    beside: Path
     server: Any = None
     naps: Naps = field(default_factory=Naps)
 
+    def stacked(self, *strengths: float) -> RenderSource:
+        """Return the source with both LoRAs, each at its strength."""
+        files = (self.source.loras[0].path, self.beside)
+        loras = [lora_file(path, used) for path, used in zip(files, strengths, strict=True)]
+        return replace(self.source, loras=tuple(loras))
 
-def write_sd15_lora(path: Path, *, text_encoder: bool = False, foreign: bool = False) -> Path:
+
+def lora_file(weights: Path, strength: float = 1.0) -> LoraFile:
+    """Return the weights as they are given to a renderer."""
+    return LoraFile(weights, sha256_of_file(weights), strength)
+
+
+def write_sd15_lora(
+    path: Path, *, text_encoder: bool = False, foreign: bool = False, seed: int = 5
+) -> Path:
     """Write a small LoRA for SD 1.5 in the names of sd-scripts."""
-    random = np.random.default_rng(5)
+    random = np.random.default_rng(seed)
     modules = [
         ("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q", 320, 320),
         ("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k", 768, 320),
@@ -100,7 +125,7 @@ def make_source(folder: Path, weights: Path, architecture: str = "sd15") -> Rend
     base = folder / "base64.safetensors"
     base.write_bytes(BASE_BYTES)
     return RenderSource(
-        base, architecture, weights, sha256_of_file(weights), checkpoint_id="base64",
+        base, architecture, (lora_file(weights),), checkpoint_id="base64",
         base_digests=(hashlib.sha256(BASE_BYTES).hexdigest(),), root=folder,
     )  # fmt: skip
 
@@ -113,6 +138,10 @@ def settings_with(
     (root / "config" / "local.json").write_text(json.dumps(_nested(local)))
     (root / "config" / "pipeline.yaml").write_text(json.dumps(_nested(shared or {})))
     return read_settings(root, {"LORA_DEVICE": "cpu", "LORA_THREADS": "1"})
+
+
+def _other(folder: Path) -> Path:
+    return write_sd15_lora(folder / "beside", text_encoder=True, seed=6)
 
 
 @contextlib.contextmanager
@@ -137,7 +166,7 @@ def comfyui_case(folder: Path, **shared: Any) -> Iterator[Case]:
             shared,
         )
         renderer = ComfyUiRenderer(waiting=naps.waiting(), probe=SMALL_PROBE)
-        yield Case(renderer, source, settings, session, server, naps)
+        yield Case(renderer, source, settings, session, _other(folder), server, naps)
 
 
 @contextlib.contextmanager
@@ -157,7 +186,7 @@ def a1111_case(folder: Path, **shared: Any) -> Iterator[Case]:
         }
         settings = settings_with(folder, local, shared)
         renderer = A1111Renderer(waiting=naps.waiting(), probe=SMALL_PROBE)
-        yield Case(renderer, source, settings, session, server, naps)
+        yield Case(renderer, source, settings, session, _other(folder), server, naps)
 
 
 @contextlib.contextmanager
@@ -199,7 +228,7 @@ def _hosted(
         settings = settings_with(
             folder, local | dict.fromkeys(address_keys, server.address), shared
         )
-        yield Case(renderer, source, settings, session, server, naps)
+        yield Case(renderer, source, settings, session, _other(folder), server, naps)
 
 
 @contextlib.contextmanager
@@ -216,18 +245,18 @@ def mflux_case(folder: Path, **shared: Any) -> Iterator[Case]:
     checkpoint.mkdir()
     weights = write_flux_lora(folder / "weights")
     source = RenderSource(
-        checkpoint, "flux1", weights, sha256_of_file(weights), checkpoint_id="flux1-dev",
-        root=folder,
+        checkpoint, "flux1", (lora_file(weights),), checkpoint_id="flux1-dev", root=folder,
     )  # fmt: skip
     session = folder / "session"
     session.mkdir()
     settings = settings_with(folder, {"trainers.mflux.program": str(mflux.program)}, shared)
-    yield Case(MfluxRenderer(probe=SMALL_PROBE), source, settings, session, mflux)
+    beside = write_flux_lora(folder / "beside", seed=6)
+    yield Case(MfluxRenderer(probe=SMALL_PROBE), source, settings, session, beside, mflux)
 
 
-def write_flux_lora(path: Path) -> Path:
+def write_flux_lora(path: Path, *, seed: int = 5) -> Path:
     """Write a small LoRA for FLUX.1 in the names of diffusers."""
-    random = np.random.default_rng(5)
+    random = np.random.default_rng(seed)
     tensors = {}
     for block in range(3):
         name = f"transformer.single_transformer_blocks.{block}.attn.to_q"

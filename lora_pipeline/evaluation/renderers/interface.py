@@ -4,24 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from lora_pipeline.evaluation.records import RendererIdentity
 from lora_pipeline.workspace.settings import Settings
 
+# What each LoRA of a source is used at; empty where none of them is in the pipeline.
+Strengths = tuple[float, ...]
 
-@dataclass(frozen=True)
-class RenderSource:
-    """The base model and the LoRA of a session.
+
+class LoraFile(msgspec.Struct, frozen=True):
+    """The weights of one LoRA.
+
+    Attributes:
+        path: Its safetensors file.
+        sha256: Digest of that file; it was checked before.
+        strength: What it is used at in a cell of strength 1.
+    """
+
+    path: Path
+    sha256: str
+    strength: float = 1.0
+
+
+class RenderSource(msgspec.Struct, frozen=True):
+    """The base model of a session, and the LoRAs that go together on it.
+
+    A grid proves one LoRA; a scene is drawn with all that production uses together.
 
     Attributes:
         checkpoint_path: Single file or diffusers folder. Where a renderer takes its base from a
             server, nothing need be there, and nobody compared its digest.
         architecture: ``sd15``, ``sdxl``, ``flux1``, …
-        weights_path: The LoRA's safetensors file.
-        weights_sha256: Digest of that file; it was checked before.
+        loras: The LoRAs, in the order in which they are applied.
         companions: Further model files by name, as the checkpoint's record has them.
         checkpoint_id: Id of the checkpoint's record.
         base_digests: SHA-256 of every single file that is this base, by the record.
@@ -30,17 +48,19 @@ class RenderSource:
 
     checkpoint_path: Path
     architecture: str
-    weights_path: Path
-    weights_sha256: str
-    companions: Mapping[str, Path] = field(default_factory=dict)
+    loras: tuple[LoraFile, ...]
+    companions: Mapping[str, Path] = msgspec.field(default_factory=dict)
     checkpoint_id: str = ""
     base_digests: tuple[str, ...] = ()
     root: Path = Path()
 
+    def strengths(self, strength: float) -> Strengths:
+        """Return what each LoRA is used at in a cell of that strength; nothing for the base."""
+        return tuple(strength * lora.strength for lora in self.loras) if strength > 0 else ()
 
-@dataclass(frozen=True)
-class CellRequest:
-    """One image to draw; ``strength`` 0 means the base, without the LoRA."""
+
+class CellRequest(msgspec.Struct, frozen=True):
+    """One image to draw; ``strength`` 0 means the base, without a LoRA in the pipeline."""
 
     cell_id: str
     prompt: str
@@ -54,8 +74,7 @@ class CellRequest:
     sampler: str
 
 
-@dataclass(frozen=True)
-class RenderProblem:
+class RenderProblem(msgspec.Struct, frozen=True):
     """Why a renderer cannot run here, and the command that mends it."""
 
     message: str
@@ -117,9 +136,9 @@ class Renderer(Protocol):
     def open(
         self, source: RenderSource, settings: Settings, folder: Path
     ) -> AbstractContextManager[RenderSession]:
-        """Return a session with base and LoRA loaded; leaving it frees them.
+        """Return a session with base and LoRAs loaded; leaving it frees them.
 
-        The renderer proves beforehand that the LoRA's tensors are in use, and that strength 0
+        The renderer proves beforehand that each LoRA's tensors are in use, and that strength 0
         draws the base: to the pixel, where one machine draws both. What it cannot prove stands in
         its identity, and the gate reads it there.
 
@@ -129,7 +148,8 @@ class Renderer(Protocol):
             folder: Private folder for the session's files and its log, ``renderer.log``.
 
         Raises:
-            RendererError: When the models cannot be loaded or the LoRA does not apply.
+            RendererError: When the models cannot be loaded, a LoRA does not apply, or it cannot
+                use several together.
         """
 
 

@@ -6,10 +6,11 @@ made of their digest, an existing file is compared, and nothing is ever written 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from lora_pipeline.evaluation.renderers.interface import RenderSource
+import msgspec
+
+from lora_pipeline.evaluation.renderers.interface import LoraFile, RenderSource
 from lora_pipeline.foundation.digests import sha256_of_file
 from lora_pipeline.foundation.errors import PipelineError, RendererError
 from lora_pipeline.foundation.files import copy_atomic
@@ -20,8 +21,7 @@ from lora_pipeline.training.weights_fit import Fit, fit_of_file
 _DIGITS = 16
 
 
-@dataclass(frozen=True)
-class CheckedLora:
+class CheckedLora(msgspec.Struct, frozen=True):
     """A LoRA whose tensors were read.
 
     Attributes:
@@ -57,26 +57,33 @@ class CheckedLora:
         return frozenset(module.path for module in self.report.modules)
 
 
-def checked_lora(source: RenderSource) -> CheckedLora:
-    """Read a LoRA and compare it with the base, before anything is drawn.
+def checked_loras(source: RenderSource) -> tuple[CheckedLora, ...]:
+    """Read the LoRAs and compare each with the base, before anything is drawn.
 
     Raises:
-        RendererError: When it is no LoRA, is broken, would change nothing, or does not fit.
+        RendererError: When one is no LoRA, is broken, would change nothing, or does not fit, or
+            when two are the same file: programs know them by name, and would use it once.
     """
+    if len({lora.sha256 for lora in source.loras}) < len(source.loras):
+        raise RendererError("two of the LoRAs that go together have the same weights")
+    return tuple(_checked(lora, source) for lora in source.loras)
+
+
+def _checked(lora: LoraFile, source: RenderSource) -> CheckedLora:
     try:
-        report = inspect_weights(source.weights_path)
+        report = inspect_weights(lora.path)
         base = CheckpointOnDisk(
             source.checkpoint_id or "the base", source.architecture, source.checkpoint_path, ""
         )
         fit = require_usable(report, base) or _fit_of_file(report, source)
     except PipelineError as error:
         raise RendererError(error.message, hint=error.hint) from error
-    if report.sha256 != source.weights_sha256:
+    if report.sha256 != lora.sha256:
         raise RendererError(
             f"the weights are sha256 {report.sha256[:12]}…, expected "
-            f"{source.weights_sha256[:12]}…: the file was changed a moment ago"
+            f"{lora.sha256[:12]}…: the file was changed a moment ago"
         )
-    return CheckedLora(source.weights_path, source.weights_sha256, report, _proof(report, fit))
+    return CheckedLora(lora.path, lora.sha256, report, _proof(report, fit))
 
 
 def _fit_of_file(report: WeightsReport, source: RenderSource) -> Fit | None:

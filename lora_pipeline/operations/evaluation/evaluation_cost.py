@@ -9,7 +9,7 @@ from typing import Any
 from lora_pipeline.evaluation.pace import expected_seconds
 from lora_pipeline.evaluation.records import Cell
 from lora_pipeline.evaluation.renderers.interface import Renderer
-from lora_pipeline.evaluation.renderers.probing import PROBES
+from lora_pipeline.evaluation.renderers.probing import probes_for
 from lora_pipeline.foundation.result import Refusal
 from lora_pipeline.operations.evaluation.evaluation_subject import Subject
 from lora_pipeline.operations.training.train_sending import cap_refusal
@@ -61,16 +61,29 @@ class GridEstimate:
 
 
 def estimate_grid(
-    workspace: Workspace, renderer: Renderer, lacking: Sequence[Cell], limit: int | None
+    workspace: Workspace,
+    renderer: Renderer,
+    lacking: Sequence[Cell],
+    limit: int | None,
+    *,
+    loras: int = 1,
 ) -> GridEstimate:
-    """Return what drawing the cells that lack an image is expected to take."""
+    """Return what drawing the cells that lack an image is expected to take.
+
+    Args:
+        workspace: Where it is drawn.
+        renderer: What draws.
+        lacking: The cells.
+        limit: How many of them are drawn at most.
+        loras: How many LoRAs go together; each is proven.
+    """
     cells = list(lacking if limit is None else lacking[:limit])
     settings = workspace.settings
     seconds: float | None = 0.0
     cost: float | None = 0.0
     if cells:
         # The probes before the first cell are paid like cells.
-        priced = [cells[0]] * PROBES + cells
+        priced = [cells[0]] * probes_for(loras) + cells
         prices = [renderer.price(settings, cell.width, cell.height) for cell in priced]
         known = [price for price in prices if price is not None]
         cost = sum(known) if len(known) == len(prices) else None

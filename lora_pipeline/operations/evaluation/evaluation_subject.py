@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.catalog.checkpoints import digest_checkpoint, list_files
 from lora_pipeline.catalog.records import Checkpoint
 from lora_pipeline.catalog.weight_files import place_of_weights, weights_path
 from lora_pipeline.evaluation.records import Evaluation
-from lora_pipeline.evaluation.renderers.interface import RenderSource
+from lora_pipeline.evaluation.renderers.interface import LoraFile, RenderSource
 from lora_pipeline.evaluation.suites import (
     LoadedSuite,
     read_suite,
@@ -34,8 +35,7 @@ from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """A release of a LoRA.
 
     Attributes:
@@ -52,8 +52,7 @@ class Target:
         return f"{self.lora.record_id} {self.release.id}"
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """All that a grid is made of.
 
     Attributes:
@@ -172,22 +171,14 @@ def render_source(
         FileMissingError, DigestMismatchError, SettingsError: When they are not here, or are not
             the ones that were recorded.
     """
-    target, checkpoint = subject.target, subject.checkpoint
-    if target.release.weights is None:
-        raise RecordInvalidError(
-            f"{target.words} does not say where its weights are",
-            hint=f"lora release register {target.lora.record_id} FILE",
-        )
+    checkpoint = subject.checkpoint
     companions = checkpoint.companions if with_base else {}
     return RenderSource(
         checkpoint_path=_checkpoint_path(workspace, checkpoint)
         if with_base
         else _base_if_here(workspace, checkpoint),
         architecture=checkpoint.architecture,
-        weights_path=weights_path(
-            workspace, target.release.weights, name=f"weights of {target.words}"
-        ),
-        weights_sha256=subject.weights_sha256,
+        loras=(lora_file(workspace, subject),),
         companions={
             name: weights_path(workspace, weights, name=f"{name} of {checkpoint.id}")
             for name, weights in companions.items()
@@ -196,6 +187,29 @@ def render_source(
         base_digests=_digests_of_files(checkpoint),
         root=workspace.root,
     )
+
+
+def lora_file(workspace: Workspace, subject: Subject, strength: float = 1.0) -> LoraFile:
+    """Return the weights of a release, after their digest was checked.
+
+    Args:
+        workspace: Where they are.
+        subject: The release.
+        strength: What it is used at in a cell of strength 1.
+
+    Raises:
+        FileMissingError, DigestMismatchError: When they are not here, or are not the ones that
+            were recorded.
+        RecordInvalidError: When the record does not say where they are.
+    """
+    target = subject.target
+    if target.release.weights is None:
+        raise RecordInvalidError(
+            f"{target.words} does not say where its weights are",
+            hint=f"lora release register {target.lora.record_id} FILE",
+        )
+    path = weights_path(workspace, target.release.weights, name=f"weights of {target.words}")
+    return LoraFile(path, subject.weights_sha256, strength)
 
 
 def earlier_evaluations(

@@ -34,10 +34,9 @@ def main() -> int:
     if not Path(args.model).is_dir() or os.environ.get("HF_HUB_OFFLINE") != "1":
         print("huggingface_hub.errors.LocalEntryNotFoundError: nothing here", file=sys.stderr)
         return 1
-    weights, strength = b"", 0.0
-    if args.lora:
-        path, scale = args.lora[0][0], float(args.lora[0][1])
-        weights, strength = _applied(Path(path), scale, mode)
+    applied = [_applied(Path(path), float(scale), mode) for path, scale in args.lora or ()]
+    if mode == "only_one_lora":
+        applied = applied[:1]
     if mode == "traceback":
         print("Traceback (most recent call last):\nRuntimeError: [metal::malloc]", file=sys.stderr)
         return 1
@@ -49,11 +48,14 @@ def main() -> int:
     if args.lora and mode == "wrong_size":
         height //= 2
     size = width * height * 3
-    base, other = _noise(words.encode(), size), _noise(words.encode() + weights, size)
-    pixels = bytes(
-        int(one * (1 - strength / 4) + two * strength / 4)
-        for one, two in zip(base, other, strict=True)
-    )
+    mixed: list[float] = list(_noise(words.encode(), size))
+    for weights, strength in applied:
+        other = _noise(words.encode() + weights, size)
+        mixed = [
+            one * (1 - strength / 4) + two * strength / 4
+            for one, two in zip(mixed, other, strict=True)
+        ]
+    pixels = bytes(map(int, mixed))
     if args.lora and mode == "black":
         pixels = bytes(size)
     if args.lora and mode == "disk_full":
@@ -64,7 +66,6 @@ def main() -> int:
 
 
 def _applied(path: Path, scale: float, mode: str) -> tuple[bytes, float]:
-    print("Loading 1 LoRA file(s)...")
     if not path.exists() or mode == "not_found":
         print(f"❌ LoRA file not found: {path}")
         return b"", 0.0

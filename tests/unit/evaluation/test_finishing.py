@@ -17,7 +17,7 @@ from lora_pipeline.evaluation.finishing import (
 )
 from lora_pipeline.evaluation.grid import problems_of_grid
 from lora_pipeline.evaluation.records import Evaluation, EvaluationMetrics
-from lora_pipeline.evaluation.renderers.interface import RenderSource
+from lora_pipeline.evaluation.renderers.interface import LoraFile, RenderSource
 from lora_pipeline.evaluation.rendering import render_grid
 from lora_pipeline.foundation.errors import FileMissingError, RecordInvalidError
 from lora_pipeline.workspace.changes import Changes
@@ -28,7 +28,7 @@ from tests.support.evaluation_builders import PROJECT, SCOPE, make_evaluation
 from tests.support.fake_renderer import FakeRenderer
 from tests.support.workspace_builders import make_workspace
 
-SOURCE = RenderSource(Path("base"), "sd15", Path("lora"), "1" * 64)
+SOURCE = RenderSource(Path("base"), "sd15", (LoraFile(Path("lora"), "1" * 64),))
 
 
 @pytest.fixture

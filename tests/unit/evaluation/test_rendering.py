@@ -17,7 +17,7 @@ from lora_pipeline.evaluation.drawn_log import DrawnCell, DrawnLog
 from lora_pipeline.evaluation.finishing import finish_evaluation
 from lora_pipeline.evaluation.grid import missing_cells, problems_of_grid
 from lora_pipeline.evaluation.records import Evaluation
-from lora_pipeline.evaluation.renderers.interface import CellRequest, RenderSource
+from lora_pipeline.evaluation.renderers.interface import CellRequest, LoraFile, RenderSource
 from lora_pipeline.evaluation.rendering import GridReport, render_grid, saving_is_due
 from lora_pipeline.foundation.errors import LockedError, RecordConflictError
 from lora_pipeline.workspace.changes import Changes
@@ -42,7 +42,7 @@ from tests.support.workspace_builders import REPOSITORY, make_workspace
 
 replace = msgspec.structs.replace
 Rendered = tuple[Loaded[Evaluation], GridReport]
-SOURCE = RenderSource(Path("base"), "sd15", Path("lora"), "1" * 64)
+SOURCE = RenderSource(Path("base"), "sd15", (LoraFile(Path("lora"), "1" * 64),))
 
 
 @pytest.fixture
@@ -289,7 +289,9 @@ def test_a_killed_rendering_leaves_a_valid_record_and_the_next_one_completes_it(
     assert kept >= cells - 1
     assert saving == "always" or statuses(loaded).count("done") == 0
     renderer = FakeRenderer()
-    source = RenderSource(tmp_path / "models" / "base.safetensors", "sd15", tmp_path, sha256)
+    source = RenderSource(
+        tmp_path / "models" / "base.safetensors", "sd15", (LoraFile(tmp_path, sha256),)
+    )
     loaded, _ = render_grid(workspace, loaded, renderer, source)
     assert len(renderer.drawn) == 12 - kept
     finished = finish_evaluation(workspace, loaded, trigger_word="trg").loaded.record

@@ -12,10 +12,11 @@ import binascii
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from lora_pipeline.evaluation.renderers.interface import CellRequest
+import msgspec
+
+from lora_pipeline.evaluation.renderers.interface import CellRequest, Strengths
 from lora_pipeline.evaluation.renderers.lora_file import CheckedLora
 from lora_pipeline.foundation.errors import RendererError
 
@@ -35,26 +36,25 @@ _SHORTEST_HASH = 8
 _MODEL_HASH = 10
 
 
-@dataclass(frozen=True)
-class Asking:
+class Asking(msgspec.Struct, frozen=True):
     """What is the same for every cell.
 
     Attributes:
         model: Title of the base model.
         base_digests: SHA-256 of the files that are the recorded base.
-        lora: The LoRA.
+        loras: The LoRAs, in order.
         distilled: Whether guidance goes into the model (FLUX in Forge).
         samplers: Samplers that the server lists.
     """
 
     model: str
     base_digests: tuple[str, ...]
-    lora: CheckedLora
+    loras: tuple[CheckedLora, ...]
     distilled: bool
     samplers: frozenset[str]
 
-    def request(self, cell: CellRequest, *, with_lora: bool) -> dict[str, Any]:
-        """Return the body that asks for a cell.
+    def request(self, cell: CellRequest, strengths: Strengths) -> dict[str, Any]:
+        """Return the body that asks for a cell, each LoRA at its strength.
 
         Raises:
             RendererError: When it cannot be asked for.
@@ -65,12 +65,15 @@ class Asking:
             raise RendererError(
                 f"{cell.width} x {cell.height} does not go with this program: multiples of 8 do"
             )
-        name = f" <lora:{self.lora.stem}:{cell.strength:g}>" if with_lora else ""
+        tags = "".join(
+            f" <lora:{lora.stem}:{strength:g}>"
+            for lora, strength in zip(self.loras, strengths, strict=False)
+        )
         guidance = {"cfg_scale": cell.guidance}
         if self.distilled:
             guidance = {"cfg_scale": 1.0, "distilled_cfg_scale": cell.guidance}
         return {
-            "prompt": f"{cell.prompt}{name}",
+            "prompt": f"{cell.prompt}{tags}",
             "negative_prompt": cell.negative,
             "seed": cell.seed,
             "subseed": -1,
@@ -106,7 +109,9 @@ class Asking:
             raise RendererError(f"sampler {sampler!r} does not go with this server")
         return {"sampler_name": name, "scheduler": schedule}
 
-    def require_told(self, told: Mapping[str, str], cell: CellRequest, *, with_lora: bool) -> None:
+    def require_told(
+        self, told: Mapping[str, str], cell: CellRequest, strengths: Strengths
+    ) -> None:
         """Check that the program says to have drawn what it was asked for.
 
         Raises:
@@ -129,21 +134,22 @@ class Asking:
                 hint="set renderers.a1111.checkpoint to the title of that model",
             )
         named = hashes_in(told.get("Lora hashes", ""))
-        if not with_lora:
-            if self.lora.stem in named:
+        if not strengths:
+            if any(lora.stem in named for lora in self.loras):
                 raise RendererError("the server used the LoRA where the base was asked for")
             return
-        found = named.get(self.lora.stem, "")
-        possible = (
-            self.lora.report.tensor_sha256,
-            self.lora.report.metadata.get("sshs_model_hash", ""),
+        for lora in self.loras:
+            _require_named(lora, named.get(lora.stem, ""))
+
+
+def _require_named(lora: CheckedLora, found: str) -> None:
+    possible = (lora.report.tensor_sha256, lora.report.metadata.get("sshs_model_hash", ""))
+    if len(found) < _SHORTEST_HASH or not any(one.startswith(found) for one in possible):
+        words = f"with digest {found}" if found else "not at all"
+        raise RendererError(
+            f"the server names the LoRA {words} among what it used",
+            hint="see its console for why it did not load it",
         )
-        if len(found) < _SHORTEST_HASH or not any(one.startswith(found) for one in possible):
-            words = f"with digest {found}" if found else "not at all"
-            raise RendererError(
-                f"the server names the LoRA {words} among what it used",
-                hint="see its console for why it did not load it",
-            )
 
 
 def answer_of(document: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:

@@ -21,8 +21,8 @@ from lora_pipeline.evaluation.renderers.connection import (
     token_of,
 )
 from lora_pipeline.evaluation.renderers.drawing_session import LONGEST_DOWN_S, DrawingSession
-from lora_pipeline.evaluation.renderers.interface import CellRequest, RenderSource
-from lora_pipeline.evaluation.renderers.lora_file import CheckedLora, checked_lora, place_lora
+from lora_pipeline.evaluation.renderers.interface import CellRequest, RenderSource, Strengths
+from lora_pipeline.evaluation.renderers.lora_file import CheckedLora, checked_loras, place_lora
 from lora_pipeline.evaluation.renderers.own_server import OwnServerRenderer
 from lora_pipeline.evaluation.renderers.pictures import pixels_of
 from lora_pipeline.evaluation.renderers.probing import prove_effect
@@ -75,31 +75,33 @@ class A1111Renderer(OwnServerRenderer):
     def open(
         self, source: RenderSource, settings: Settings, folder: Path
     ) -> Iterator[A1111Session]:
-        """Return a session whose base and LoRA were checked.
+        """Return a session whose base and LoRAs were checked.
 
         Raises:
             RendererError: When something of it is not as it must be.
         """
-        lora = checked_lora(source)
+        loras = checked_loras(source)
         limit_s = settings.number("renderers.timeoutSeconds")
         with (
             SessionLog(folder) as log,
             as_renderer_errors(),
             self._client(settings, self.waiting, answer_s=limit_s) as client,
         ):
-            log(f"LoRA {lora.name}: {lora.proof}")
             options = _options(client)
             model = _model(client, settings, source)
-            _have_lora(client, settings, source, lora)
+            for lora in loras:
+                log(f"LoRA {lora.name}: {lora.proof}")
+                _have_lora(client, settings, source, lora)
             forge = _FORGE in options
             if source.architecture.startswith("flux") and not forge:
                 raise RendererError("AUTOMATIC1111 does not draw FLUX; Forge does")
             session = A1111Session(
+                source=source,
                 client=client,
                 asking=Asking(
                     model=model,
                     base_digests=source.base_digests,
-                    lora=lora,
+                    loras=loras,
                     distilled=source.architecture.startswith("flux"),
                     samplers=frozenset(_names(client, "/sdapi/v1/samplers", "name")),
                 ),
@@ -108,7 +110,7 @@ class A1111Renderer(OwnServerRenderer):
                 ),
                 unproven=_unproven(settings),
             )
-            prove_effect(session.draw, self.probe)
+            prove_effect(session.draw, self.probe, len(loras))
             session.identity = _identity(session, options, forge=forge, client=client)
             yield session
 
@@ -131,9 +133,10 @@ class A1111Renderer(OwnServerRenderer):
 
 @dataclass
 class A1111Session(DrawingSession):
-    """A server that has the base and the LoRA.
+    """A server that has the base and the LoRAs.
 
     Attributes:
+        source: What is drawn with.
         client: Speaks to it.
         asking: What is asked for.
         patience: Makes a new measure of waiting.
@@ -142,6 +145,7 @@ class A1111Session(DrawingSession):
         told: What the server said of the last picture.
     """
 
+    source: RenderSource
     client: ServiceClient
     asking: Asking
     patience: Any
@@ -153,18 +157,18 @@ class A1111Session(DrawingSession):
     alive: bool = True
     cautions: tuple[str, ...] = ()
 
-    def draw(self, cell: CellRequest, *, with_lora: bool) -> Pixels:
-        """Return the pixels of a cell.
+    def draw(self, cell: CellRequest, strengths: Strengths) -> Pixels:
+        """Return the pixels of a cell, each LoRA at its strength; without any for the base.
 
         Raises:
             RendererError: When no picture came, or not the one that was asked for.
             ImageRefusedError: When it has another size, or is none.
         """
-        body = self.asking.request(cell, with_lora=with_lora)
+        body = self.asking.request(cell, strengths)
         with as_renderer_errors():
             answer = self._asked(body)
         data, self.told = answer_of(require_mapping(answer, self.client.base, "txt2img"))
-        self.asking.require_told(self.told, cell, with_lora=with_lora)
+        self.asking.require_told(self.told, cell, strengths)
         return pixels_of(data, cell)
 
     def _asked(self, body: Mapping[str, Any]) -> Any:

@@ -8,10 +8,12 @@ could not load.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.evaluation.records import RendererIdentity
 from lora_pipeline.evaluation.renderers.comfyui.base import Models, plain_workflow, prove_base
@@ -22,7 +24,12 @@ from lora_pipeline.evaluation.renderers.comfyui.graph import (
     read_workflow,
     require_allowed,
 )
-from lora_pipeline.evaluation.renderers.comfyui.request import FOLDER, Workflow, loader_for
+from lora_pipeline.evaluation.renderers.comfyui.request import (
+    FOLDER,
+    LoraNode,
+    Workflow,
+    loader_for,
+)
 from lora_pipeline.evaluation.renderers.comfyui.roles import (
     Roles,
     find_roles,
@@ -40,7 +47,7 @@ from lora_pipeline.evaluation.renderers.connection import (
     token_of,
 )
 from lora_pipeline.evaluation.renderers.interface import RenderSource
-from lora_pipeline.evaluation.renderers.lora_file import CheckedLora, checked_lora, place_lora
+from lora_pipeline.evaluation.renderers.lora_file import CheckedLora, checked_loras, place_lora
 from lora_pipeline.evaluation.renderers.own_server import OwnServerRenderer
 from lora_pipeline.evaluation.renderers.probing import prove_effect
 from lora_pipeline.evaluation.renderers.session_log import SessionLog
@@ -85,25 +92,27 @@ class ComfyUiRenderer(OwnServerRenderer):
     def open(
         self, source: RenderSource, settings: Settings, folder: Path
     ) -> Iterator[ComfySession]:
-        """Return a session whose workflow, base and LoRA were checked.
+        """Return a session whose workflow, base and LoRAs were checked.
 
         Raises:
             RendererError: When something of it is not as it must be.
         """
-        lora = checked_lora(source)
+        loras = checked_loras(source)
         with (
             SessionLog(folder) as log,
             as_renderer_errors(),
             self._server(settings, self.waiting) as server,
         ):
-            log(f"LoRA {lora.name}: {lora.proof}")
+            for lora in loras:
+                log(f"LoRA {lora.name}: {lora.proof}")
             stats = server.stats()
-            opening = _Opening(server, settings, source, lora)
+            opening = _Opening(server, settings, source, loras)
             workflow, models = opening.prepared()
             identity = _identity(stats, workflow, models, opening)
             limit_s = settings.number("renderers.timeoutSeconds")
             every_s = settings.number("renderers.pollSeconds")
             session = ComfySession(
+                source=source,
                 server=server,
                 workflow=workflow,
                 identity=identity,
@@ -117,8 +126,8 @@ class ComfyUiRenderer(OwnServerRenderer):
                 cautions=_cautions(stats),
             )
             before = frozenset(server.log())
-            prove_effect(session.draw, self.probe)
-            _require_all_loaded(server, before, lora)
+            prove_effect(session.draw, self.probe, len(loras))
+            _require_all_loaded(server, before, loras)
             yield session
 
     @contextlib.contextmanager
@@ -136,14 +145,13 @@ class ComfyUiRenderer(OwnServerRenderer):
             yield ComfyServer(client)
 
 
-@dataclass(frozen=True)
-class _Opening:
+class _Opening(msgspec.Struct, frozen=True):
     """What has to be checked before anything is drawn."""
 
     server: ComfyServer
     settings: Settings
     source: RenderSource
-    lora: CheckedLora
+    loras: tuple[CheckedLora, ...]
 
     def prepared(self) -> tuple[Workflow, Models]:
         """Return the workflow that draws cells, and the models in it."""
@@ -156,8 +164,13 @@ class _Opening:
         require_allowed(graph, info, self._further())
         roles = find_roles(graph, info, mapping)
         models = prove_base(_without(graph, roles), self.source, self.models_root)
-        loader = loader_for(roles, text_encoders=self.lora.changes_text_encoders)
-        return Workflow(graph, info, roles, loader, self._lora_name()), models
+        nodes = tuple(
+            LoraNode(
+                loader_for(roles, text_encoders=lora.changes_text_encoders), self._lora_name(lora)
+            )
+            for lora in self.loras
+        )
+        return Workflow(graph, info, roles, nodes), models
 
     @property
     def models_root(self) -> Path | None:
@@ -185,7 +198,7 @@ class _Opening:
             hint="set renderers.comfyui.checkpoint to the name in its list, or set a workflow",
         )
 
-    def _lora_name(self) -> str:
+    def _lora_name(self, lora: CheckedLora) -> str:
         """Return the LoRA as the server lists it, after putting it there where that is possible."""
         root = self.models_root
         if root is not None:
@@ -196,11 +209,11 @@ class _Opening:
                     hint="set renderers.comfyui.modelsRoot to ComfyUI's folder models",
                 )
             (loras / FOLDER).mkdir(exist_ok=True)
-            place_lora(self.lora, loras / FOLDER)
-        wanted = f"{FOLDER}/{self.lora.name}"
+            place_lora(lora, loras / FOLDER)
+        wanted = f"{FOLDER}/{lora.name}"
         for name in self.server.files("loras"):
             if name.replace("\\", "/") == wanted:  # it lists with its system's separators
-                self._require_length(name)
+                self._require_length(name, lora)
                 return name
         if root is not None:
             raise RendererError(
@@ -209,15 +222,15 @@ class _Opening:
             )
         raise RendererError(
             f"{self.server.address} does not have {wanted}",
-            hint=f"set renderers.comfyui.modelsRoot in {LOCAL_FILE}, or copy {self.lora.path} "
+            hint=f"set renderers.comfyui.modelsRoot in {LOCAL_FILE}, or copy {lora.path} "
             f"there as models/loras/{wanted}",
         )
 
-    def _require_length(self, name: str) -> None:
+    def _require_length(self, name: str, lora: CheckedLora) -> None:
         told = self.server.sizes("loras").get(name)
-        if told is not None and told != self.lora.report.bytes:
+        if told is not None and told != lora.report.bytes:
             raise RendererError(
-                f"{name} has {told} bytes on the server, and {self.lora.report.bytes} here",
+                f"{name} has {told} bytes on the server, and {lora.report.bytes} here",
                 hint="remove it there; it was not copied whole",
             )
 
@@ -287,8 +300,11 @@ def _cautions(stats: dict[str, Any]) -> tuple[str, ...]:
     return ()
 
 
-def _require_all_loaded(server: ComfyServer, before: frozenset[str], lora: CheckedLora) -> None:
+def _require_all_loaded(
+    server: ComfyServer, before: frozenset[str], loras: Sequence[CheckedLora]
+) -> None:
     """Read the server's log for tensors of ours that it could not load."""
+    keys = frozenset[str]().union(*(lora.keys for lora in loras))
     left: dict[str, None] = {}
     for line in server.log():
         if line in before:
@@ -296,7 +312,7 @@ def _require_all_loaded(server: ComfyServer, before: frozenset[str], lora: Check
         for words in (_NOT_LOADED, _NOT_APPLIED):
             _, told, rest = line.partition(words)
             name = rest.split()[0] if rest.split() else ""
-            if told and _is_ours(name, lora.keys):
+            if told and _is_ours(name, keys):
                 left[name] = None
     if left:
         raise RendererError(

@@ -1,12 +1,13 @@
-"""One cell as a graph: the user's workflow with the cell's values and the LoRA in it."""
+"""One cell as a graph: the user's workflow with the cell's values and the LoRAs in it."""
 
 from __future__ import annotations
 
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.evaluation.renderers.comfyui.graph import (
     Graph,
@@ -18,7 +19,7 @@ from lora_pipeline.evaluation.renderers.comfyui.graph import (
     sent,
 )
 from lora_pipeline.evaluation.renderers.comfyui.roles import Place, Roles
-from lora_pipeline.evaluation.renderers.interface import CellRequest
+from lora_pipeline.evaluation.renderers.interface import CellRequest, Strengths
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.errors import RendererError
 
@@ -36,23 +37,32 @@ SAMPLERS: Mapping[str, tuple[str, str]] = {
 _VARYING = ("prompt", "negative", "seed", "steps", "guidance", "width", "height")
 
 
-@dataclass(frozen=True)
-class Workflow:
+class LoraNode(msgspec.Struct, frozen=True):
+    """A node of ours that loads a LoRA.
+
+    Attributes:
+        loader: Its class.
+        name: The LoRA as the server lists it.
+    """
+
+    loader: str
+    name: str
+
+
+class Workflow(msgspec.Struct, frozen=True):
     """A workflow that is ready to draw cells.
 
     Attributes:
         graph: What its output needs.
         info: What the server says of its nodes.
         roles: What is what in it.
-        loader: Class of the node that loads the LoRA.
-        lora_name: The LoRA as the server lists it.
+        loras: The nodes that load the LoRAs, each behind the one before.
     """
 
     graph: Graph
     info: NodeInfo
     roles: Roles
-    loader: str
-    lora_name: str
+    loras: tuple[LoraNode, ...]
 
     @property
     def digest(self) -> str:
@@ -74,12 +84,14 @@ class Workflow:
                 "roles": places,
                 "model": list(self.roles.model),
                 "clip": list(self.roles.clip) if self.roles.clip else None,
-                "loader": self.loader,
+                "loader": ",".join(one.loader for one in self.loras),
             }
         )
 
-    def request(self, cell: CellRequest, *, with_lora: bool) -> dict[str, dict[str, Any]]:
+    def request(self, cell: CellRequest, strengths: Strengths) -> dict[str, dict[str, Any]]:
         """Return the graph that draws a cell, without the name of the file it is saved under.
+
+        Each LoRA is loaded at its strength; none of them is in the graph where there are none.
 
         Raises:
             RendererError: When a value does not go with the node that takes it.
@@ -92,7 +104,7 @@ class Workflow:
         for node in graph.values():
             if "batch_size" in node["inputs"]:
                 node["inputs"]["batch_size"] = 1  # noise depends on the place in a batch
-        self._place_lora(graph, cell.strength, with_lora=with_lora)
+        self._place_loras(graph, strengths)
         graph[self.roles.output] = {"class_type": "SaveImage", "inputs": self._saved(graph)}
         return sent(graph)
 
@@ -132,34 +144,41 @@ class Workflow:
             raise RendererError(f"sampler {cell.sampler!r} does not go with this workflow")
         return values
 
-    def _place_lora(self, graph: Graph, strength: float, *, with_lora: bool) -> None:
+    def _place_loras(self, graph: Graph, strengths: Strengths) -> None:
         roles = self.roles
         if roles.marked:
             # The user's own node: it becomes ours, or what comes into it goes straight on.
             del graph[roles.marked]
+        nodes, ends = self._chain(strengths)
         ways: dict[Link, Link] = {}
-        for slot, source in enumerate((roles.model, roles.clip)):
-            if source is not None:
-                used = with_lora and (slot == 0 or self.loader == "LoraLoader")
-                from_here = (roles.marked, slot) if roles.marked else source
-                ways[from_here] = (LORA_NODE, slot) if used else source
+        for slot, (source, end) in enumerate(zip((roles.model, roles.clip), ends, strict=True)):
+            if source is not None and end is not None:
+                ways[(roles.marked, slot) if roles.marked else source] = end
         for node in graph.values():
             for name, value in node["inputs"].items():
                 link = link_of(value)
                 if link in ways:
                     node["inputs"][name] = list(ways[link])
-        if with_lora:
-            graph[LORA_NODE] = {"class_type": self.loader, "inputs": self._loader(strength)}
+        graph |= nodes
 
-    def _loader(self, strength: float) -> dict[str, Any]:
-        inputs: dict[str, Any] = {
-            "model": list(self.roles.model),
-            "lora_name": self.lora_name,
-            "strength_model": strength,
-        }
-        if self.loader == "LoraLoader" and self.roles.clip is not None:
-            inputs |= {"clip": list(self.roles.clip), "strength_clip": strength}
-        return inputs
+    def _chain(self, strengths: Strengths) -> tuple[Graph, tuple[Link, Link | None]]:
+        """Return our loaders, and where model and text encoders leave the last of them."""
+        model, clip = self.roles.model, self.roles.clip
+        nodes: Graph = {}
+        # Without strengths nothing is loaded: the base is the workflow itself.
+        for number, (lora, strength) in enumerate(zip(self.loras, strengths, strict=False)):
+            node_id = f"{LORA_NODE}_{number + 1}" if number else LORA_NODE
+            inputs: dict[str, Any] = {
+                "model": list(model),
+                "lora_name": lora.name,
+                "strength_model": strength,
+            }
+            model = (node_id, 0)
+            if lora.loader == "LoraLoader" and clip is not None:
+                inputs |= {"clip": list(clip), "strength_clip": strength}
+                clip = (node_id, 1)
+            nodes[node_id] = {"class_type": lora.loader, "inputs": inputs}
+        return nodes, (model, clip)
 
 
 def loader_for(roles: Roles, *, text_encoders: bool) -> str:

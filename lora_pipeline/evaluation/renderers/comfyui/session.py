@@ -20,7 +20,7 @@ from lora_pipeline.evaluation.renderers.comfyui.request import Workflow
 from lora_pipeline.evaluation.renderers.comfyui.server import ComfyServer, Ended
 from lora_pipeline.evaluation.renderers.connection import Patience, as_renderer_errors
 from lora_pipeline.evaluation.renderers.drawing_session import LONGEST_DOWN_S, DrawingSession
-from lora_pipeline.evaluation.renderers.interface import CellRequest
+from lora_pipeline.evaluation.renderers.interface import CellRequest, RenderSource, Strengths
 from lora_pipeline.evaluation.renderers.pictures import pixels_of
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.errors import (
@@ -44,9 +44,10 @@ _LOOKS_UNTIL_GONE = 2
 
 @dataclass
 class ComfySession(DrawingSession):
-    """A server that has the workflow, the base and the LoRA.
+    """A server that has the workflow, the base and the LoRAs.
 
     Attributes:
+        source: What is drawn with.
         server: The server.
         workflow: What is drawn.
         identity: What draws, and on what.
@@ -58,6 +59,7 @@ class ComfySession(DrawingSession):
         cautions: What a person should know.
     """
 
+    source: RenderSource
     server: ComfyServer
     workflow: Workflow
     identity: RendererIdentity
@@ -71,14 +73,14 @@ class ComfySession(DrawingSession):
     _client_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     _witness: str = ""
 
-    def draw(self, cell: CellRequest, *, with_lora: bool) -> Pixels:
-        """Return the pixels of a cell.
+    def draw(self, cell: CellRequest, strengths: Strengths) -> Pixels:
+        """Return the pixels of a cell, each LoRA at its strength; without any for the base.
 
         Raises:
             RendererError: When no picture came.
             ImageRefusedError: When another one came than was asked for.
         """
-        request = self.workflow.request(cell, with_lora=with_lora)
+        request = self.workflow.request(cell, strengths)
         with as_renderer_errors():
             return self._drawn(cell, request)
 

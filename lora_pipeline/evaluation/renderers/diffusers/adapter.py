@@ -1,4 +1,4 @@
-"""Load a LoRA into a diffusers pipeline and prove that all of it is in use."""
+"""Load LoRAs into a diffusers pipeline and prove that all of each is in use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from safetensors import safe_open
 
 from lora_pipeline.evaluation.renderers.refusal import DrawingRefusedError
 
-ADAPTER = "under_test"  # never the name of a method of torch modules, such as "eval"
 _LIBRARIES = ("diffusers", "transformers", "peft")
 # What loaders only warn about, and what makes a picture half a LoRA's. That a part of the
 # pipeline has no tensors ("No LoRA keys associated to …") is told by counting: a LoRA without
@@ -25,8 +24,13 @@ _ENOUGH = 0.98
 _SHOWN = 200
 
 
-def apply_lora(pipeline: Any, weights: Path) -> int:
-    """Load ``weights`` as an adapter and return how many modules it changes.
+def adapter_name(number: int) -> str:
+    """Return the name of a LoRA in a pipeline; never that of a method of torch modules."""
+    return f"lora_{number}"
+
+
+def apply_lora(pipeline: Any, weights: Path, adapter: str) -> int:
+    """Load ``weights`` as an adapter of that name and return how many modules it changes.
 
     Raises:
         DrawingRefusedError: When it does not fit the pipeline, in whole or in part, or would
@@ -38,7 +42,7 @@ def apply_lora(pipeline: Any, weights: Path) -> int:
             pipeline.load_lora_weights(
                 str(weights.parent),
                 weight_name=weights.name,
-                adapter_name=ADAPTER,
+                adapter_name=adapter,
                 local_files_only=True,
             )
         except (ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
@@ -47,7 +51,7 @@ def apply_lora(pipeline: Any, weights: Path) -> int:
                 f"the LoRA does not fit this checkpoint: {_short(error)}"
             ) from error
     _refuse_warnings(messages)
-    applied = _applied(pipeline)
+    applied = _applied(pipeline, adapter)
     if len(applied) < pairs * _ENOUGH:
         raise DrawingRefusedError(
             f"only {len(applied)} of the LoRA's {pairs} modules fit this checkpoint"
@@ -66,14 +70,14 @@ def _pairs_in(weights: Path) -> int:
     return pairs
 
 
-def _applied(pipeline: Any) -> list[Any]:
+def _applied(pipeline: Any, adapter: str) -> list[Any]:
     """Return the second half (the one that starts at zero) of every module in use."""
     parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
     return [
-        module.lora_B[ADAPTER].weight
+        module.lora_B[adapter].weight
         for part in parts
         for module in part.modules()
-        if ADAPTER in getattr(module, "lora_B", {})
+        if adapter in getattr(module, "lora_B", {})
     ]
 
 

@@ -1,4 +1,4 @@
-"""Draw cells with diffusers, and prove that the LoRA is what makes the difference.
+"""Draw cells with diffusers, and prove that the LoRAs are what makes the difference.
 
 Runs in the child only. No loader is believed: it warns where a LoRA does not fit and draws the
 base, so warnings are errors here, tensors are counted, and the base is compared to the pixel.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import io
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +20,7 @@ import torch
 import transformers
 from PIL import Image
 
-from lora_pipeline.evaluation.renderers.diffusers.adapter import ADAPTER, apply_lora
+from lora_pipeline.evaluation.renderers.diffusers.adapter import adapter_name, apply_lora
 from lora_pipeline.evaluation.renderers.refusal import DrawingRefusedError
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.files import write_atomic
@@ -41,15 +42,17 @@ _SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 class Drawing:
-    """A pipeline with the LoRA in it.
+    """A pipeline with the LoRAs in it.
 
     Args:
         pipeline: The diffusers pipeline.
+        adapters: Names of the LoRAs in it, in the order in which they are applied.
         identity: What draws, and on what, as the record holds it.
     """
 
-    def __init__(self, pipeline: Any, identity: dict[str, Any]) -> None:
+    def __init__(self, pipeline: Any, adapters: Sequence[str], identity: dict[str, Any]) -> None:
         self._pipeline = pipeline
+        self._adapters = list(adapters)
         self._own_scheduler = pipeline.scheduler
         self.identity = identity
 
@@ -60,41 +63,43 @@ class Drawing:
         checkpoint: Path,
         config: Path | None,
         architecture: str,
-        weights: Path,
+        weights: Sequence[Path],
         device: str,
         threads: int,
     ) -> Self:
-        """Load base and LoRA, and prove that one is in use and the other untouched.
+        """Load base and LoRAs, and prove that these are in use and the base untouched.
 
         Raises:
-            DrawingRefusedError: When the LoRA does not fit, or leaves a trace at strength 0.
+            DrawingRefusedError: When a LoRA does not fit, or leaves a trace at strength 0.
             CheckpointUnreadableError: When the base cannot be opened.
         """
         _be_deterministic(threads)
         chosen = fastest_device() if device == "auto" else device
         dtype = _dtype(chosen, architecture)
         pipeline = open_pipeline(checkpoint, dtype=dtype, device=chosen, config=config)
-        drawing = cls(pipeline, _identity(chosen, dtype))
+        adapters = [adapter_name(number) for number in range(1, len(weights) + 1)]
+        drawing = cls(pipeline, adapters, _identity(chosen, dtype))
         before = drawing.probe()
-        modules = apply_lora(pipeline, weights)
-        for strength, words in ((None, "switched off"), (0.0, "at strength 0")):
-            drawing.set_strength(strength)
+        for adapter, path in zip(adapters, weights, strict=True):
+            modules = apply_lora(pipeline, path, adapter)
+            print(f"{path.name} applied to {modules} modules", flush=True)  # noqa: T201 - the log
+        for strengths, words in (((), "switched off"), ((0.0,) * len(weights), "at strength 0")):
+            drawing.set_strengths(strengths)
             if not np.array_equal(before, drawing.probe()):
                 raise DrawingRefusedError(
                     f"the LoRA {words} does not draw the base to the pixel; "
                     "no comparison would mean anything"
                 )
-        print(f"LoRA applied to {modules} modules", flush=True)  # noqa: T201 - the log
         return drawing
 
-    def draw(self, cell: dict[str, Any], target: Path) -> None:
-        """Draw one cell as a PNG.
+    def draw(self, cell: dict[str, Any], strengths: Sequence[float], target: Path) -> None:
+        """Draw one cell as a PNG, each LoRA at its strength; without any for the base.
 
         Raises:
             DrawingRefusedError: When the pipeline cannot do what the cell asks for.
         """
         self._pipeline.scheduler = self._scheduler(cell["sampler"])
-        self.set_strength(cell["strength"] or None)
+        self.set_strengths(strengths)
         pixels = self._pixels(
             prompt=cell["prompt"],
             num_inference_steps=cell["steps"],
@@ -108,18 +113,18 @@ class Drawing:
         Image.fromarray(pixels).save(stream, "PNG")
         write_atomic(target, stream.getvalue())
 
-    def set_strength(self, strength: float | None) -> None:
-        """Use the LoRA at a strength, or switch it off with None.
+    def set_strengths(self, strengths: Sequence[float]) -> None:
+        """Use each LoRA at its strength, or switch them off where there are none.
 
         Raises:
-            DrawingRefusedError: When it does not become active.
+            DrawingRefusedError: When they do not become active.
         """
-        if strength is None:
+        if not strengths:
             self._pipeline.disable_lora()
             return
         self._pipeline.enable_lora()
-        self._pipeline.set_adapters([ADAPTER], [strength])
-        if self._pipeline.get_active_adapters() != [ADAPTER]:
+        self._pipeline.set_adapters(self._adapters, list(strengths))
+        if self._pipeline.get_active_adapters() != self._adapters:
             raise DrawingRefusedError("the LoRA is loaded, but it did not become active")
 
     def probe(self) -> Any:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.evaluation.records import RendererIdentity
 from lora_pipeline.evaluation.renderers.interface import (
@@ -70,39 +71,46 @@ class DiffusersRenderer:
     def open(
         self, source: RenderSource, settings: Settings, folder: Path
     ) -> Iterator[DiffusersSession]:
-        """Return a session with base and LoRA loaded; leaving it frees them.
+        """Return a session with base and LoRAs loaded; leaving it frees them.
 
         Raises:
-            RendererError: When the models cannot be loaded or the LoRA does not apply.
+            RendererError: When the models cannot be loaded or a LoRA does not apply.
         """
         # Loaders go by the ending of a name, and objects of the store have none.
-        weights = folder / f"lora-{source.weights_sha256[:12]}.safetensors"
-        weights.unlink(missing_ok=True)
-        link_or_copy(source.weights_path, weights)
+        named = {folder / f"lora-{lora.sha256[:12]}.safetensors": lora for lora in source.loras}
+        for weights, lora in named.items():
+            weights.unlink(missing_ok=True)
+            link_or_copy(lora.path, weights)
         log = folder / LOG_NAME
         log.unlink(missing_ok=True)
         child = Conversation(
             [sys.executable, "-m", WORKER], environment=child_environment(_OFFLINE), log=log
         )
         try:
-            session = DiffusersSession(child, log, settings.number("renderers.timeoutSeconds"))
-            session.load(source, weights, settings)
+            limit_s = settings.number("renderers.timeoutSeconds")
+            session = DiffusersSession(source, child, log, limit_s)
+            session.load(list(named), settings)
             yield session
         finally:
             child.stop()
-            weights.unlink(missing_ok=True)
+            for weights in named:
+                weights.unlink(missing_ok=True)
 
 
 class DiffusersSession:
     """A child with the models loaded.
 
     Args:
+        source: What is drawn with.
         child: The running child.
         log: File that takes its standard error.
         timeout_s: Longest time for one answer.
     """
 
-    def __init__(self, child: Conversation, log: Path, timeout_s: float) -> None:
+    def __init__(
+        self, source: RenderSource, child: Conversation, log: Path, timeout_s: float
+    ) -> None:
+        self._source = source
         self._child = child
         self._log = log
         self._timeout_s = timeout_s
@@ -126,12 +134,13 @@ class DiffusersSession:
         """Nothing: it draws with what was recorded, and says so."""
         return ()
 
-    def load(self, source: RenderSource, weights: Path, settings: Settings) -> None:
-        """Load base and LoRA.
+    def load(self, weights: Sequence[Path], settings: Settings) -> None:
+        """Load base and LoRAs.
 
         Raises:
-            RendererError: When they cannot be loaded or the LoRA does not apply.
+            RendererError: When they cannot be loaded or a LoRA does not apply.
         """
+        source = self._source
         config = source.companions.get("config")
         reply = self._ask(
             {
@@ -139,7 +148,7 @@ class DiffusersSession:
                 "checkpoint": str(source.checkpoint_path),
                 "config": str(config) if config else None,
                 "architecture": source.architecture,
-                "weights": str(weights),
+                "weights": [str(one) for one in weights],
                 "device": settings.text("trainers.diffusers.device"),
                 "threads": settings.integer("trainers.diffusers.threads"),
             }
@@ -152,7 +161,13 @@ class DiffusersSession:
         Raises:
             RendererError: When no image came; ``alive`` says whether to go on.
         """
-        self._ask({"do": "render", "cell": asdict(cell), "target": str(target)})
+        strengths = self._source.strengths(cell.strength)
+        request = {
+            "cell": msgspec.structs.asdict(cell),
+            "strengths": strengths,
+            "target": str(target),
+        }
+        self._ask({"do": "render", **request})
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         line = json.dumps(request).encode()

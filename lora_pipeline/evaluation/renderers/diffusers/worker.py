@@ -39,7 +39,7 @@ class _Worker:
             checkpoint=Path(request["checkpoint"]),
             config=Path(request["config"]) if request["config"] else None,
             architecture=request["architecture"],
-            weights=Path(request["weights"]),
+            weights=[Path(one) for one in request["weights"]],
             device=request["device"],
             threads=request["threads"],
         )
@@ -48,7 +48,7 @@ class _Worker:
     def _render(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._drawing is None:
             raise RuntimeError("nothing is loaded yet")
-        self._drawing.draw(request["cell"], Path(request["target"]))
+        self._drawing.draw(request["cell"], request["strengths"], Path(request["target"]))
         return {}
 
 

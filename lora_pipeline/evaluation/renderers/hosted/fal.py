@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -15,7 +15,7 @@ from lora_pipeline.evaluation.renderers.connection import (
 )
 from lora_pipeline.evaluation.renderers.hosted.renderer import HostedRenderer
 from lora_pipeline.evaluation.renderers.hosted.service import JobView, State
-from lora_pipeline.evaluation.renderers.interface import CellRequest, RenderSource
+from lora_pipeline.evaluation.renderers.interface import CellRequest, Strengths
 from lora_pipeline.evaluation.renderers.lora_file import CheckedLora
 from lora_pipeline.foundation.errors import RendererError
 from lora_pipeline.foundation.loopback import is_confidential
@@ -42,13 +42,8 @@ class FalRenderer(HostedRenderer):
         return each * width * height / _MEGAPIXEL or None
 
     @contextlib.contextmanager
-    def service(
-        self,
-        settings: Settings,
-        source: RenderSource,  # noqa: ARG002
-        lora: CheckedLora,  # noqa: ARG002
-    ) -> Iterator[FalDrawing]:
-        """Return a connection to the queue."""
+    def service(self, settings: Settings, loras: int) -> Iterator[FalDrawing]:  # noqa: ARG002
+        """Return a connection to the queue; endpoints take a list of LoRAs."""
         endpoint = settings.require_text("renderers.fal.model").strip("/")
         with self._client(settings, self.address_key) as client:
             yield FalDrawing(client, endpoint)
@@ -104,7 +99,7 @@ class FalDrawing:
         """Which endpoint it is."""
         return {"model": self.endpoint}
 
-    def body(self, cell: CellRequest, lora: str) -> dict[str, Any]:
+    def body(self, cell: CellRequest, loras: Sequence[str], strengths: Strengths) -> dict[str, Any]:
         """Return what asks for a cell.
 
         Raises:
@@ -126,7 +121,10 @@ class FalDrawing:
             "image_size": {"width": cell.width, "height": cell.height},
             "num_images": 1,
             "output_format": "png",
-            "loras": [{"path": lora, "scale": cell.strength}] if lora else [],
+            "loras": [
+                {"path": path, "scale": scale}
+                for path, scale in zip(loras, strengths, strict=False)
+            ],
         }
 
     def submit(self, body: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ from lora_pipeline.evaluation.renderers.connection import (
 from lora_pipeline.evaluation.renderers.hosted.service import DrawingService
 from lora_pipeline.evaluation.renderers.hosted.session import HostedSession
 from lora_pipeline.evaluation.renderers.interface import RenderProblem, RenderSource
-from lora_pipeline.evaluation.renderers.lora_file import CheckedLora, checked_lora
+from lora_pipeline.evaluation.renderers.lora_file import CheckedLora, checked_loras
 from lora_pipeline.evaluation.renderers.probing import Probe, prove_effect
 from lora_pipeline.evaluation.renderers.session_log import SessionLog
 from lora_pipeline.foundation.canonical import digest_of
@@ -86,9 +86,13 @@ class HostedRenderer(ABC):
 
     @abstractmethod
     def service(
-        self, settings: Settings, source: RenderSource, lora: CheckedLora
+        self, settings: Settings, loras: int
     ) -> contextlib.AbstractContextManager[DrawingService]:
-        """Return a connection to the service."""
+        """Return a connection to the service, which can draw with so many LoRAs together.
+
+        Raises:
+            RendererError: When it cannot.
+        """
 
     @abstractmethod
     def upload(self, settings: Settings, lora: CheckedLora) -> str:
@@ -98,27 +102,29 @@ class HostedRenderer(ABC):
     def open(
         self, source: RenderSource, settings: Settings, folder: Path
     ) -> Iterator[HostedSession]:
-        """Return a session whose LoRA was checked, is there, and has an effect.
+        """Return a session whose LoRAs were checked, are there, and have an effect.
 
         Raises:
             RendererError: When something of it is not as it must be.
         """
-        lora = checked_lora(source)
+        loras = checked_loras(source)
         secrets = (token_of(settings, self.token_key),)
         with (
             SessionLog(folder, secrets) as log,
             as_renderer_errors(),
-            self.service(settings, source, lora) as service,
+            self.service(settings, len(loras)) as service,
             contextlib.ExitStack() as stack,
         ):
             hosts = functools.cache(lambda base: stack.enter_context(connected(base, self.waiting)))
-            log(f"LoRA {lora.name}: {lora.proof}")
-            address, unproven = self._weights(settings, lora, folder)
+            for lora in loras:
+                log(f"LoRA {lora.name}: {lora.proof}")
+            addresses = tuple(self._weights(settings, lora, folder) for lora in loras)
             every_s = settings.number("renderers.pollSeconds")
             session = HostedSession(
+                source=source,
                 service=service,
-                identity=self._identity(service, unproven),
-                lora_address=address,
+                identity=self._identity(service),
+                addresses=addresses,
                 hosts=hosts,
                 patience=lambda limit: Patience(self.waiting, every_s, limit),
                 limit_s=settings.number("renderers.timeoutSeconds"),
@@ -126,18 +132,15 @@ class HostedRenderer(ABC):
                 log=log,
                 secrets=secrets,
             )
-            prove_effect(session.draw, self.probe)
+            prove_effect(session.draw, self.probe, len(loras))
             yield session
             session.close()
 
-    def _weights(
-        self, settings: Settings, lora: CheckedLora, folder: Path
-    ) -> tuple[str, tuple[str, ...]]:
-        """Return where the service finds the weights, and what of it is not proven."""
-        base = (f"which base model {self.name} draws with: it cannot be seen from here",)
+    def _weights(self, settings: Settings, lora: CheckedLora, folder: Path) -> str:
+        """Return where the service finds the weights."""
         template = settings.text(f"renderers.{self.name}.loraUrl")
         if template is None:
-            return self.upload(settings, lora), base
+            return self.upload(settings, lora)
         if _PLACEHOLDER not in template:
             raise RendererError(
                 f"renderers.{self.name}.loraUrl names no {_PLACEHOLDER}, so it would be the same "
@@ -157,9 +160,9 @@ class HostedRenderer(ABC):
                 f"{where} has other weights than the release: sha256 {found[:12]}…, expected "
                 f"{lora.sha256[:12]}…"
             )
-        return address, base
+        return address
 
-    def _identity(self, service: DrawingService, unproven: tuple[str, ...]) -> RendererIdentity:
+    def _identity(self, service: DrawingService) -> RendererIdentity:
         details = {
             "service": service.address,
             **service.details,
@@ -171,5 +174,5 @@ class HostedRenderer(ABC):
             version=service.version,
             fingerprint=digest_of(details),
             details=details,
-            unproven=unproven,
+            unproven=(f"which base model {self.name} draws with: it cannot be seen from here",),
         )

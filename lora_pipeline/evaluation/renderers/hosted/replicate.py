@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +17,7 @@ from lora_pipeline.evaluation.renderers.connection import (
 from lora_pipeline.evaluation.renderers.hosted.renderer import HostedRenderer
 from lora_pipeline.evaluation.renderers.hosted.replicate_inputs import ModelInputs
 from lora_pipeline.evaluation.renderers.hosted.service import JobView, State
-from lora_pipeline.evaluation.renderers.interface import CellRequest, RenderSource
+from lora_pipeline.evaluation.renderers.interface import CellRequest, Strengths
 from lora_pipeline.evaluation.renderers.lora_file import CheckedLora
 from lora_pipeline.foundation.errors import RendererError
 from lora_pipeline.foundation.loopback import is_confidential
@@ -46,15 +46,12 @@ class ReplicateRenderer(HostedRenderer):
         return settings.number("renderers.replicate.pricePerImage") or None
 
     @contextlib.contextmanager
-    def service(
-        self,
-        settings: Settings,
-        source: RenderSource,  # noqa: ARG002
-        lora: CheckedLora,  # noqa: ARG002
-    ) -> Iterator[ReplicateDrawing]:
+    def service(self, settings: Settings, loras: int) -> Iterator[ReplicateDrawing]:
         """Return a connection, with the model's own description read."""
         with self._client(settings) as client:
-            yield _drawing(client, settings.require_text("renderers.replicate.model"))
+            drawing = _drawing(client, settings.require_text("renderers.replicate.model"))
+            drawing.inputs.require_takes(loras)
+            yield drawing
 
     def upload(self, settings: Settings, lora: CheckedLora) -> str:
         """Send the weights to Replicate's files and return their address there."""
@@ -106,9 +103,9 @@ class ReplicateDrawing:
         """Which model it is."""
         return {"model": self.inputs.model}
 
-    def body(self, cell: CellRequest, lora: str) -> dict[str, Any]:
+    def body(self, cell: CellRequest, loras: Sequence[str], strengths: Strengths) -> dict[str, Any]:
         """Return what asks for a cell."""
-        return self.inputs.body(cell, lora)
+        return self.inputs.body(cell, loras, strengths)
 
     def submit(self, body: Mapping[str, Any]) -> str:
         """Ask for a picture."""

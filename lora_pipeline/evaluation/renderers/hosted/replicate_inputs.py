@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lora_pipeline.evaluation.renderers.interface import CellRequest
+import msgspec
+
+from lora_pipeline.evaluation.renderers.interface import CellRequest, Strengths
 from lora_pipeline.foundation.errors import RendererError
 
 # Models name the same thing differently; the first that a model has is meant.
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "lora": ("lora_weights", "replicate_weights", "lora_url", "hf_lora", "lora"),
     "strength": ("lora_scale", "lora_strength"),
+    "second lora": ("extra_lora", "extra_lora_weights"),
+    "second strength": ("extra_lora_scale",),
     "steps": ("num_inference_steps", "steps"),
     "guidance": ("guidance", "guidance_scale", "cfg"),
     "negative": ("negative_prompt",),
 }
+# One input for each LoRA: models that draw with two have these, and none takes a longer list.
+_LORAS = (("lora", "strength"), ("second lora", "second strength"))
 _FIXED: Mapping[str, Any] = {
     "num_outputs": 1,
     "output_format": "png",
@@ -26,8 +31,7 @@ _FIXED: Mapping[str, Any] = {
 _MEGAPIXELS = {1.0: "1", 0.25: "0.25"}
 
 
-@dataclass(frozen=True)
-class ModelInputs:
+class ModelInputs(msgspec.Struct, frozen=True):
     """What a model takes.
 
     Attributes:
@@ -40,7 +44,22 @@ class ModelInputs:
     properties: Mapping[str, Any]
     schemas: Mapping[str, Any]
 
-    def body(self, cell: CellRequest, lora: str) -> dict[str, Any]:
+    def require_takes(self, loras: int) -> None:
+        """Check that the model draws with so many LoRAs together.
+
+        Raises:
+            RendererError: When it does not.
+        """
+        if loras > len(_LORAS):
+            raise RendererError(
+                f"{self.model} takes at most {len(_LORAS)} LoRAs, {loras} go together",
+                hint="--renderer fal takes a list of them, as comfyui, a1111 and diffusers do",
+            )
+        for roles in _LORAS[:loras]:
+            for role in roles:
+                self._name(role)
+
+    def body(self, cell: CellRequest, loras: Sequence[str], strengths: Strengths) -> dict[str, Any]:
         """Return the inputs that ask for a cell.
 
         Raises:
@@ -57,9 +76,9 @@ class ModelInputs:
         }
         if cell.negative:
             body[self._name("negative")] = cell.negative
-        if lora:
-            body[self._name("lora")] = lora
-            body[self._name("strength")] = cell.strength
+        for (lora, strength), path, scale in zip(_LORAS, loras, strengths, strict=False):
+            body[self._name(lora)] = path
+            body[self._name(strength)] = scale
         body |= {name: value for name, value in _FIXED.items() if name in self.properties}
         for name, value in body.items():
             self._require(name, value)

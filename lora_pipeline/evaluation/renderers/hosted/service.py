@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
-from lora_pipeline.evaluation.renderers.interface import CellRequest
+import msgspec
+
+from lora_pipeline.evaluation.renderers.interface import CellRequest, Strengths
 
 State = Literal["waiting", "running", "ended", "failed"]
 
 
-@dataclass(frozen=True)
-class JobView:
+class JobView(msgspec.Struct, frozen=True):
     """One picture at a service, as the service tells it.
 
     Attributes:
@@ -48,12 +48,13 @@ class DrawingService(Protocol):
     def details(self) -> Mapping[str, Any]:
         """What is known of what draws."""
 
-    def body(self, cell: CellRequest, lora: str) -> dict[str, Any]:
+    def body(self, cell: CellRequest, loras: Sequence[str], strengths: Strengths) -> dict[str, Any]:
         """Return what asks for a cell.
 
         Args:
             cell: The cell.
-            lora: Address of the weights; empty for the base.
+            loras: Addresses of the weights, in order.
+            strengths: What each is used at; none for the base.
 
         Raises:
             RendererError: When the service cannot draw it.

@@ -23,7 +23,7 @@ from lora_pipeline.evaluation.renderers.connection import (
 )
 from lora_pipeline.evaluation.renderers.drawing_session import LONGEST_DOWN_S, DrawingSession
 from lora_pipeline.evaluation.renderers.hosted.service import DrawingService, JobView
-from lora_pipeline.evaluation.renderers.interface import CellRequest
+from lora_pipeline.evaluation.renderers.interface import CellRequest, RenderSource, Strengths
 from lora_pipeline.evaluation.renderers.pictures import pixels_of
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.errors import (
@@ -49,12 +49,13 @@ PENDING = "pending.json"
 
 @dataclass
 class HostedSession(DrawingSession):
-    """A service that has the LoRA.
+    """A service that has the LoRAs.
 
     Attributes:
+        source: What is drawn with.
         service: The service.
         identity: What draws.
-        lora_address: Where the service finds the weights.
+        addresses: Where the service finds the weights of each LoRA.
         hosts: Returns a client for another host, without our token.
         patience: Makes a new measure of waiting, with a limit.
         limit_s: Longest time without news of a job.
@@ -65,9 +66,10 @@ class HostedSession(DrawingSession):
         ordered: How many pictures were asked for.
     """
 
+    source: RenderSource
     service: DrawingService
     identity: RendererIdentity
-    lora_address: str
+    addresses: tuple[str, ...]
     hosts: Callable[[str], ServiceClient]
     patience: Callable[[float], Patience]
     limit_s: float
@@ -78,14 +80,14 @@ class HostedSession(DrawingSession):
     secrets: tuple[str, ...] = ()
     ordered: int = 0
 
-    def draw(self, cell: CellRequest, *, with_lora: bool) -> Pixels:
-        """Return the pixels of a cell.
+    def draw(self, cell: CellRequest, strengths: Strengths) -> Pixels:
+        """Return the pixels of a cell, each LoRA at its strength; without any for the base.
 
         Raises:
             RendererError: When no picture came.
             ImageRefusedError: When another one came than was asked for.
         """
-        body = self.service.body(cell, self.lora_address if with_lora else "")
+        body = self.service.body(cell, self.addresses, strengths)
         with as_renderer_errors():
             job_id = self._job(body)
             try:

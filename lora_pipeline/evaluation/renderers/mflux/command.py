@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from lora_pipeline.evaluation.renderers.interface import CellRequest, RenderSource
+import msgspec
+
+from lora_pipeline.evaluation.renderers.interface import CellRequest, RenderSource, Strengths
 from lora_pipeline.foundation.errors import PipelineError, RendererError
 from lora_pipeline.training.plan import CheckpointOnDisk
 from lora_pipeline.training.trainers.mflux.models import choose_model
@@ -38,8 +39,7 @@ _WRONG = re.compile(r"LoRA file not found|Failed to load LoRA|Missing required L
 _ENOUGH = 0.98
 
 
-@dataclass(frozen=True)
-class MfluxModel:
+class MfluxModel(msgspec.Struct, frozen=True):
     """A base model as mflux takes it.
 
     Attributes:
@@ -58,7 +58,9 @@ class MfluxModel:
     quantize: int
     version: tuple[int, ...]
 
-    def arguments(self, cell: CellRequest, lora: Path | None) -> list[str]:
+    def arguments(
+        self, cell: CellRequest, loras: Sequence[Path], strengths: Strengths
+    ) -> list[str]:
         """Return the arguments that draw a cell in the folder where it is run.
 
         Raises:
@@ -82,13 +84,13 @@ class MfluxModel:
             arguments.append(f"--negative-prompt={cell.negative}")
         if self.quantize:
             arguments += ["--quantize", str(self.quantize)]
-        if lora is not None:
-            scale = f"{cell.strength:g}"
-            arguments += (
-                ["--lora", str(lora), scale]
-                if self.version >= _ONE_ARGUMENT
-                else ["--lora-paths", str(lora), "--lora-scales", scale]
-            )
+        if strengths:
+            paths, scales = [str(one) for one in loras], [f"{one:g}" for one in strengths]
+            if self.version >= _ONE_ARGUMENT:
+                for path, scale in zip(paths, scales, strict=True):
+                    arguments += ["--lora", path, scale]
+            else:
+                arguments += ["--lora-paths", *paths, "--lora-scales", *scales]
         return arguments
 
 
@@ -136,8 +138,8 @@ def _alias(source: RenderSource) -> str:
         ) from error
 
 
-def require_applied(lines: Sequence[str]) -> str:
-    """Check that mflux says to have applied all of a LoRA, and return its words.
+def require_applied(lines: Sequence[str], loras: int) -> str:
+    """Check that mflux says to have applied all of each LoRA, and return its words.
 
     Raises:
         RendererError: When it does not; its exit status does not tell.
@@ -146,9 +148,11 @@ def require_applied(lines: Sequence[str]) -> str:
         if _WRONG.search(line):
             raise RendererError(f"mflux left the LoRA out: {line.strip()[:200]}")
     found = [match for line in lines if (match := _APPLIED.search(line))]
-    if not found:
-        raise RendererError("mflux does not say that it applied the LoRA")
-    layers, matched, total = (int(group) for group in found[-1].groups())
-    if not layers or not total or matched < total * _ENOUGH:
-        raise RendererError(f"mflux applied only {matched} of the LoRA's {total} tensors")
-    return found[-1][0]
+    if len(found) < loras:
+        count = f" {loras} times, as it did {len(found)}" if found else ""
+        raise RendererError(f"mflux does not say{count} that it applied the LoRA")
+    for match in found[-loras:]:
+        layers, matched, total = (int(group) for group in match.groups())
+        if not layers or not total or matched < total * _ENOUGH:
+            raise RendererError(f"mflux applied only {matched} of the LoRA's {total} tensors")
+    return "; ".join(match[0] for match in found[-loras:])

@@ -17,8 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lora_pipeline.evaluation.records import RendererIdentity
-from lora_pipeline.evaluation.renderers.interface import CellRequest, RenderProblem, RenderSource
-from lora_pipeline.evaluation.renderers.lora_file import checked_lora
+from lora_pipeline.evaluation.renderers.drawing_session import DrawingSession
+from lora_pipeline.evaluation.renderers.interface import (
+    CellRequest,
+    RenderProblem,
+    RenderSource,
+    Strengths,
+)
+from lora_pipeline.evaluation.renderers.lora_file import checked_loras
 from lora_pipeline.evaluation.renderers.mflux.command import (
     PICTURE,
     PROMPT_FILE,
@@ -26,7 +32,7 @@ from lora_pipeline.evaluation.renderers.mflux.command import (
     chosen_model,
     require_applied,
 )
-from lora_pipeline.evaluation.renderers.pictures import pixels_of, write_picture
+from lora_pipeline.evaluation.renderers.pictures import pixels_of
 from lora_pipeline.evaluation.renderers.probing import Probe, prove_effect
 from lora_pipeline.evaluation.renderers.session_log import SessionLog
 from lora_pipeline.foundation.canonical import digest_of
@@ -99,12 +105,12 @@ class MfluxRenderer:
     def open(
         self, source: RenderSource, settings: Settings, folder: Path
     ) -> Iterator[MfluxSession]:
-        """Return a session whose LoRA was checked and has an effect.
+        """Return a session whose LoRAs were checked and have an effect.
 
         Raises:
-            RendererError: When mflux cannot draw with the base or the LoRA.
+            RendererError: When mflux cannot draw with the base or a LoRA.
         """
-        lora = checked_lora(source)
+        loras = checked_loras(source)
         any_program = _program(settings, _ANY)
         version = program_version(any_program) if any_program else "unknown"
         quantize = settings.integer("renderers.mflux.quantize")
@@ -122,44 +128,49 @@ class MfluxRenderer:
         if program is None:
             raise RendererError(f"this mflux has no {model.program}", hint=_SETUP)
         # A path with a slash that is not there would be looked for at a hub.
-        weights = folder.absolute() / lora.name
-        weights.unlink(missing_ok=True)
-        link_or_copy(lora.path, weights)
+        named = {folder.absolute() / lora.name: lora for lora in loras}
         with SessionLog(folder) as log:
-            log(f"LoRA {lora.name}: {lora.proof}")
+            for weights, lora in named.items():
+                weights.unlink(missing_ok=True)
+                link_or_copy(lora.path, weights)
+                log(f"LoRA {lora.name}: {lora.proof}")
             session = MfluxSession(
+                source=source,
                 program=program,
                 model=model,
-                weights=weights,
+                weights=tuple(named),
                 identity=_identity(model, version),
                 timeout_s=settings.number("renderers.timeoutSeconds"),
                 folder=folder.absolute(),
                 log=log,
             )
             try:
-                prove_effect(session.draw, self.probe)
+                prove_effect(session.draw, self.probe, len(loras))
                 yield session
             finally:
-                weights.unlink(missing_ok=True)
+                for weights in named:
+                    weights.unlink(missing_ok=True)
 
 
 @dataclass
-class MfluxSession:
-    """A program, a base and a LoRA.
+class MfluxSession(DrawingSession):
+    """A program, a base and LoRAs.
 
     Attributes:
+        source: What is drawn with.
         program: The program that draws.
         model: The base as mflux takes it.
-        weights: The LoRA under the name of its digest.
+        weights: The LoRAs under the names of their digests.
         identity: What draws, and on what.
         timeout_s: Longest silence of the program.
         folder: Private folder of the grid.
         log: Takes what the program prints.
     """
 
+    source: RenderSource
     program: Path
     model: MfluxModel
-    weights: Path
+    weights: tuple[Path, ...]
     identity: RendererIdentity
     timeout_s: float
     folder: Path
@@ -167,22 +178,14 @@ class MfluxSession:
     alive: bool = True
     cautions: tuple[str, ...] = ()
 
-    def render(self, cell: CellRequest, target: Path) -> None:
-        """Draw one cell as a PNG at ``target``.
+    def draw(self, cell: CellRequest, strengths: Strengths) -> Pixels:
+        """Return the pixels of a cell, each LoRA at its strength; without any for the base.
 
         Raises:
-            RendererError: When no image came.
-        """
-        write_picture(self.draw(cell, with_lora=cell.strength > 0), target)
-
-    def draw(self, cell: CellRequest, *, with_lora: bool) -> Pixels:
-        """Return the pixels of a cell.
-
-        Raises:
-            RendererError: When no picture came, or mflux left the LoRA out.
+            RendererError: When no picture came, or mflux left a LoRA out.
             ImageRefusedError: When it has another size, or is none.
         """
-        arguments = self.model.arguments(cell, self.weights if with_lora else None)
+        arguments = self.model.arguments(cell, self.weights, strengths)
         # mflux writes beside a picture that is there; in an empty folder there is none.
         with tempfile.TemporaryDirectory(dir=self.folder, prefix="mflux-") as name:
             place = Path(name)
@@ -191,8 +194,8 @@ class MfluxSession:
             if status != 0:
                 last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
                 raise RendererError(f"mflux ended with status {status}: {last.strip()[:200]}")
-            if with_lora:
-                self.log(require_applied(lines))
+            if strengths:
+                self.log(require_applied(lines, len(strengths)))
             pictures = [one for one in place.iterdir() if one.suffix == ".png"]
             if [one.name for one in pictures] != [PICTURE]:
                 raise RendererError(

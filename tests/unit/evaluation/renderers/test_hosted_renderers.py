@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from lora_pipeline.evaluation.renderers.hosted.replicate_inputs import ModelInputs
 from lora_pipeline.evaluation.renderers.hosted.session import PENDING
@@ -72,7 +73,7 @@ def test_a_cell_that_goes_wrong_says_why_and_the_next_one_is_drawn(
         assert TOKEN not in str(caught.value)
         assert session.alive
         case.server.fault = ""
-        other = CellRequest(**{**vars(CELL), "seed": 8})
+        other = CellRequest(**{**asdict(CELL), "seed": 8})
         session.render(other, tmp_path / "cell.png")
     assert TOKEN not in (case.folder / "renderer.log").read_text()
 
@@ -98,7 +99,7 @@ def test_a_lora_without_effect_is_refused_after_three_small_pictures(case: Case)
 
 def test_the_base_is_drawn_without_weights(case: Case, tmp_path: Path) -> None:
     with opened(case) as session:
-        session.render(CellRequest(**{**vars(CELL), "strength": 0.0}), tmp_path / "cell.png")
+        session.render(CellRequest(**{**asdict(CELL), "strength": 0.0}), tmp_path / "cell.png")
     asked = list(case.server.jobs.values())[-1]["body"]
     assert not asked.get("loras")
     assert not {"lora_weights", "lora_scale"} & asked.keys()
@@ -215,16 +216,16 @@ def test_weights_at_an_address_of_the_studio_are_read_and_compared(
 ) -> None:
     name = case.renderer.name
     address = {f"{key}": case.settings.text(key) for key in _address_keys(name)}
-    data = case.source.weights_path.read_bytes()
+    data = case.source.loras[0].path.read_bytes()
     local = address | {
         _token_key(name): TOKEN_VARIABLE,
         f"renderers.{name}.loraUrl": f"{case.server.address}/cdn/{{sha256}}",
     }
     case.settings = settings_with(tmp_path, local)
-    case.server.stored[f"/cdn/{case.source.weights_sha256}"] = data
+    case.server.stored[f"/cdn/{case.source.loras[0].sha256}"] = data
     with opened(case) as session:
-        assert session.lora_address.endswith(case.source.weights_sha256)
-    case.server.stored[f"/cdn/{case.source.weights_sha256}"] = data + b"x"
+        assert session.addresses[0].endswith(case.source.loras[0].sha256)
+    case.server.stored[f"/cdn/{case.source.loras[0].sha256}"] = data + b"x"
     with pytest.raises(RendererError, match="has other weights than the release"), opened(case):
         pass
     local[f"renderers.{name}.loraUrl"] = f"{case.server.address}/cdn/always"
@@ -289,16 +290,16 @@ def test_a_model_that_draws_shapes_gets_the_shape() -> None:
         aspect_ratio={"allOf": [{"$ref": "#/components/schemas/ratio"}]},
         megapixels={"enum": ["1", "0.25"]},
     )
-    cell = CellRequest(**{**vars(CELL), "width": 1024, "height": 1024})
-    body = shaped.body(cell, "")
+    cell = CellRequest(**{**asdict(CELL), "width": 1024, "height": 1024})
+    body = shaped.body(cell, [], ())
     assert (body["aspect_ratio"], body["megapixels"]) == ("1:1", "1")
     with pytest.raises(RendererError, match="64 x 64 does not go with a/b"):
-        shaped.body(CELL, "")
+        shaped.body(CELL, [], ())
 
 
 def test_a_model_is_asked_for_nothing_that_it_does_not_take() -> None:
     sized = inputs(width={"maximum": 1440}, height={})
-    assert sized.body(CELL, "https://x")["lora_scale"] == 1.0
+    assert sized.body(CELL, ["https://x"], (1.0,))["lora_scale"] == 1.0
     for changes, words in (
         ({"steps": 60}, "num_inference_steps 60 does not go with a/b"),
         ({"width": 2000}, "width 2000 does not go with a/b"),
@@ -306,10 +307,33 @@ def test_a_model_is_asked_for_nothing_that_it_does_not_take() -> None:
         ({"sampler": "euler"}, "sampler 'euler' does not go with a/b"),
     ):
         with pytest.raises(RendererError, match=words):
-            sized.body(CellRequest(**{**vars(CELL), **changes}), "")
+            sized.body(CellRequest(**{**asdict(CELL), **changes}), [], ())
     without = ModelInputs("a/b", {"prompt": {}, "seed": {}}, {})
     with pytest.raises(RendererError, match="a/b takes no steps"):
-        without.body(CELL, "https://x")
+        without.body(CELL, ["https://x"], (1.0,))
+
+
+def test_a_model_that_takes_two_loras_gets_both_and_none_gets_more() -> None:
+    two = inputs(width={}, height={}, extra_lora={}, extra_lora_scale={"maximum": 3})
+    two.require_takes(2)
+    body = two.body(CELL, ["https://a", "https://b"], (0.8, 0.5))
+    assert (body["lora_weights"], body["lora_scale"]) == ("https://a", 0.8)
+    assert (body["extra_lora"], body["extra_lora_scale"]) == ("https://b", 0.5)
+    with pytest.raises(RendererError, match="takes at most 2 LoRAs, 3 go together"):
+        two.require_takes(3)
+    with pytest.raises(RendererError, match="a/b takes no second lora"):
+        inputs(width={}, height={}).require_takes(2)
+
+
+def test_a_model_for_one_lora_is_refused_several_before_anything_is_sent(
+    replicate: Case, tmp_path: Path
+) -> None:
+    for name in ("extra_lora", "extra_lora_scale"):
+        del replicate.server.properties[name]
+    replicate.source = replicate.stacked(1.0, 0.5)
+    with pytest.raises(RendererError, match="takes no second lora"), opened(replicate):
+        pass
+    assert (replicate.server.paid, replicate.server.stored) == (0, {})
 
 
 def _address_keys(name: str) -> tuple[str, ...]:

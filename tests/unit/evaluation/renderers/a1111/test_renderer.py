@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from lora_pipeline.evaluation.renderers.a1111.answer import answer_of, hashes_in, infotext
 from lora_pipeline.evaluation.renderers.interface import CellRequest
@@ -15,6 +16,7 @@ from tests.support.renderer_cases import (
     BASE_BYTES,
     Case,
     a1111_case,
+    lora_file,
     settings_with,
     write_flux_lora,
 )
@@ -95,16 +97,16 @@ def test_a_server_that_stays_away_ends_the_session(case: Case, tmp_path: Path) -
 def test_what_a_prompt_may_not_hold_is_refused(case: Case, tmp_path: Path) -> None:
     with opened(case) as session:
         for words in ("a heart <lora:other:1>", "a heart < LYCO:other:1>"):
-            cell = CellRequest(**{**vars(CELL), "prompt": words})
+            cell = CellRequest(**{**asdict(CELL), "prompt": words})
             with pytest.raises(RendererError, match="names a LoRA itself"):
                 session.render(cell, tmp_path / "cell.png")
 
 
 def test_the_request_sets_everything_that_makes_the_picture(case: Case) -> None:
     with opened(case) as session:
-        body = session.asking.request(CELL, with_lora=True)
-        base = session.asking.request(CELL, with_lora=False)
-    assert body["prompt"] == f"trg, a red heart <lora:{session.asking.lora.stem}:1>"
+        body = session.asking.request(CELL, (1.0,))
+        base = session.asking.request(CELL, ())
+    assert body["prompt"] == f"trg, a red heart <lora:{session.asking.loras[0].stem}:1>"
     assert base["prompt"] == "trg, a red heart"
     assert (body["batch_size"], body["n_iter"], body["subseed_strength"]) == (1, 1, 0)
     assert body["override_settings"]["randn_source"] == "CPU"
@@ -116,10 +118,9 @@ def test_forge_is_told_from_automatic1111_and_draws_flux(case: Case, tmp_path: P
     weights = write_flux_lora(tmp_path / "flux")
     case.source = type(case.source)(
         **{
-            **vars(case.source),
+            **asdict(case.source),
             "architecture": "flux1",
-            "weights_path": weights,
-            "weights_sha256": __import__("hashlib").sha256(weights.read_bytes()).hexdigest(),
+            "loras": (lora_file(weights),),
         }
     )
     with pytest.raises(RendererError, match="AUTOMATIC1111 does not draw FLUX"), opened(case):
@@ -127,7 +128,7 @@ def test_forge_is_told_from_automatic1111_and_draws_flux(case: Case, tmp_path: P
     case.server.forge = True
     assert case.renderer.found(case.settings).startswith("Forge at")
     with opened(case) as session:
-        body = session.asking.request(CELL, with_lora=True)
+        body = session.asking.request(CELL, (1.0,))
     assert (body["cfg_scale"], body["distilled_cfg_scale"]) == (1.0, 3.0)
     assert session.identity.details["program"] == "forge"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict, replace
 
 from lora_pipeline.evaluation.renderers.comfyui.base import plain_workflow
 from lora_pipeline.evaluation.renderers.comfyui.graph import (
@@ -16,7 +17,12 @@ from lora_pipeline.evaluation.renderers.comfyui.graph import (
     read_workflow,
     require_allowed,
 )
-from lora_pipeline.evaluation.renderers.comfyui.request import LORA_NODE, Workflow, loader_for
+from lora_pipeline.evaluation.renderers.comfyui.request import (
+    LORA_NODE,
+    LoraNode,
+    Workflow,
+    loader_for,
+)
 from lora_pipeline.evaluation.renderers.comfyui.roles import (
     Place,
     find_roles,
@@ -72,7 +78,7 @@ def workflow(
     graph = needed_for(graph, output_of(graph, mapping))
     roles = find_roles(graph, INFO, mapping)
     loader = loader_for(roles, text_encoders=text_encoders)
-    return Workflow(graph, INFO, roles, loader, "lora-eval/x.safetensors")
+    return Workflow(graph, INFO, roles, (LoraNode(loader, "lora-eval/x.safetensors"),))
 
 
 def written(folder: Path, document: Any) -> Path:
@@ -129,7 +135,7 @@ def test_the_usual_flux_workflow_needs_no_mapping() -> None:
 
 
 def test_a_cell_sets_its_values_and_nothing_else() -> None:
-    graph = workflow(flux()).request(CELL, with_lora=False)
+    graph = workflow(flux()).request(CELL, ())
     assert graph["4"]["inputs"]["text"] == CELL.prompt
     assert graph["14"]["inputs"]["value"] == 7
     assert graph["5"]["inputs"]["guidance"] == 3.0
@@ -140,7 +146,7 @@ def test_a_cell_sets_its_values_and_nothing_else() -> None:
 
 
 def test_the_lora_goes_between_the_loader_and_everything_that_takes_its_model() -> None:
-    graph = workflow(flux()).request(CELL, with_lora=True)
+    graph = workflow(flux()).request(CELL, (0.8,))
     assert graph[LORA_NODE] == {
         "class_type": "LoraLoaderModelOnly",
         "inputs": {
@@ -155,13 +161,39 @@ def test_the_lora_goes_between_the_loader_and_everything_that_takes_its_model() 
 
 
 def test_a_lora_with_text_encoders_goes_there_too() -> None:
-    graph = workflow(plain(), text_encoders=True).request(CELL, with_lora=True)
+    graph = workflow(plain(), text_encoders=True).request(CELL, (0.8,))
     assert graph[LORA_NODE]["class_type"] == "LoraLoader"
     assert graph[LORA_NODE]["inputs"]["strength_clip"] == 0.8
     assert graph["6"]["inputs"]["clip"] == [LORA_NODE, 1]
     assert graph["7"]["inputs"]["clip"] == [LORA_NODE, 1]
     assert graph["3"]["inputs"]["model"] == [LORA_NODE, 0]
     assert graph["8"]["inputs"]["vae"] == ["4", 2]
+
+
+def test_several_loras_form_a_chain_in_their_order() -> None:
+    one = workflow(plain(), text_encoders=True)
+    nodes = (
+        LoraNode("LoraLoader", "lora-eval/style.safetensors"),
+        LoraNode("LoraLoaderModelOnly", "lora-eval/pose.safetensors"),
+        LoraNode("LoraLoader", "lora-eval/hero.safetensors"),
+    )
+    graph = replace(one, loras=nodes).request(CELL, (0.8, 0.5, 1.0))
+
+    style, pose, hero = (graph[name] for name in (LORA_NODE, "lora_eval_2", "lora_eval_3"))
+    assert (style["inputs"]["model"], style["inputs"]["clip"]) == (["4", 0], ["4", 1])
+    assert pose["inputs"] == {
+        "model": [LORA_NODE, 0],
+        "lora_name": "lora-eval/pose.safetensors",
+        "strength_model": 0.5,
+    }
+    # The second has no text encoders, so the third takes them from the first.
+    assert (hero["inputs"]["model"], hero["inputs"]["clip"]) == (["lora_eval_2", 0], [LORA_NODE, 1])
+    assert hero["inputs"]["strength_clip"] == 1.0
+    assert graph["3"]["inputs"]["model"] == ["lora_eval_3", 0]
+    assert graph["6"]["inputs"]["clip"] == ["lora_eval_3", 1]
+    assert replace(one, loras=nodes).digest != one.digest
+    base = replace(one, loras=nodes).request(CELL, ())
+    assert base == one.request(CELL, ())
 
 
 def test_it_goes_behind_loras_that_the_studio_always_uses() -> None:
@@ -173,7 +205,7 @@ def test_it_goes_behind_loras_that_the_studio_always_uses() -> None:
         graph[one]["inputs"]["clip"] = ["20", 1]
     ready = workflow(graph, text_encoders=True)
     assert (ready.roles.model, ready.roles.clip) == (("20", 0), ("20", 1))
-    drawn = ready.request(CELL, with_lora=True)
+    drawn = ready.request(CELL, (0.8,))
     assert drawn[LORA_NODE]["inputs"]["model"] == ["20", 0]
     assert drawn["20"]["inputs"]["model"] == ["4", 0]
     assert drawn["3"]["inputs"]["model"] == [LORA_NODE, 0]
@@ -187,11 +219,11 @@ def test_a_loader_that_is_marked_becomes_ours_and_the_base_goes_past_it() -> Non
     graph["3"]["inputs"]["model"] = ["20", 0]
     graph["6"]["inputs"]["clip"] = ["20", 1]  # the negative prompt stays with the base's
     ready = workflow(graph, text_encoders=True)
-    base = ready.request(CELL, with_lora=False)
+    base = ready.request(CELL, ())
     assert "20" not in base
     assert base["3"]["inputs"]["model"] == ["4", 0]
     assert base["6"]["inputs"]["clip"] == ["4", 1]
-    drawn = ready.request(CELL, with_lora=True)
+    drawn = ready.request(CELL, (0.8,))
     assert "20" not in drawn
     assert drawn["3"]["inputs"]["model"] == [LORA_NODE, 0]
     assert drawn["6"]["inputs"]["clip"] == [LORA_NODE, 1]
@@ -211,7 +243,7 @@ def test_two_outputs_are_named_and_a_mapping_decides() -> None:
     with pytest.raises(RendererError, match=r"2 outputs: node 9 .*node 10 .*what I look at"):
         output_of(graph, {})
     ready = workflow(graph, {"output": ["10"]})
-    assert ready.request(CELL, with_lora=False)["10"]["class_type"] == "SaveImage"
+    assert ready.request(CELL, ())["10"]["class_type"] == "SaveImage"
 
 
 def test_two_samplers_are_named_and_a_mapping_decides() -> None:
@@ -225,7 +257,7 @@ def test_two_samplers_are_named_and_a_mapping_decides() -> None:
         "steps": ["3.steps"], "guidance": ["3.cfg", "40.cfg"], "width": ["5.width"],
         "height": ["5.height"],
     }  # fmt: skip
-    drawn = workflow(graph, mapping).request(CELL, with_lora=False)
+    drawn = workflow(graph, mapping).request(CELL, ())
     assert (drawn["3"]["inputs"]["seed"], drawn["40"]["inputs"]["seed"]) == (7, 7)
     assert (drawn["3"]["inputs"]["steps"], drawn["40"]["inputs"]["steps"]) == (4, 20)
 
@@ -294,13 +326,13 @@ def test_a_node_that_the_server_does_not_know_is_refused() -> None:
 )
 def test_values_are_held_against_what_the_server_takes(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(RendererError, match=words):
-        workflow(plain()).request(CellRequest(**{**vars(CELL), **changes}), with_lora=True)
+        workflow(plain()).request(CellRequest(**{**asdict(CELL), **changes}), (0.8,))
 
 
 def test_a_negative_prompt_that_has_no_place_is_refused() -> None:
-    cell = CellRequest(**{**vars(CELL), "negative": "blurry"})
+    cell = CellRequest(**{**asdict(CELL), "negative": "blurry"})
     with pytest.raises(RendererError, match="takes no negative prompt"):
-        workflow(flux()).request(cell, with_lora=True)
+        workflow(flux()).request(cell, (0.8,))
 
 
 def test_the_digest_is_that_of_the_workflow_and_of_no_cell_and_no_title() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import asdict
 
 from lora_pipeline.evaluation.pixels import read_pixels
 from lora_pipeline.evaluation.renderers.comfyui.session import ComfySession
@@ -157,7 +158,7 @@ def test_a_server_that_restarts_is_waited_for_and_given_the_job_again(
         case.naps.at.append((case.naps.now + 5, case.server.restart))
         case.naps.at.append((case.naps.now + 5, lambda: setattr(case.server, "looks", 1)))
         case.server.misbehave("GET /history", *["cut"] * 12)
-        other = drawn(session, tmp_path, CellRequest(**{**vars(CELL), "seed": 8}))
+        other = drawn(session, tmp_path, CellRequest(**{**asdict(CELL), "seed": 8}))
         assert not np.array_equal(before, other)
         assert session.alive
 
@@ -281,7 +282,7 @@ def test_tensors_that_the_server_could_not_load_are_read_in_its_log(
 def test_a_lora_for_another_architecture_is_refused_before_anything_is_sent(
     case: Case, tmp_path: Path
 ) -> None:
-    case.source = make_source(tmp_path, case.source.weights_path, architecture="sdxl")
+    case.source = make_source(tmp_path, case.source.loras[0].path, architecture="sdxl")
     with (
         pytest.raises(RendererError, match=r"is for sd15.*, the checkpoint base64 is sdxl"),
         opened(case),
@@ -369,7 +370,7 @@ def test_a_lora_that_was_copied_in_part_is_refused_by_its_length(
 def test_a_server_that_lists_with_backslashes_is_understood(case: Case) -> None:
     case.server.separator = "\\"
     with opened(case) as session:
-        assert session.workflow.lora_name.startswith("lora-eval\\lora-eval-")
+        assert session.workflow.loras[0].name.startswith("lora-eval\\lora-eval-")
 
 
 def test_the_fingerprint_knows_versions_and_flags_and_no_addresses(case: Case) -> None:

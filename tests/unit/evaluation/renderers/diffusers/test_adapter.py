@@ -34,7 +34,7 @@ def apply(pipeline: Any, tensors: Tensors, folder: Path) -> int:
     from lora_pipeline.evaluation.renderers.diffusers.adapter import apply_lora
 
     save_file(tensors, folder / "lora.safetensors")
-    return apply_lora(pipeline, folder / "lora.safetensors")
+    return apply_lora(pipeline, folder / "lora.safetensors", "lora_1")
 
 
 def zeroed(tensors: Tensors) -> Tensors:

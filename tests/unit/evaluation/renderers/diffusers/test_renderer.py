@@ -12,10 +12,10 @@ from lora_pipeline.evaluation.renderers.diffusers.renderer import (
     DiffusersSession,
 )
 from lora_pipeline.evaluation.renderers.interface import CellRequest, RenderSource
-from lora_pipeline.foundation.digests import sha256_of_file
 from lora_pipeline.foundation.errors import RendererError
 from lora_pipeline.foundation.process import Conversation, child_environment
 from lora_pipeline.workspace.settings import Settings, read_settings
+from tests.support.renderer_cases import lora_file
 
 CELL = CellRequest("0" * 16, "a red heart", "", 1, 1.0, 64, 64, 2, 3.0, "default")
 
@@ -39,7 +39,8 @@ def started(tmp_path: Path) -> Iterator[Started]:
             [sys.executable, "-c", program], environment=child_environment(), log=log
         )
         children.append(child)
-        return DiffusersSession(child, log, 0.3)
+        source = RenderSource(tmp_path, "sd15", ())
+        return DiffusersSession(source, child, log, 0.3)
 
     yield start
     for child in children:
@@ -86,7 +87,7 @@ def test_a_checkpoint_that_cannot_be_opened_says_why(settings: Settings, tmp_pat
     (tmp_path / "empty").mkdir()
     weights = tmp_path / "weights"
     weights.write_bytes(b"never read")
-    source = RenderSource(tmp_path / "empty", "sd15", weights, sha256_of_file(weights))
+    source = RenderSource(tmp_path / "empty", "sd15", (lora_file(weights),))
     with (
         pytest.raises(RendererError, match="no diffusers checkpoint folder"),
         DiffusersRenderer().open(source, settings, tmp_path),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from lora_pipeline.evaluation.renderers.interface import CellRequest
 from lora_pipeline.evaluation.renderers.mflux.command import (
@@ -77,20 +77,30 @@ def model(**changes: Any) -> MfluxModel:
 
 def test_a_lora_and_its_scale_are_one_argument_since_mflux_0_19() -> None:
     lora = Path("/x/lora.safetensors")
-    assert model().arguments(CELL, lora)[-3:] == ["--lora", "/x/lora.safetensors", "0.8"]
-    older = model(version=(0, 18)).arguments(CELL, lora)
+    assert model().arguments(CELL, [lora], (0.8,))[-3:] == ["--lora", "/x/lora.safetensors", "0.8"]
+    older = model(version=(0, 18)).arguments(CELL, [lora], (0.8,))
     assert older[-4:] == ["--lora-paths", "/x/lora.safetensors", "--lora-scales", "0.8"]
-    assert "--lora" not in model().arguments(CELL, None)
+    assert "--lora" not in model().arguments(CELL, [lora], ())
+
+
+def test_several_loras_stand_in_order_each_with_its_scale() -> None:
+    paths, strengths = [Path("/x/a.safetensors"), Path("/x/b.safetensors")], (0.8, 0.5)
+    newer = model().arguments(CELL, paths, strengths)
+    older = model(version=(0, 18)).arguments(CELL, paths, strengths)
+    assert newer[-6:] == ["--lora", "/x/a.safetensors", "0.8", "--lora", "/x/b.safetensors", "0.5"]
+    assert older[-6:] == [
+        "--lora-paths", "/x/a.safetensors", "/x/b.safetensors", "--lora-scales", "0.8", "0.5",
+    ]  # fmt: skip
 
 
 def test_what_mflux_would_take_without_a_word_is_refused() -> None:
     negative = replace(CELL, negative="--blurry")
-    assert "--negative-prompt=--blurry" in model().arguments(negative, None)
+    assert "--negative-prompt=--blurry" in model().arguments(negative, [], ())
     with pytest.raises(RendererError, match="takes no negative prompt"):
-        model(architecture="flux1").arguments(negative, None)
+        model(architecture="flux1").arguments(negative, [], ())
     with pytest.raises(RendererError, match="100 x 64 does not go with mflux"):
-        model().arguments(replace(CELL, width=100), None)
-    assert model(quantize=8).arguments(CELL, None)[-2:] == ["--quantize", "8"]
+        model().arguments(replace(CELL, width=100), [], ())
+    assert model(quantize=8).arguments(CELL, [], ())[-2:] == ["--quantize", "8"]
 
 
 def test_which_model_it_is_is_told_by_its_name_or_by_the_setting(case: Case) -> None:
@@ -114,12 +124,21 @@ def test_which_model_it_is_is_told_by_its_name_or_by_the_setting(case: Case) -> 
 
 
 def test_its_words_about_a_lora_are_read_exactly() -> None:
-    assert require_applied(["✅ Applied to 3 layers (99/100 keys matched)"])
+    assert require_applied(["✅ Applied to 3 layers (99/100 keys matched)"], 1)
     for lines in ([], ["All LoRA weights applied successfully"]):
         with pytest.raises(RendererError, match="does not say that it applied the LoRA"):
-            require_applied(lines)
+            require_applied(lines, 1)
     with pytest.raises(RendererError, match="applied only 97 of the LoRA's 100"):
-        require_applied(["Applied to 3 layers (97/100 keys matched)"])
+        require_applied(["Applied to 3 layers (97/100 keys matched)"], 1)
+
+
+def test_each_of_several_loras_has_to_be_applied() -> None:
+    whole = "✅ Applied to 3 layers (6/6 keys matched)"
+    assert require_applied([whole, whole], 2)
+    with pytest.raises(RendererError, match="does not say 2 times, as it did 1"):
+        require_applied([whole], 2)
+    with pytest.raises(RendererError, match="applied only 3 of the LoRA's 6"):
+        require_applied(["✅ Applied to 3 layers (3/6 keys matched)", whole], 2)
 
 
 def test_a_machine_without_mflux_is_told_how_to_set_it_up(case: Case, tmp_path: Path) -> None:
