@@ -85,7 +85,7 @@ class Session:
     def finish(
         self, workspace: Workspace, result: Result, text: Callable[[Result], Report]
     ) -> Result:
-        """Commit what was written when that was asked for, and print the result.
+        """Commit what was written when that was asked for, settle and print the result.
 
         Raises:
             RepositoryError: When Git does not commit; what was written stays.
@@ -94,6 +94,7 @@ class Session:
             from lora_pipeline.operations.workspace.commit import commit_written
 
             result = commit_written(workspace, result)
+        result = result.settled()
         with keeping(workspace.root, result, started_ns=self.started_ns):
             self.show(result, text)
         return result

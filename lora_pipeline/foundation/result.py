@@ -41,6 +41,8 @@ class Result:
         refusal: Set when the answer is no.
         depends_on: Names every file and folder that the answer was made from, when the same
             call would give the same answer as long as none of them changes; else None.
+        afterwards: What is to be done once the answer stands, which is after the commit where
+            one was asked for; returns warnings. Each face calls ``settled`` as the last thing.
     """
 
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -51,6 +53,7 @@ class Result:
     dry_run: bool = False
     refusal: Refusal | None = None
     depends_on: Callable[[], Iterable[str]] | None = None
+    afterwards: Callable[[], Sequence[str]] | None = None
 
     @property
     def success(self) -> bool:
@@ -60,6 +63,12 @@ class Result:
     def with_warnings(self, warnings: Sequence[str]) -> Result:
         """Return the same result with ``warnings`` added."""
         return replace(self, warnings=(*self.warnings, *warnings))
+
+    def settled(self) -> Result:
+        """Return the result after everything was done that waited for it to stand."""
+        if self.afterwards is None:
+            return self
+        return replace(self.with_warnings(self.afterwards()), afterwards=None)
 
     def repeatable(self, depends_on: Callable[[], Iterable[str]]) -> Result:
         """Return the same result, which holds as long as no file of ``depends_on`` changes."""

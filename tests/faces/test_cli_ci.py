@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lora_pipeline.releases.card import MARK
 from tests.support.workspace_builders import (
     Answer,
     commit_all,
@@ -136,7 +138,7 @@ def test_nothing_of_a_pull_request_stands_in_a_script(folder: Path) -> None:
 
     steps = document(folder / ACTION)["runs"]["steps"]
 
-    assert len([step for step in steps if "run" in step]) == 4
+    assert len([step for step in steps if "run" in step]) == 5
     for step in steps:
         assert "${{" not in step.get("run", "")
 
@@ -163,12 +165,26 @@ def test_the_steps_do_what_they_say(folder: Path, tmp_path: Path) -> None:
     told = _run(steps["Tell what changed"], folder, runner)
     commented = _run(steps["Comment"], folder, runner)
     checked = _run(steps["Check every record"], folder, runner)
+    cards = _run(steps["Check every model card"], folder, runner)
 
-    assert (told, commented, checked) == (0, 0, 0)
+    assert (told, commented, checked, cards) == (0, 0, 0, 0)
     assert "## lora" in (tmp_path / "summary").read_text()
     assert (tmp_path / "output").read_text() == "page=lora-report.html\n"
     assert (folder / "lora-report.html").read_text().startswith("<!doctype html>")
     assert "pr comment 7 --body-file" in (tmp_path / "gh-called").read_text()
+
+
+def test_the_check_asks_for_the_history_of_the_base(folder: Path, tmp_path: Path) -> None:
+    ci(folder)
+    commit_all(folder, "Checks")
+    git(folder, "checkout", "--quiet", "--orphan", "fresh")
+    commit_all(folder, "As if nothing had been before")
+    steps = {step.get("name"): step for step in document(folder / ACTION)["runs"]["steps"]}
+    base = git(folder, "rev-parse", "main").strip()
+
+    assert _run(steps["Check every record"], folder, _runner(tmp_path, {"BASE": base})) == 3
+    shutil.rmtree(tmp_path / "bin")
+    assert _run(steps["Check every record"], folder, _runner(tmp_path, {})) == 0
 
 
 def test_the_check_fails_when_a_record_is_wrong(folder: Path, tmp_path: Path) -> None:
@@ -177,6 +193,16 @@ def test_the_check_fails_when_a_record_is_wrong(folder: Path, tmp_path: Path) ->
     steps = {step.get("name"): step for step in document(folder / ACTION)["runs"]["steps"]}
 
     assert _run(steps["Check every record"], folder, _runner(tmp_path, {})) == 1
+
+
+def test_the_check_fails_when_a_model_card_is_not_what_the_records_say(
+    folder: Path, tmp_path: Path
+) -> None:
+    ci(folder)
+    (folder / "card.md").write_text(f"---\n{MARK} icons r1;\n---\n")
+    steps = {step.get("name"): step for step in document(folder / ACTION)["runs"]["steps"]}
+
+    assert _run(steps["Check every model card"], folder, _runner(tmp_path, {})) != 0
 
 
 def test_the_hook_stops_a_commit(folder: Path) -> None:

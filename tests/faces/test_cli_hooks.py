@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lora_pipeline.workspace.lock import workspace_lock
 from tests.support.fake_web_service import Asked, FakeWebService, running
 from tests.support.release_builders import (
     KIM,
@@ -21,7 +23,7 @@ from tests.support.release_builders import (
     add_review,
     copy_of,
 )
-from tests.support.workspace_builders import Answer, invoke, tree_digest
+from tests.support.workspace_builders import Answer, commit_all, invoke, tree_digest
 
 _LISTENER = """\
 import json, os, sys
@@ -230,6 +232,75 @@ def test_without_a_hook_hooks_run_says_so_and_nothing_is_kept(studio: Studio) ->
 
     assert (ran.exit_code, ran.error["code"]) == (3, "settings_invalid")
     assert not (studio.root / ".lora" / "hooks").exists()
+
+
+def test_with_a_commit_it_is_told_when_the_commit_stands(studio: Studio) -> None:
+    commit_all(studio.root, "r2 was looked at")
+    script, log = studio.root.parent / "subject.py", studio.root.parent / "subject.txt"
+    script.write_text(
+        "import subprocess, sys\n"
+        "subject = subprocess.run(['git', '-C', sys.argv[1], 'log', '-1', '--format=%s'],\n"
+        "                         capture_output=True, check=True)\n"
+        "open(sys.argv[2], 'wb').write(subject.stdout)\n",
+        encoding="utf-8",
+    )
+    settings(studio, command=f"{sys.executable} {script} {studio.root} {log}")
+
+    promoted = lora(studio, "promote", LORA, "r2", "--commit")
+
+    assert promoted.exit_code == 0, promoted.stdout
+    assert log.read_text().strip() == "Promoted r2 of icons, instead of r1"
+
+
+def test_a_commit_that_is_refused_tells_nobody_and_leaves_it_open(studio: Studio) -> None:
+    log = program(studio)
+    refusing = studio.root / ".git" / "hooks" / "pre-commit"
+    refusing.parent.mkdir(exist_ok=True)
+    refusing.write_text("#!/bin/sh\nexit 1\n")
+    refusing.chmod(0o755)
+
+    promoted = lora(studio, "promote", LORA, "r2", "--commit")
+    shown = lora(studio, "hooks", "show")
+
+    assert promoted.exit_code == 3
+    assert heard(log) == []
+    assert [one["releaseId"] for one in shown.document["data"]["pending"]] == ["r2"]
+    assert lora(studio, "hooks", "run").exit_code == 0
+    assert [one["release"] for one in heard(log)] == ["r2"]
+
+
+def test_two_runs_at_once_tell_once(studio: Studio) -> None:
+    log = program(studio, status=1)
+    lora(studio, "promote", LORA, "r2")
+    Path(f"{log}.status").write_text("0", encoding="utf-8")
+    log.unlink()
+
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", "lora_pipeline", "hooks", "run", "--quiet"], cwd=studio.root
+        )
+        for _ in range(2)
+    ]
+
+    assert [one.wait(timeout=60) for one in both] == [0, 0]
+    assert len(heard(log)) == 1
+
+
+def test_who_is_telling_is_waited_for_and_named(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = program(studio)
+    monkeypatch.setenv("LORA_LOCK_TIMEOUT", "0")
+
+    with workspace_lock(studio.workspace.runtime / "hooks", timeout_s=0):
+        ran = lora(studio, "hooks", "run")
+        promoted = lora(studio, "promote", LORA, "r2")
+
+    assert (ran.exit_code, ran.error["code"]) == (3, "locked")
+    assert "hooks are being told by" in ran.error["message"]
+    assert promoted.exit_code == 0
+    assert any("hooks are being told by" in one for one in promoted.document["warnings"])
+    assert heard(log) == []
 
 
 def test_people_read_whom_and_what(studio: Studio) -> None:

@@ -12,7 +12,7 @@ from lora_pipeline.catalog.records import Checkpoint
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.foundation.result import Refusal, Result
-from lora_pipeline.operations.releases.release_hooks import tell_of_change
+from lora_pipeline.operations.releases.release_hooks import telling_of_change
 from lora_pipeline.releases.history import extended
 from lora_pipeline.releases.image_volume import volume_of
 from lora_pipeline.releases.lookup import ScopeName, find_lora, scope_of
@@ -306,10 +306,10 @@ def _switched(workspace: Workspace, loaded: Loaded[Lora], changed: Lora, reason:
     return Result(
         data=facts,
         reasoning=f"Switched {lora_id} {state}{at}",
-        warnings=tell_of_change(workspace, loaded, record),
         suggestions=(f"lora resolve {lora_id}",),
         written=written,
         dry_run=workspace.dry_run,
+        afterwards=telling_of_change(workspace, loaded, record),
     )
 
 

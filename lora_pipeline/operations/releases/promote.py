@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from lora_pipeline.evaluation.records import Evaluation
 from lora_pipeline.foundation.errors import ArgumentInvalidError, StateError
 from lora_pipeline.foundation.result import Refusal, Result
-from lora_pipeline.operations.releases.release_hooks import tell_of_change
+from lora_pipeline.operations.releases.release_hooks import telling_of_change
 from lora_pipeline.releases.conditions_rights import answers_allowed
 from lora_pipeline.releases.decision import Decision
 from lora_pipeline.releases.evidence import EvidenceReader
@@ -193,16 +193,15 @@ def moved(
     changes = Changes(workspace)
     changes.update(loaded, changed)
     written = changes.apply()
-    told = tell_of_change(workspace, loaded, changed)
     return Result(
         data=_facts(loaded, approved, decision)
         | {"fromReleaseId": entry.from_release_id, "recommended": changed.recommended}
         | ({"until": entry.until} if entry.until else {}),
         reasoning=_sentence(entry.event, lora.id, release.id, entry.from_release_id),
-        warnings=told,
         suggestions=(f"lora resolve {lora.id}", "lora validate"),
         written=tuple(written),
         dry_run=workspace.dry_run,
+        afterwards=telling_of_change(workspace, loaded, changed),
     )
 
 

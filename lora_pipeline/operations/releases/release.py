@@ -10,7 +10,7 @@ from lora_pipeline.catalog.records import Checkpoint
 from lora_pipeline.catalog.weight_files import weights_path
 from lora_pipeline.foundation.errors import PipelineError, WeightsRefusedError
 from lora_pipeline.foundation.result import Refusal, Result
-from lora_pipeline.operations.releases.release_hooks import tell_of_change
+from lora_pipeline.operations.releases.release_hooks import telling_of_change
 from lora_pipeline.operations.workspace.store_targets import steps_to_fetch
 from lora_pipeline.releases.evidence import EvidenceReader
 from lora_pipeline.releases.history import evidence_of, extended
@@ -214,14 +214,14 @@ def deprecate_release(
     changes = Changes(workspace)
     changes.update(loaded, gone)
     written = changes.apply()
-    told = tell_of_change(workspace, loaded, gone)
     return Result(
         data=facts | {"status": "deprecated", "active": False},
         reasoning=f"Deprecated {release} of {lora}",
-        warnings=(*((f"nothing of {lora} is active now",) if active else ()), *told),
+        warnings=(f"nothing of {lora} is active now",) if active else (),
         suggestions=(f"lora show {lora}",),
         written=written,
         dry_run=workspace.dry_run,
+        afterwards=telling_of_change(workspace, loaded, gone),
     )
 
 

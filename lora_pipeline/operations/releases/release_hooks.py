@@ -7,13 +7,15 @@ digest of the entry.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lora_pipeline.engine import notify
 from lora_pipeline.foundation import files, strict_json
-from lora_pipeline.foundation.errors import PipelineError, SettingsError
+from lora_pipeline.foundation.errors import LockedError, PipelineError, SettingsError
 from lora_pipeline.foundation.ids import did_you_mean
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.workspace.notice_ways import ways_to_tell
@@ -21,6 +23,7 @@ from lora_pipeline.releases.change_notice import change_notice, words_of
 from lora_pipeline.releases.lookup import ScopeName, find_lora
 from lora_pipeline.releases.records import HistoryEntry, Lora
 from lora_pipeline.workspace.layout import SHARED, Scope
+from lora_pipeline.workspace.lock import workspace_lock
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 
@@ -57,8 +60,12 @@ class _Told:
             files.write_atomic(self.path, strict_json.dumps({"told": self.ways}))
 
 
-def tell_of_change(workspace: Workspace, before: Loaded[Lora], after: Lora) -> tuple[str, ...]:
-    """Tell of what was just written; what fails is returned in words and harms nothing.
+def telling_of_change(
+    workspace: Workspace, before: Loaded[Lora], after: Lora
+) -> Callable[[], tuple[str, ...]] | None:
+    """Return what tells of a change that was just written, for when it stands.
+
+    What fails is returned in words and harms nothing: ``lora hooks run`` tries again.
 
     Args:
         workspace: Where it was written; in a dry run nobody is told.
@@ -66,15 +73,22 @@ def tell_of_change(workspace: Workspace, before: Loaded[Lora], after: Lora) -> t
         after: The LoRA as it stands now.
     """
     if workspace.dry_run or not _configured(workspace):
-        return ()
-    try:
-        told = _Told.of(workspace, before.scope, after.id)
-        told.begin(before.record.history)
-        done = _tell(workspace, before.scope, after, told)
-    except PipelineError as error:
-        return (f"nobody was told: {error.message}",)
-    failed = [failure for one in done for failure in one["failed"]]
-    return tuple(f"nobody was told: {one} (lora hooks run tries again)" for one in failed)
+        return None
+    # Now: should the commit fail, the next run must not take this change as one of the past.
+    with contextlib.suppress(PipelineError), _one_teller(workspace):
+        _begun(workspace, before.scope, before.record).save()
+
+    def tell() -> tuple[str, ...]:
+        try:
+            with _one_teller(workspace):
+                told = _begun(workspace, before.scope, before.record)
+                done = _tell(workspace, before.scope, after, told)
+        except PipelineError as error:
+            return (f"nobody was told: {error.message}",)
+        failed = [failure for one in done for failure in one["failed"]]
+        return tuple(f"nobody was told: {one} (lora hooks run tries again)" for one in failed)
+
+    return tell
 
 
 def show_hooks(
@@ -100,8 +114,7 @@ def show_hooks(
     ways = [name for name, _, _ in ways_to_tell(workspace.settings, "hooks", {})]
     pending: list[dict[str, Any]] = []
     for loaded in _loras(workspace, lora, project, scope):
-        told = _Told.of(workspace, loaded.scope, loaded.record_id)
-        told.begin(loaded.record.history)
+        told = _begun(workspace, loaded.scope, loaded.record)
         pending += [_event(loaded.record, one) for one in _open(loaded.record, told, wanted, ways)]
     return Result(
         data={"ways": ways, "on": list(wanted), "pending": pending},
@@ -131,6 +144,7 @@ def run_hooks(
     Raises:
         RecordNotFoundError: When the LoRA does not exist.
         SettingsError: When ``hooks.on`` names no event, or nobody is to be told.
+        LockedError: When another process is telling for longer than a writer waits.
     """
     if not _configured(workspace):
         raise SettingsError(
@@ -139,12 +153,13 @@ def run_hooks(
         )
     events: list[dict[str, Any]] = []
     began: list[str] = []
-    for loaded in _loras(workspace, lora, project, scope):
-        told = _Told.of(workspace, loaded.scope, loaded.record_id)
-        if not told.known:
-            began.append(loaded.record_id)
-        told.begin(loaded.record.history)
-        events += _tell(workspace, loaded.scope, loaded.record, told)
+    with _one_teller(workspace):
+        for loaded in _loras(workspace, lora, project, scope):
+            told = _Told.of(workspace, loaded.scope, loaded.record_id)
+            if not told.known:
+                began.append(loaded.record_id)
+            told.begin(loaded.record.history)
+            events += _tell(workspace, loaded.scope, loaded.record, told)
     failed = [words for one in events for words in one["failed"]]
     verb = "would be told" if workspace.dry_run else "told"
     return Result(
@@ -156,6 +171,37 @@ def run_hooks(
         if failed
         else None,
     )
+
+
+def _begun(workspace: Workspace, scope: Scope, lora: Lora) -> _Told:
+    """Return what was told of a LoRA; the first time, all that it stands with."""
+    told = _Told.of(workspace, scope, lora.id)
+    told.begin(lora.history)
+    return told
+
+
+@contextlib.contextmanager
+def _one_teller(workspace: Workspace) -> Iterator[None]:
+    """Hold what was told for the time of the block, so that no two tell of one change.
+
+    Not the lock of the workspace: a slow address must not keep people from working.
+
+    Raises:
+        LockedError: When another process is telling; names it.
+    """
+    if workspace.dry_run:
+        yield
+        return
+    timeout_s = workspace.settings.number("lock.timeoutSeconds")
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(workspace_lock(workspace.runtime / "hooks", timeout_s=timeout_s))
+        except LockedError as error:
+            raise LockedError(
+                error.message.replace("the workspace is locked", "hooks are being told"),
+                hint="lora hooks run, when that has ended",
+            ) from error
+        yield
 
 
 def _tell(workspace: Workspace, scope: Scope, lora: Lora, told: _Told) -> list[dict[str, Any]]:
