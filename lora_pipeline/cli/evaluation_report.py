@@ -8,6 +8,7 @@ from typing import Any
 
 from lora_pipeline.cli.measured_report import measured_rows
 from lora_pipeline.cli.output import Report, Table, counted
+from lora_pipeline.cli.spending_report import spent_rows
 from lora_pipeline.foundation.result import Result
 
 _MOST_FAILED = 5
@@ -41,6 +42,7 @@ def rendered(result: Result) -> Report:
         rows.append(("", f"… and {len(facts['failed']) - _MOST_FAILED} more"))
     if facts["stopped"]:
         rows.append(("stopped", facts["stopped"]))
+    rows += spent_rows(facts.get("spent"))
     return Report(
         f"{_name(facts)} · {state} · {done} of {total} cells", rows=[*rows, *_seen(facts)]
     )
@@ -53,6 +55,7 @@ def shown(result: Result) -> Report:
     renderer = facts["renderer"]
     if renderer:
         rows.append(("renderer", _renderer(renderer)))
+    rows += spent_rows(facts["spent"])
     rows += [("fail", problem) for problem in facts["problems"]]
     rows += _suspicious(facts)
     rows += [*_seen(facts), *measured_rows(facts)]

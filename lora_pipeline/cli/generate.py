@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -10,6 +10,7 @@ from lora_pipeline.cli.lora_options import scope_option
 from lora_pipeline.cli.options import writing_options
 from lora_pipeline.cli.output import Report
 from lora_pipeline.cli.session import Session
+from lora_pipeline.cli.spending_report import spent_rows
 from lora_pipeline.foundation.result import Result
 
 ScopeName = Literal["project", "baseline"]
@@ -18,10 +19,14 @@ ScopeName = Literal["project", "baseline"]
 @click.command()
 @click.argument("prompt")
 @click.option("--lora", default="", metavar="ID", help="The LoRA to draw with.")
-@click.option("--asset-type", default="", metavar="TYPE", help="Else the one chosen for this.")
+@click.option("--asset-type", default="", metavar="TYPE", help="Else all that go together for it.")
+@click.option("--checkpoint", default="", metavar="ID", help="With --asset-type: base model used.")
+@click.option(
+    "--with", "loras", multiple=True, metavar="ID", help="With --asset-type: must be in it."
+)
 @click.option("--release", default="", metavar="ID", help="For a look: also a candidate.")
-@click.option("--strength", type=float, help="Strength; else the one in use.")
-@click.option("--no-trigger", is_flag=True, help="Leave the trigger word out of the prompt.")
+@click.option("--strength", type=float, help="Of the one LoRA; else the one in use.")
+@click.option("--no-trigger", is_flag=True, help="Leave trigger words out of the prompt.")
 @click.option("--negative", default="", metavar="TEXT", help="What it should not show.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the noise.")
 @click.option("--steps", type=int, help="Sampling steps; else its grid's, as all below.")
@@ -41,6 +46,8 @@ def generate(
     *,
     lora: str,
     asset_type: str,
+    checkpoint: str,
+    loras: tuple[str, ...],
     release: str,
     strength: float | None,
     no_trigger: bool,
@@ -58,20 +65,23 @@ def generate(
 ) -> None:
     """Draw a test scene with what production uses.
 
-    Takes the release that lora resolve chooses, at its strength, its trigger word in front of
-    the prompt. Writes the PNG and beside it a JSON with all that made it: prompt, seed,
-    settings, digests of weights and base model, renderer. Asked for again it is the same
-    request. Exits with 1 when nothing can be resolved, 3 when no usable image came.
+    Takes what lora resolve chooses: one LoRA, or with --asset-type all that go together, each at
+    its strength, trigger words in front of the prompt. Writes the PNG and beside it a JSON with
+    all that made it: prompt, seed, settings, digests of weights and base model, renderer. Asked
+    for again it is the same request. Exits with 1 when nothing can be resolved, 3 when no usable
+    image came.
 
     \b
     lora generate "a red star" --lora ui_icons --seed 7
+    lora generate "a red star" --asset-type ui_icon
     lora generate "a red star" --lora ui_icons --release r8    a candidate, for a look
     """
     from lora_pipeline.operations.releases.generate import generate_image
 
     session.run(
         generate_image, _drawn, prompt,
-        lora=lora, asset_type=asset_type, release=release, strength=strength,
+        lora=lora, asset_type=asset_type, checkpoint=checkpoint, loras=loras, release=release,
+        strength=strength,
         trigger=not no_trigger, negative=negative, seed=seed, steps=steps, guidance=guidance,
         width=width, height=height, sampler=sampler, renderer=renderer, output=output,
         yes_upload=yes_upload, project=session.project, scope=scope,
@@ -82,15 +92,20 @@ def _drawn(result: Result) -> Report:
     facts, no = result.data, result.refusal
     if no is not None and "scene" not in facts:
         return Report(f"refused · {no.message}")
-    scene, lora = facts["scene"], facts["lora"]
+    scene = facts["scene"]
     size = f"{scene['width']} x {scene['height']}"
     rows = [
         ("prompt", scene["prompt"]),
-        ("with", f"{lora['loraId']} {lora['releaseId']} at {lora['strength']:g}, {lora['chosen']}"),
+        *(("" if number else "with", _used(lora)) for number, lora in enumerate(facts["loras"])),
         ("drawn", f"{size}, {scene['steps']} steps, seed {scene['seed']}, {facts['rendererName']}"),
         ("trace", facts["trace"][:19]),
     ]
     if no is not None:
         return Report(f"asks · {no.message}", rows, lines=[f"  {no.hint}"])
+    rows += spent_rows(facts["spent"])
     verb = "would draw" if result.dry_run else "drew"
     return Report(f"{verb} {facts['output']}", rows)
+
+
+def _used(lora: dict[str, Any]) -> str:
+    return f"{lora['loraId']} {lora['releaseId']} at {lora['strength']:g}, {lora['chosen']}"

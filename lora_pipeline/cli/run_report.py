@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from lora_pipeline.cli.output import Report, Table, counted
+from lora_pipeline.cli.spending_report import cost_cell, total_rows
 from lora_pipeline.cli.train_report import duration, minutes_told, trained
 from lora_pipeline.foundation.result import Result
 
@@ -13,16 +14,15 @@ from lora_pipeline.foundation.result import Result
 def listed(result: Result) -> Report:
     """Say which runs there are."""
     rows = result.data["runs"]
-    if not rows:
-        return Report("no runs")
     costs = result.data["costs"]
+    if not rows:
+        return Report("no runs", total_rows(costs))
     head = ("run", "lora", "release", "state", "steps", "loss", "took", "by", "started")
     table = Table(
         (*head, "cost") if costs else head,
-        [(*_line(row), _cost(row["cost"])) if costs else _line(row) for row in rows],
+        [(*_line(row), cost_cell(row["cost"])) if costs else _line(row) for row in rows],
     )
-    totals = [("cost", _total(one)) for one in costs]
-    return Report(counted(len(rows), "run"), totals, tables=[table])
+    return Report(counted(len(rows), "run"), total_rows(costs), tables=[table])
 
 
 def _line(row: dict[str, Any]) -> tuple[str, ...]:
@@ -173,19 +173,6 @@ def _recipe(recipe: dict[str, Any]) -> str:
 def _output(one: dict[str, Any]) -> str:
     step = f"  step {one['step']}" if one.get("step") is not None else "  final"
     return f"sha256:{one['sha256'][:12]}{step}  {one['name']}"
-
-
-def _cost(cost: dict[str, Any] | None) -> str:
-    if cost is None:
-        return ""
-    return f"{'' if cost['known'] else '≈ '}{cost['amount']:.2f} {cost['currency']}"
-
-
-def _total(one: dict[str, Any]) -> str:
-    words = f"{one['paid']:.2f} {one['currency']} paid"
-    if one["open"]:
-        words += f", {one['open']:.2f} {one['currency']} estimated of runs not settled yet"
-    return words
 
 
 def _cost_told(cost: dict[str, Any]) -> str:

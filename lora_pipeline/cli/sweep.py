@@ -17,6 +17,7 @@ from lora_pipeline.cli.evaluation_options import (
 from lora_pipeline.cli.options import writing_options
 from lora_pipeline.cli.output import Report, Table, counted
 from lora_pipeline.cli.session import Session
+from lora_pipeline.cli.spending_report import spent_rows
 from lora_pipeline.foundation.result import Result
 
 _LEGEND = (
@@ -117,6 +118,7 @@ def _swept(result: Result) -> Report:
         rows=[
             ("cells", drawn),
             *failed,
+            *spent_rows(facts["spent"]),
             ("take", facts["advice"]["words"]),
             ("look at", facts["sheet"]),
         ],

@@ -41,10 +41,7 @@ class DrawnLog:
 
     def append(self, cell: DrawnCell) -> None:
         """Add a line, and return when it is on the disk."""
-        with files.disk_refusals(), self._path.open("ab") as stream:
-            stream.write(msgspec.json.encode(cell) + b"\n")
-            stream.flush()
-            files.fsync_descriptor(stream.fileno())
+        files.append_durably(self._path, msgspec.json.encode(cell))
 
     def read(self) -> list[DrawnCell]:
         """Return the whole lines; what is torn or odd is left out."""

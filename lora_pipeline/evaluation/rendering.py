@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,9 @@ _SAVE_EVERY_S = 2.0
 _SAVE_SHARE = 50
 _MOST_CRASHES = 3
 
+# Entered with the private folder while pictures are drawn in it: counts what they cost.
+Paying = Callable[[Path], contextlib.AbstractContextManager[None]]
+
 
 @dataclass
 class GridReport:
@@ -80,6 +83,7 @@ def render_grid(
     donors: Sequence[Evaluation] = (),
     takes_swept: bool = False,
     limit: int | None = None,
+    paying: Paying = contextlib.nullcontext,
 ) -> tuple[Loaded[Evaluation], GridReport]:
     """Render the cells that have no image and return the record as it then stands.
 
@@ -91,6 +95,7 @@ def render_grid(
         donors: Other evaluations whose cells may be taken over.
         takes_swept: Whether those of sweeps on this machine may be, too.
         limit: Most cells to draw now.
+        paying: Counts what is paid for.
 
     Raises:
         LockedError: When another process renders this evaluation.
@@ -99,6 +104,7 @@ def render_grid(
     """
     with (
         private_folder(workspace, loaded.record_id) as folder,
+        paying(folder),
         _Grid(workspace, loaded, DrawnLog(folder)).saved_at_the_end() as grid,
     ):
         grid.take_up_drawn()

@@ -7,16 +7,19 @@ from evaluations, and evaluations take them over from here.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.evaluation.drawn_log import DrawnCell, DrawnLog
 from lora_pipeline.evaluation.records import Cell, Evaluation, RendererIdentity
 from lora_pipeline.evaluation.renderers.interface import Renderer, RenderSession, RenderSource
 from lora_pipeline.evaluation.rendering import (
+    Paying,
     draw_cell,
     images_of,
     is_stored,
@@ -30,8 +33,7 @@ from lora_pipeline.workspace.store import open_store
 _MOST_CRASHES = 3
 
 
-@dataclass(frozen=True)
-class SweepPart:
+class SweepPart(msgspec.Struct, frozen=True):
     """One checkpoint of a sweep.
 
     Attributes:
@@ -85,6 +87,8 @@ def render_sweep(
     parts: Sequence[SweepPart],
     renderer: Renderer,
     donors: Sequence[Evaluation],
+    *,
+    paying: Paying = contextlib.nullcontext,
 ) -> tuple[list[list[Cell]], SweepReport]:
     """Draw what is lacking, and return the cells of each part as they then stand.
 
@@ -93,7 +97,7 @@ def render_sweep(
         RendererError: When the models cannot be loaded, a checkpoint does not apply, or the
             renderer is not the same from one checkpoint to the next.
     """
-    with private_folder(workspace, f"sweep-{run_id}") as folder:
+    with private_folder(workspace, f"sweep-{run_id}") as folder, paying(folder):
         wanted = {cell.id for cell in _each(parts)}
         sweep = _Sweep(workspace, folder, donors, wanted)
         sweep.render(parts, renderer)

@@ -17,9 +17,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
+
+import msgspec
 
 from lora_pipeline.foundation.errors import (
     DigestMismatchError,
@@ -121,8 +122,7 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-@dataclass(frozen=True)
-class Write:
+class Write(msgspec.Struct, frozen=True):
     """One file to be written: from bytes, or as a copy of another file.
 
     Attributes:
@@ -212,6 +212,18 @@ def link_or_copy(source: Path, target: Path) -> None:
         if target.exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
         copy_atomic(source, target)
+
+
+def append_durably(path: Path, line: bytes) -> None:
+    """Add a line to a file, and return when it is on the disk.
+
+    Raises:
+        StorageError: When the disk refuses it.
+    """
+    with disk_refusals(), path.open("ab") as stream:
+        stream.write(line + b"\n")
+        stream.flush()
+        fsync_descriptor(stream.fileno())
 
 
 def fsync_descriptor(descriptor: int) -> None:

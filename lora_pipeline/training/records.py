@@ -1,4 +1,7 @@
-"""Records of training: the recipe that any trainer understands, and the run that used it."""
+"""Records of training and of what services are paid.
+
+The recipe that any trainer understands, the run that used it, and what pictures cost.
+"""
 
 from __future__ import annotations
 
@@ -90,6 +93,28 @@ class Cost(Part, frozen=True, kw_only=True):
     minutes: float | None = None
     estimate_basis: str = ""
     actual_basis: str = ""
+
+
+class Expense(Record, frozen=True, kw_only=True):
+    """What pictures at a service cost; kept also when the grid failed, or is gone.
+
+    ``ended_at`` is empty while they are being drawn, and after a kill until somebody counted.
+    """
+
+    KIND: ClassVar[str] = "expense"
+
+    id: str
+    purpose: Literal["grid", "sweep", "scene"]
+    lora_id: str
+    release_id: str
+    service: str
+    created_at: str
+    cost: Cost
+    ended_at: str = ""
+    pictures: int = 0
+    evaluation_id: str = ""
+    run_id: str = ""
+    requested_by: str = ""
 
 
 class Run(Record, frozen=True, kw_only=True):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+import msgspec
 
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.ids import require_slug
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True):
     """Shared records (``baseline``) or those of one project.
 
     Attributes:
@@ -63,6 +63,7 @@ FOLDERS = {
     "blind-plan": "blind-plans",
     "blind-review": "blind-reviews",
     "waiver": "waivers",
+    "expense": "expenses",
 }
 # kind -> the one file below the scope.
 SINGLES = {
@@ -77,8 +78,7 @@ _CHECKPOINT_CATALOG = re.compile(r"^catalogs/checkpoints/([^/]+)/(styles|scenari
 _SCOPED = re.compile(r"^(?:shared|projects/([^/]+))/(.+)$")
 
 
-@dataclass(frozen=True)
-class RecordPlace:
+class RecordPlace(msgspec.Struct, frozen=True):
     """What the path of a record says: its kind, scope and id."""
 
     kind: str

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
+from msgspec.structs import replace
 
 from lora_pipeline.evaluation.finishing import finish_evaluation
 from lora_pipeline.evaluation.records import Evaluation, Review
@@ -38,6 +39,7 @@ from lora_pipeline.operations.evaluation.evaluation_subject import (
     render_source,
     subject_of,
 )
+from lora_pipeline.operations.evaluation.till import settle_left, spent_on, till_for, with_spent
 from lora_pipeline.releases.lookup import ScopeName
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.root import Workspace
@@ -46,8 +48,7 @@ from lora_pipeline.workspace.root import Workspace
 ASK_ABOVE = 200
 
 
-@dataclass(frozen=True)
-class GridOptions:
+class GridOptions(msgspec.Struct, frozen=True):
     """How a grid is to be rendered; the arguments of ``render_evaluation``."""
 
     suite: str = ""
@@ -183,16 +184,26 @@ def render_subject(
     if len(lacking) > ASK_ABOVE and not options.yes and options.limit is None:
         return too_many_result(workspace, subject, record, estimate, again=again)
     _require_healthy(renderer, workspace)
+    counted = [] if workspace.dry_run or not estimate.sent_to else settle_left(workspace)
     refusal = sending_refusal(workspace, subject, estimate, yes_upload=options.yes_upload)
     if workspace.dry_run or refusal is not None:
         render_source(workspace, subject, with_base=renderer.loads_base)
-        return planned_result(
+        planned_grid = planned_result(
             workspace, subject, record, estimate, again=again, refusal=refusal
-        ).with_warnings([*warnings, *lost])
+        )
+        return with_spent(planned_grid, None, counted).with_warnings([*warnings, *lost])
     source = render_source(workspace, subject, with_base=renderer.loads_base)
     # Who asks for pictures again wants to see them drawn, not taken over.
     donors = () if options.again else [one.record for one in earlier if one is not loaded]
     started = loaded or write_evaluation(workspace, subject, record)
+    till = till_for(
+        workspace,
+        subject.target,
+        estimate,
+        service=name,
+        purpose="grid",
+        evaluation_id=record.id,
+    )
     try:
         loaded, report = render_grid(
             workspace,
@@ -202,6 +213,7 @@ def render_subject(
             donors=donors,
             takes_swept=not options.again,
             limit=options.limit,
+            paying=till.opened,
         )
     except RendererError:
         if loaded is None:
@@ -215,9 +227,8 @@ def render_subject(
         training=lambda: training_of(workspace, subject.target),
     ).loaded
     _draw(workspace, subject, loaded.record, options)
-    return rendered_result(workspace, subject, loaded, report, again=again, png=png).with_warnings(
-        [*warnings, *lost]
-    )
+    done = rendered_result(workspace, subject, loaded, report, again=again, png=png)
+    return with_spent(done, till, counted).with_warnings([*warnings, *lost])
 
 
 def show_evaluation(
@@ -249,7 +260,8 @@ def show_evaluation(
         for one in workspace.records.all(Review, loaded.scope)
         if one.record.evaluation_id == loaded.record_id
     ]
-    return shown_result(workspace, target, loaded, reviews)
+    spent = spent_on(workspace, loaded.scope, loaded.record_id)
+    return shown_result(workspace, target, loaded, reviews, spent)
 
 
 def write_sheet(

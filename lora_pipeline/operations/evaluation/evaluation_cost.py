@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.evaluation.pace import expected_seconds
 from lora_pipeline.evaluation.records import Cell
@@ -15,14 +16,14 @@ from lora_pipeline.operations.evaluation.evaluation_subject import Subject
 from lora_pipeline.operations.training.train_sending import cap_refusal
 from lora_pipeline.training.hosted.interface import JobEstimate
 from lora_pipeline.training.hosted.spending import money
+from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 
 _MINUTE_S, _HOUR_S = 60.0, 3600.0
 _GUESS_S = 10.0
 
 
-@dataclass(frozen=True)
-class GridEstimate:
+class GridEstimate(msgspec.Struct, frozen=True):
     """What a grid is expected to take.
 
     Attributes:
@@ -31,6 +32,7 @@ class GridEstimate:
         cost: What it costs, probes included, or None when nobody said.
         currency: ISO 4217.
         sent_to: Where weights and prompts would go, or empty.
+        probes: How many small pictures prove the LoRA before; they are paid, too.
     """
 
     cells: int
@@ -38,6 +40,12 @@ class GridEstimate:
     cost: float | None
     currency: str
     sent_to: str
+    probes: int = 0
+
+    @property
+    def basis(self) -> str:
+        """How the cost was made, as records keep it."""
+        return f"{self.cells} cells and {self.probes} probes at the price that is set"
 
     @property
     def words(self) -> str:
@@ -67,6 +75,7 @@ def estimate_grid(
     limit: int | None,
     *,
     loras: int = 1,
+    sessions: int = 1,
 ) -> GridEstimate:
     """Return what drawing the cells that lack an image is expected to take.
 
@@ -76,14 +85,16 @@ def estimate_grid(
         lacking: The cells.
         limit: How many of them are drawn at most.
         loras: How many LoRAs go together; each is proven.
+        sessions: How often the renderer is opened; it proves them anew each time.
     """
     cells = list(lacking if limit is None else lacking[:limit])
     settings = workspace.settings
     seconds: float | None = 0.0
     cost: float | None = 0.0
+    probes = probes_for(loras) * sessions
     if cells:
         # The probes before the first cell are paid like cells.
-        priced = [cells[0]] * probes_for(loras) + cells
+        priced = [cells[0]] * probes + cells
         prices = [renderer.price(settings, cell.width, cell.height) for cell in priced]
         known = [price for price in prices if price is not None]
         cost = sum(known) if len(known) == len(prices) else None
@@ -96,22 +107,31 @@ def estimate_grid(
         cost=cost,
         currency=settings.require_text("spending.currency"),
         sent_to=renderer.address(settings) if cells else "",
+        probes=probes,
     )
 
 
 def sending_refusal(
-    workspace: Workspace, subject: Subject, estimate: GridEstimate, *, yes_upload: bool
+    workspace: Workspace,
+    subject: Subject,
+    estimate: GridEstimate,
+    *,
+    yes_upload: bool,
+    words: str = "",
 ) -> Refusal | None:
-    """Return why nothing is sent: it may cost too much, or nobody said yes to it."""
+    """Return why nothing is sent: it may cost too much, or nobody said yes to it.
+
+    Args:
+        workspace: Where caps, and what was spent, are.
+        subject: What is drawn with.
+        estimate: What it takes.
+        yes_upload: Whether somebody said yes.
+        words: Whose weights would be sent; else the subject's.
+    """
     if not estimate.sent_to:
         return None
-    job = JobEstimate(
-        estimate.cost,
-        None,
-        estimate.currency,
-        "set renderers.replicate.pricePerImage or renderers.fal.pricePerMegapixel",
-    )
-    refused = cap_refusal(workspace, subject.target.lora.scope, job)
+    scope = subject.target.lora.scope
+    refused = drawing_refusal(workspace, scope, estimate.cost, estimate.currency)
     if refused is not None:
         return refused
     if yes_upload:
@@ -119,10 +139,28 @@ def sending_refusal(
     price = f", {_price_words(estimate.cost, estimate.currency)}" if estimate.cost else ""
     return Refusal(
         "upload_not_agreed",
-        f"the weights of {subject.target.words} and {estimate.cells} prompts would be sent to "
+        f"the weights of {words or subject.target.words} and {estimate.cells} "
+        f"{'prompt' if estimate.cells == 1 else 'prompts'} would be sent to "
         f"{estimate.sent_to}{price}",
         "the same command with --yes-upload sends them",
     )
+
+
+def drawing_refusal(
+    workspace: Workspace, scope: Scope, cost: float | None, currency: str, *, besides: str = ""
+) -> Refusal | None:
+    """Return why pictures may not be ordered for their cost, or None.
+
+    Args:
+        workspace: Where caps, and what was spent, are.
+        scope: The project, or the shared scope, that they belong to.
+        cost: What they are expected to cost, or None when nobody said.
+        currency: In which currency.
+        besides: Id of their own expense, when it is recorded already.
+    """
+    hint = "set renderers.replicate.pricePerImage or renderers.fal.pricePerMegapixel"
+    job = JobEstimate(cost, None, currency, hint)
+    return cap_refusal(workspace, scope, job, besides=besides, less="fewer cells")
 
 
 def _price_words(cost: float, currency: str) -> str:

@@ -186,7 +186,11 @@ def _not_drawn(record: Evaluation, estimate: GridEstimate) -> dict[str, Any]:
 
 
 def shown_result(
-    workspace: Workspace, target: Target, loaded: Loaded[Evaluation], reviews: Sequence[Review]
+    workspace: Workspace,
+    target: Target,
+    loaded: Loaded[Evaluation],
+    reviews: Sequence[Review],
+    spent: dict[str, Any] | None,
 ) -> Result:
     """Say all that is known about an evaluation."""
     record = loaded.record
@@ -200,6 +204,7 @@ def shown_result(
             "sheet": sheet_shown(workspace, loaded),
             "sheetPages": page_count(record),
             "png": "",
+            "spent": spent,
             "problems": problems,
             "suspicious": suspicious,
             "rules": rules_of(record.suite) if record.suite else {},

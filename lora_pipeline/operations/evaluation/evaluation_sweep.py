@@ -24,6 +24,7 @@ from lora_pipeline.operations.evaluation.evaluation_sweep_plan import (
     planned_sweep,
     run_to_sweep,
 )
+from lora_pipeline.operations.evaluation.till import settle_left, till_for, with_spent
 from lora_pipeline.releases.lookup import ScopeName, find_lora
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.records import Run
@@ -106,24 +107,32 @@ def sweep_checkpoints(
     renderer = find_renderer(name, registry)
     sweep = planned_sweep(workspace, lora, run, options, with_base=renderer.loads_base)
     lacking = lacking_in_sweep(workspace, run.id, sweep.parts)
-    estimate = estimate_grid(workspace, renderer, lacking, None)
+    waiting = {cell.id for cell in lacking}
+    sessions = sum(any(cell.id in waiting for cell in part.cells) for part in sweep.parts)
+    estimate = estimate_grid(workspace, renderer, lacking, None, sessions=sessions)
     again = sweep_again(sweep, options)
     if len(lacking) > _ASK_ABOVE and not options.yes:
         return asked_result(workspace, sweep, estimate, again)
+    counted: list[str] = []
+    newest = sweep.subjects[-1][1]
     if lacking:
         problem = renderer.health(workspace.settings)
         if problem:
             raise RendererError(problem.message, hint=problem.hint)
-        refusal = sending_refusal(
-            workspace, sweep.subjects[-1][1], estimate, yes_upload=options.yes_upload
-        )
+        counted = [] if workspace.dry_run or not estimate.sent_to else settle_left(workspace)
+        refusal = sending_refusal(workspace, newest, estimate, yes_upload=options.yes_upload)
         if refusal is not None:
             return undrawn_result(workspace, sweep, estimate, again, refusal)
     if workspace.dry_run:
         return undrawn_result(workspace, sweep, estimate, again, None)
     earlier, warnings = earlier_evaluations(workspace, lora.scope)
     donors = [one.record for one in earlier]
-    cells, report = render_sweep(workspace, run.id, sweep.parts, renderer, donors)
+    till = till_for(
+        workspace, newest.target, estimate, service=name, purpose="sweep", run_id=run.id
+    )
+    cells, report = render_sweep(
+        workspace, run.id, sweep.parts, renderer, donors, paying=till.opened
+    )
     pictures = KeptPictures(open_store(workspace))
     measured = [
         measure_step(part.step, part.sha256, sweep.suite, drawn, pictures.load)
@@ -134,4 +143,5 @@ def sweep_checkpoints(
     sheet = write_sweep_sheet(
         workspace, sweep, [one for one, _ in measured], report, found, pictures, png
     )
-    return swept_result(workspace, sweep, steps, report, found, sheet, [*sweep.warnings, *warnings])
+    done = swept_result(workspace, sweep, steps, report, found, sheet, [*sweep.warnings, *warnings])
+    return with_spent(done, till, counted)

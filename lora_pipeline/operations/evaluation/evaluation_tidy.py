@@ -13,9 +13,11 @@ from lora_pipeline.evaluation.rendering import private_folder
 from lora_pipeline.foundation import strict_json
 from lora_pipeline.foundation.errors import LockedError, RecordNotFoundError
 from lora_pipeline.foundation.result import Refusal, Result
+from lora_pipeline.operations.evaluation.till import settle_left
 from lora_pipeline.releases.lookup import ScopeName, scope_of
+from lora_pipeline.training.records import Expense
 from lora_pipeline.workspace.changes import Changes
-from lora_pipeline.workspace.layout import Scope
+from lora_pipeline.workspace.layout import FOLDERS, Scope
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 
@@ -107,6 +109,7 @@ def cleanup_evaluations(
             changes.remove_file(sheet_path(one))
     written = changes.apply()
     if not workspace.dry_run:
+        written += settle_left(workspace)  # what was ordered for them stays paid
         for one in going:
             shutil.rmtree(workspace.runtime / "render" / one.record_id, ignore_errors=True)
     return Result(
@@ -158,7 +161,13 @@ def _named_elsewhere(workspace: Workspace, place: Scope, ids: set[str]) -> dict[
 
 
 def _records(workspace: Workspace, place: Scope) -> Iterator[Any]:
-    return iter(sorted((workspace.data_root / place.folder).rglob("*.json")))
+    """Yield the records that could rest on an evaluation; what it cost does not."""
+    folder = workspace.data_root / place.folder
+    return (
+        path
+        for path in sorted(folder.rglob("*.json"))
+        if path.parent != folder / FOLDERS[Expense.KIND]
+    )
 
 
 def _require_idle(workspace: Workspace, evaluation_id: str) -> None:

@@ -18,14 +18,14 @@ from lora_pipeline.operations.training.run_queue import (
     requeue,
     settle_run,
 )
-from lora_pipeline.operations.training.run_row import row_of
+from lora_pipeline.operations.training.run_row import expense_row, row_of
 from lora_pipeline.operations.training.run_states import UNDER_WAY, WAITING
 from lora_pipeline.operations.training.train import train
 from lora_pipeline.operations.training.train_hosted import adopt_job, take_up
 from lora_pipeline.operations.training.train_run import finish_killed, mark_interrupted
 from lora_pipeline.operations.training.train_sending import may_have_job
 from lora_pipeline.releases.lookup import ScopeName
-from lora_pipeline.training.records import Run
+from lora_pipeline.training.records import Expense, Run
 from lora_pipeline.training.run_folder import is_alive, is_here, run_folder
 from lora_pipeline.training.run_ticket import Ticket, read_ticket
 from lora_pipeline.workspace.records import Loaded
@@ -44,7 +44,7 @@ def list_runs(
     project: str | None = None,
     scope: ScopeName = "project",
 ) -> Result:
-    """List training runs, newest first.
+    """List training runs, newest first, and tell what they and pictures at services come to.
 
     Args:
         workspace: Where they are.
@@ -56,9 +56,10 @@ def list_runs(
     Raises:
         RecordError: When a run is not a valid record.
     """
+    places = run_places(workspace, project, scope)
     rows = [
         row_of(workspace, loaded.record)
-        for place in run_places(workspace, project, scope)
+        for place in places
         for loaded in workspace.records.all(Run, place)
         if lora in ("", loaded.record.lora_id)
     ]
@@ -67,9 +68,19 @@ def list_runs(
         key=lambda row: (row["createdAt"], row["runId"]),
         reverse=True,
     )
+    expenses = [
+        loaded.record
+        for place in places
+        for loaded in workspace.records.all(Expense, place)
+        if not state and lora in ("", loaded.record.lora_id)
+    ]
     stuck = [row for row in rows if row["state"] == "interrupted"]
     return Result(
-        data={"runs": rows, "costs": _costs(rows)},
+        data={
+            "runs": rows,
+            "expenses": [expense_row(one) for one in expenses],
+            "costs": _costs(rows, expenses),
+        },
         reasoning=f"{len(rows)} runs",
         suggestions=[f"lora run resume {row['runId']}" for row in stuck[:3]]
         or ([] if rows else ["lora train --lora ID --dataset ID --plan"]),
@@ -253,15 +264,23 @@ def _trained_again(
     )
 
 
-def _costs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what the runs that are listed come to, by currency."""
+def _costs(rows: list[dict[str, Any]], expenses: list[Expense]) -> list[dict[str, Any]]:
+    """Return what the runs that are listed and the expenses come to, by currency."""
     found: dict[str, dict[str, Any]] = {}
-    for cost in (row["cost"] for row in rows if row["cost"]):
+    for cost, pictures in (
+        *((row["cost"], None) for row in rows if row["cost"]),
+        *((expense_row(one)["cost"], one.pictures) for one in expenses),
+    ):
+        currency = cost["currency"]
         total = found.setdefault(
-            cost["currency"], {"currency": cost["currency"], "paid": 0.0, "open": 0.0}
+            currency,
+            {"currency": currency, "paid": 0.0, "open": 0.0, "pictures": 0, "ofPictures": 0.0},
         )
         kind = "paid" if cost["known"] else "open"
         total[kind] = round(total[kind] + cost["amount"], 4)
+        if pictures is not None:
+            total["pictures"] += pictures
+            total["ofPictures"] = round(total["ofPictures"] + cost["amount"], 4)
     return [found[currency] for currency in sorted(found)]
 
 

@@ -1,4 +1,4 @@
-"""A run as lists, pages and the state of a LoRA tell it."""
+"""A run, and what pictures cost, as lists, pages and the state of a LoRA tell it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from lora_pipeline.operations.training.run_lookup import state_now
 from lora_pipeline.training.hosted.spending import counts_for
-from lora_pipeline.training.records import Run
+from lora_pipeline.training.records import Expense, Run
 from lora_pipeline.training.run_folder import is_here, run_folder
 from lora_pipeline.training.run_log import Progress, last_progress
 from lora_pipeline.workspace.root import Workspace
@@ -36,6 +36,22 @@ def row_of(workspace: Workspace, run: Run) -> dict[str, Any]:
         "folder": workspace.relative(run_folder(workspace, run.id))
         if is_here(workspace, run.id)
         else None,
+    }
+
+
+def expense_row(expense: Expense) -> dict[str, Any]:
+    """Return what pictures cost as lists tell it."""
+    amount, known = counts_for(expense)
+    return {
+        "expenseId": expense.id,
+        "purpose": expense.purpose,
+        "loraId": expense.lora_id,
+        "releaseId": expense.release_id,
+        "service": expense.service,
+        "createdAt": expense.created_at,
+        "pictures": expense.pictures,
+        "requestedBy": expense.requested_by,
+        "cost": {"amount": amount, "known": known, "currency": expense.cost.currency},
     }
 
 

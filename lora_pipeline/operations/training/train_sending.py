@@ -19,7 +19,7 @@ from lora_pipeline.training.hosted.spending import (
     spending_refusal,
 )
 from lora_pipeline.training.plan import Plan
-from lora_pipeline.training.records import Run, RunError
+from lora_pipeline.training.records import Expense, Run, RunError
 from lora_pipeline.training.trainers.registry import TRAINERS
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
@@ -75,20 +75,26 @@ def may_have_job(run: Run) -> bool:
 
 
 def cap_refusal(
-    workspace: Workspace, scope: Scope, estimate: JobEstimate, *, besides: str = ""
+    workspace: Workspace,
+    scope: Scope,
+    estimate: JobEstimate,
+    *,
+    besides: str = "",
+    less: str = "fewer steps",
 ) -> Refusal | None:
     """Return why a job may not be sent for its cost, or None.
 
     Args:
-        workspace: Where runs and caps are.
-        scope: The project, or the shared scope, that the run belongs to.
+        workspace: Where caps, and what was spent, are.
+        scope: The project, or the shared scope, that it belongs to.
         estimate: What the job is expected to cost.
-        besides: Id of the run itself, when it is recorded already: it is not counted twice.
+        besides: Id of its own record, when that is written already: it is not counted twice.
+        less: What makes it cheaper, for the hint.
     """
     if estimate.cost == 0:
         return None
     caps, account = _standing(workspace, scope, besides)
-    return spending_refusal(estimate, caps, account)
+    return spending_refusal(estimate, caps, account, less=less)
 
 
 def sending_facts(
@@ -128,8 +134,10 @@ def _standing(workspace: Workspace, scope: Scope, besides: str) -> tuple[Caps, A
     if scope.project_id and workspace.records.exists(Project, scope, "project"):
         project = workspace.records.read(Project, scope, "project").record.spending
     caps = caps_of(workspace.settings, project)
-    runs = (one.record for one in workspace.records.all(Run, scope) if one.record_id != besides)
-    return caps, account_of(runs, caps.currency)
+    runs: list[Run | Expense] = [one.record for one in workspace.records.all(Run, scope)]
+    pictures = [one.record for one in workspace.records.all(Expense, scope)]
+    spent = (one for one in (*runs, *pictures) if one.id != besides)
+    return caps, account_of(spent, caps.currency)
 
 
 def _bytes_of(upload: Any) -> int | None:

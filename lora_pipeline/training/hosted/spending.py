@@ -1,4 +1,4 @@
-"""What hosted training may cost: caps, and what runs count for; pure.
+"""What services may cost: caps, and what runs and pictures count for; pure.
 
 A cap is compared with what was spent and with what may still come: a run whose cost is not known
 yet counts with its estimate, and one of which nobody can say whether it has a job counts too.
@@ -7,12 +7,13 @@ yet counts with its estimate, and one of which nobody can say whether it has a j
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.catalog.records import ProjectSpending
 from lora_pipeline.foundation.result import Refusal
 from lora_pipeline.training.hosted.interface import JobEstimate
-from lora_pipeline.training.records import Run
+from lora_pipeline.training.records import Expense, Run
 from lora_pipeline.workspace.settings import Settings
 
 UNDER_WAY = frozenset({"created", "queued", "training"})
@@ -21,8 +22,7 @@ JOB_IN_DOUBT = frozenset({"service_unreachable", "interrupted", "job_in_doubt"})
 _PENNY = 0.005
 
 
-@dataclass(frozen=True)
-class Cap:
+class Cap(msgspec.Struct, frozen=True):
     """One limit.
 
     Attributes:
@@ -34,13 +34,12 @@ class Cap:
     source: str
 
 
-@dataclass(frozen=True)
-class Caps:
+class Caps(msgspec.Struct, frozen=True):
     """The limits in force.
 
     Attributes:
-        per_run: For the estimate of one run.
-        per_project: For all runs of a project together.
+        per_run: For the estimate of one run, or of the pictures of one command.
+        per_project: For all that a project spends.
         currency: ISO 4217.
     """
 
@@ -49,20 +48,19 @@ class Caps:
     currency: str
 
 
-@dataclass(frozen=True)
-class Account:
-    """What the runs of a project come to.
+class Account(msgspec.Struct, frozen=True):
+    """What the runs and pictures of a project come to.
 
     Attributes:
         paid: What is known to have been paid.
-        open: Estimates of runs whose cost is not known, under way or not.
-        runs: How many of those there are.
+        open: Estimates of what is not known to have been paid, under way or not.
+        unsettled: How many of those there are.
         other: Currencies in which there is something that cannot be compared.
     """
 
     paid: float = 0.0
     open: float = 0.0
-    runs: int = 0
+    unsettled: int = 0
     other: tuple[str, ...] = ()
 
     @property
@@ -81,8 +79,17 @@ def caps_of(settings: Settings, project: ProjectSpending | None) -> Caps:
     )
 
 
-def counts_for(run: Run) -> tuple[float, bool]:
-    """Return what a run counts for, and whether that is known to be what was paid."""
+def counts_for(one: Run | Expense) -> tuple[float, bool]:
+    """Return what a run or pictures count for, and whether that is known to be what was paid."""
+    if isinstance(one, Run):
+        return _run_counts_for(one)
+    cost = one.cost
+    if one.ended_at and cost.actual is not None:
+        return cost.actual, True
+    return max(cost.estimate, cost.actual or 0.0), False
+
+
+def _run_counts_for(run: Run) -> tuple[float, bool]:
     cost = run.cost
     if cost.actual is not None and run.state not in UNDER_WAY:
         return cost.actual, True
@@ -92,16 +99,16 @@ def counts_for(run: Run) -> tuple[float, bool]:
     return 0.0, True  # it ended before a job of it existed
 
 
-def account_of(runs: Iterable[Run], currency: str) -> Account:
-    """Return what runs come to in one currency."""
+def account_of(spent: Iterable[Run | Expense], currency: str) -> Account:
+    """Return what runs and pictures come to in one currency."""
     paid = open_ = 0.0
     count, other = 0, set[str]()
-    for run in runs:
-        amount, known = counts_for(run)
+    for one in spent:
+        amount, known = counts_for(one)
         if not amount:
             continue
-        if run.cost.currency != currency:
-            other.add(run.cost.currency)
+        if one.cost.currency != currency:
+            other.add(one.cost.currency)
         elif known:
             paid += amount
         else:
@@ -110,8 +117,17 @@ def account_of(runs: Iterable[Run], currency: str) -> Account:
     return Account(paid, open_, count, tuple(sorted(other)))
 
 
-def spending_refusal(estimate: JobEstimate, caps: Caps, account: Account) -> Refusal | None:
-    """Return why a job may not be sent for its cost, or None."""
+def spending_refusal(
+    estimate: JobEstimate, caps: Caps, account: Account, *, less: str = "fewer steps"
+) -> Refusal | None:
+    """Return why a job may not be sent for its cost, or None.
+
+    Args:
+        estimate: What it is expected to cost.
+        caps: The limits.
+        account: What was spent.
+        less: What makes it cheaper, for the hint.
+    """
     if estimate.cost == 0:
         return None
     unit = caps.currency
@@ -121,7 +137,7 @@ def spending_refusal(estimate: JobEstimate, caps: Caps, account: Account) -> Ref
             if estimate.cost is None
             else f"its cost is in {estimate.currency}, the caps are in {unit}"
             if estimate.currency != unit
-            else f"runs of the project are in {', '.join(account.other)}, the caps in {unit}"
+            else f"what the project spent is in {', '.join(account.other)}, the caps in {unit}"
         )
         return Refusal(
             "cost_unknown",
@@ -133,13 +149,13 @@ def spending_refusal(estimate: JobEstimate, caps: Caps, account: Account) -> Ref
             "spending_cap",
             f"it is estimated at {money(estimate.cost, unit)}, and a run may cost "
             f"{money(caps.per_run.amount, unit)}",
-            f"fewer steps, or raise {caps.per_run.source}",
+            f"{less}, or raise {caps.per_run.source}",
         )
     if account.total + estimate.cost > caps.per_project.amount:
         open_ = (
-            f", {money(account.open, unit)} of it estimates of {account.runs} "
-            f"run{'s' * (account.runs != 1)} whose cost is not known yet"
-            if account.runs
+            f", {money(account.open, unit)} of it estimates of {account.unsettled} "
+            f"job{'s' * (account.unsettled != 1)} whose cost is not known yet"
+            if account.unsettled
             else ""
         )
         return Refusal(
@@ -147,7 +163,7 @@ def spending_refusal(estimate: JobEstimate, caps: Caps, account: Account) -> Ref
             f"it is estimated at {money(estimate.cost, unit)}, the project has spent "
             f"{money(account.total, unit)}{open_}, and may spend "
             f"{money(caps.per_project.amount, unit)}",
-            f"lora run list shows them; raise {caps.per_project.source} for more",
+            f"lora run list shows it; raise {caps.per_project.source} for more",
         )
     return None
 

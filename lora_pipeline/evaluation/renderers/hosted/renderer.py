@@ -130,6 +130,7 @@ class HostedRenderer(ABC):
                 limit_s=settings.number("renderers.timeoutSeconds"),
                 folder=folder,
                 log=log,
+                price=functools.partial(self.price, settings),
                 secrets=secrets,
             )
             prove_effect(session.draw, self.probe, len(loras))

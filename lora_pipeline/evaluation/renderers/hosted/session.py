@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from lora_pipeline.evaluation.orders import OrderBook
 from lora_pipeline.evaluation.pixels import is_constant
 from lora_pipeline.evaluation.records import RendererIdentity
 from lora_pipeline.evaluation.renderers.connection import (
@@ -36,7 +37,7 @@ from lora_pipeline.foundation.errors import (
 from lora_pipeline.foundation.files import write_atomic
 from lora_pipeline.foundation.loopback import is_confidential, is_loopback
 from lora_pipeline.foundation.redaction import redacted
-from lora_pipeline.training.hosted.http_client import ServiceClient
+from lora_pipeline.training.hosted.http_client import AnsweredNoError, ServiceClient
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,9 +62,9 @@ class HostedSession(DrawingSession):
         limit_s: Longest time without news of a job.
         folder: Private folder of the grid.
         log: Takes lines for the grid's log.
+        price: Returns what a picture costs, by its width and height; None where nobody said.
         cautions: What a person should know.
         secrets: Values that a service may say and nobody may read.
-        ordered: How many pictures were asked for.
     """
 
     source: RenderSource
@@ -75,10 +76,10 @@ class HostedSession(DrawingSession):
     limit_s: float
     folder: Path
     log: Callable[[str], None]
+    price: Callable[[int, int], float | None]
     cautions: tuple[str, ...] = ()
     alive: bool = True
     secrets: tuple[str, ...] = ()
-    ordered: int = 0
 
     def draw(self, cell: CellRequest, strengths: Strengths) -> Pixels:
         """Return the pixels of a cell, each LoRA at its strength; without any for the base.
@@ -89,7 +90,7 @@ class HostedSession(DrawingSession):
         """
         body = self.service.body(cell, self.addresses, strengths)
         with as_renderer_errors():
-            job_id = self._job(body)
+            job_id = self._job(body, self.price(cell.width, cell.height) or 0.0)
             try:
                 view = self._ended(job_id)
             except KeyboardInterrupt:
@@ -111,7 +112,7 @@ class HostedSession(DrawingSession):
         """Leave nothing behind but the log: the last picture has arrived."""
         self._forget()
 
-    def _job(self, body: Mapping[str, Any]) -> str:
+    def _job(self, body: Mapping[str, Any], cost: float) -> str:
         """Return the job that draws this: the one that is there, else a new one."""
         digest = digest_of(body)
         pending = self._pending()
@@ -122,9 +123,13 @@ class HostedSession(DrawingSession):
                 self._note(digest, found)
                 return found
         self._note(digest, "")
-        self.ordered += 1
+        orders = OrderBook(self.folder)
+        orders.add(cost)
         try:
             job_id = self.service.submit(body)
+        except AnsweredNoError:
+            orders.take_back(cost)
+            raise
         except ServiceUnreachableError as error:
             found = self.service.find(body)
             if found is None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
+
+import msgspec
 
 Family = Literal[
     "project", "checkpoint", "lora", "asset-type", "style", "scenario", "palette", "tag",
@@ -54,6 +55,7 @@ PLACES: dict[Family, _Places] = {
         "lora": ("id",),
         "spec": ("loraIds[]",),
         "run": ("loraId",),
+        "expense": ("loraId",),
         "evaluation": ("loraId",),
     },
     "asset-type": {
@@ -92,8 +94,7 @@ TEMPLATE: _Places = {"dataset": ("captionRule.template",)}
 _STEP = re.compile(r"\[\]|\{\}|\*|[^.\[\]{}*]+")
 
 
-@dataclass(frozen=True)
-class Renaming:
+class Renaming(msgspec.Struct, frozen=True):
     """One id that becomes another.
 
     Attributes:

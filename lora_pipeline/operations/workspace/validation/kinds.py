@@ -20,13 +20,13 @@ from lora_pipeline.evaluation.blind_records import BlindPlan, BlindReview
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.foundation.record import Record
 from lora_pipeline.releases.records import Lora, Waiver, WithdrawalAnswer
-from lora_pipeline.training.records import Run
+from lora_pipeline.training.records import Expense, Run
 
 KINDS: dict[str, type[Record]] = {
     kind.KIND: kind
     for kind in (
         Project, AssetTypes, Styles, Scenarios, Palettes, Tags, Checkpoint, CheckpointProfile,
         Spec, Asset, Manifest, Acknowledgement, Lora, Run, Evaluation, Review,
-        WithdrawalAnswer, BlindPlan, BlindReview, Waiver,
+        WithdrawalAnswer, BlindPlan, BlindReview, Waiver, Expense,
     )
 }  # fmt: skip

@@ -20,7 +20,7 @@ from lora_pipeline.training.hosted.spending import (
     money,
     spending_refusal,
 )
-from lora_pipeline.training.records import Cost, Run, RunError
+from lora_pipeline.training.records import Cost, Expense, Run, RunError
 from lora_pipeline.workspace.settings import Settings, read_settings
 from tests.support.workspace_builders import REPOSITORY
 
@@ -77,7 +77,7 @@ def test_paid_and_open_are_told_apart_and_other_currencies_are_named() -> None:
 
     account = account_of(runs, "USD")
 
-    assert account == Account(paid=1.5, open=4.0, runs=1, other=("EUR",))
+    assert account == Account(paid=1.5, open=4.0, unsettled=1, other=("EUR",))
     assert account.total == 5.5
 
 
@@ -109,7 +109,9 @@ def test_a_job_beyond_a_cap_or_of_unknown_cost_is_refused_with_the_numbers(
     assert refusal.hint
 
 
-@pytest.mark.parametrize("account", [Account(), Account(paid=40.0), Account(open=40.0, runs=3)])
+@pytest.mark.parametrize(
+    "account", [Account(), Account(paid=40.0), Account(open=40.0, unsettled=3)]
+)
 def test_a_job_up_to_the_caps_is_sent(account: Account) -> None:
     assert spending_refusal(JobEstimate(10.0, 5.0), CAPS, account) is None
 
@@ -134,3 +136,24 @@ def test_little_money_is_not_told_as_none() -> None:
     assert money(0.004, "USD") == "less than 0.01 USD"
     assert money(0.0, "USD") == "0.00 USD"
     assert money(1.005, "EUR") == "1.00 EUR"
+
+
+@pytest.mark.parametrize(
+    ("ended", "cost", "counted"),
+    [
+        ("2026-03-01T12:00:00Z", Cost(estimate=2.0, actual=0.5), (0.5, True)),
+        ("2026-03-01T12:00:00Z", Cost(estimate=2.0), (2.0, False)),
+        ("", Cost(estimate=2.0), (2.0, False)),
+        ("", Cost(estimate=2.0, actual=2.5), (2.5, False)),
+    ],
+)
+def test_pictures_count_with_their_estimate_until_they_are_counted(
+    ended: str, cost: Cost, counted: tuple[float, bool]
+) -> None:
+    expense = Expense(
+        id="01JNAB0000000000000000000D", purpose="grid", lora_id="ui_icons", release_id="r1",
+        service="fal", created_at="2026-03-01T11:00:00Z", ended_at=ended, cost=cost,
+    )  # fmt: skip
+    assert counts_for(expense) == counted
+    account = account_of([expense], "USD")
+    assert (account.paid, account.open) == (counted[0], 0.0)[:: 1 if counted[1] else -1]

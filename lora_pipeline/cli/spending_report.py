@@ -1,0 +1,45 @@
+"""How money looks in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lora_pipeline.cli.output import counted
+
+
+def spent_rows(spent: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return what pictures at a service came to; nothing where nothing was paid."""
+    return [("cost", _pictures(spent))] if spent else []
+
+
+def total_rows(costs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return what runs and pictures come to, by currency."""
+    rows = []
+    for one in costs:
+        words = f"{one['paid']:.2f} {one['currency']} paid"
+        if one["open"]:
+            words += f", {one['open']:.2f} {one['currency']} estimated of what is not settled yet"
+        rows.append(("cost", words))
+        if one["ofPictures"]:
+            rows.append(("of it", _pictures({**one, "cost": one["ofPictures"], "open": 0.0})))
+    return rows
+
+
+def cost_cell(cost: Mapping[str, Any] | None) -> str:
+    """Return what one thing counts for, as a cell of a table."""
+    if cost is None:
+        return ""
+    return f"{'' if cost['known'] else '≈ '}{cost['amount']:.2f} {cost['currency']}"
+
+
+def _pictures(spent: Mapping[str, Any]) -> str:
+    from lora_pipeline.training.hosted.spending import money
+
+    what = (
+        counted(spent["pictures"], "picture") if spent["pictures"] else "pictures not counted yet"
+    )
+    words = f"{money(spent['cost'], spent['currency'])} for {what}"
+    if spent.get("open"):
+        words += f", {money(spent['open'], spent['currency'])} of it estimated"
+    return words
