@@ -1,7 +1,8 @@
-"""What stands beside an image that was drawn with a release: all that made it."""
+"""What stands beside an image that was drawn with releases: all that made it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -12,7 +13,7 @@ from lora_pipeline.foundation.record import Part, Record
 
 
 class GenerationLora(Part, frozen=True, kw_only=True):
-    """The release that was used, by its bytes, and why that one."""
+    """A release that was used, by its bytes, and why that one."""
 
     lora_id: str
     release_id: str
@@ -40,15 +41,16 @@ class GenerationScene(Part, frozen=True, kw_only=True):
 class Generation(Record, frozen=True, kw_only=True):
     """An image with all that made it.
 
-    ``trace`` is the digest of scene, LoRA and base model: two images of one trace, drawn by one
-    renderer fingerprint, were asked for alike.
+    ``loras`` stand in the order in which they were applied. ``trace`` is the digest of scene,
+    LoRAs and base model: two images of one trace, drawn by one renderer fingerprint, were asked
+    for alike.
     """
 
     KIND: ClassVar[str] = "generation"
 
     trace: str
     scene: GenerationScene
-    lora: GenerationLora
+    loras: tuple[GenerationLora, ...]
     checkpoint_id: str
     checkpoint_digest: str
     renderer: RendererIdentity
@@ -58,22 +60,23 @@ class Generation(Record, frozen=True, kw_only=True):
     created_by: str = ""
 
 
-def trace_of(scene: GenerationScene, lora: GenerationLora, checkpoint_digest: str) -> str:
+def trace_of(
+    scene: GenerationScene, loras: Sequence[GenerationLora], checkpoint_digest: str
+) -> str:
     """Return the digest of what is asked for; words about the choice are no part of it."""
     asked: dict[str, Any] = {
         "scene": msgspec.structs.replace(scene, typed="").to_dict(),
-        "weights": lora.sha256,
-        "strength": lora.strength,
+        "loras": [{"weights": one.sha256, "strength": one.strength} for one in loras],
         "checkpoint": checkpoint_digest,
     }
     return digest_of(asked)
 
 
-def prompt_with_trigger(typed: str, trigger_word: str) -> str:
-    """Return a prompt that calls the LoRA: ``{trigger}`` filled in, else the word in front."""
+def prompt_with_triggers(typed: str, words: Sequence[str]) -> str:
+    """Return a prompt that calls the LoRAs: ``{trigger}`` filled in, else their words in front."""
+    called = [word for word in dict.fromkeys(words) if word]
     if "{trigger}" in typed:
-        return " ".join(typed.replace("{trigger}", trigger_word).split())
-    words = typed.replace(",", " ").casefold().split()
-    if not trigger_word or trigger_word.casefold() in words:
-        return typed
-    return f"{trigger_word}, {typed}"
+        return " ".join(typed.replace("{trigger}", ", ".join(called)).split())
+    there = f" {' '.join(typed.replace(',', ' ').casefold().split())} "
+    lacking = [word for word in called if f" {word.casefold()} " not in there]
+    return ", ".join((*lacking, typed))

@@ -10,11 +10,12 @@ import hashlib
 import io
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 from msgspec.structs import replace as changed
 from PIL import Image
 
@@ -74,8 +75,7 @@ render: {width: 16, height: 16, steps: 4, guidance: 3.0}
 """
 
 
-@dataclass(frozen=True)
-class Studio:
+class Studio(msgspec.Struct, frozen=True):
     """A workspace with one LoRA.
 
     Attributes:
@@ -213,7 +213,7 @@ def add_release(
         plan_digest="sha256:" + "d" * 64,
         dataset_id=DATASET,
         manifest_hash=manifest.content_hash,
-        checkpoint_id=CHECKPOINT,
+        checkpoint_id=workspace.records.read(Lora, SCOPE, lora_id).record.checkpoint_id,
         checkpoint_digest=CHECKPOINT_DIGEST,
         recipe=recipe,
         requested_by=trained_by,
@@ -296,7 +296,7 @@ def add_grid(
         suite_digest=loaded.digest,
         suite=loaded.suite,
         weights_sha256=release.weights.sha256,
-        checkpoint_id=CHECKPOINT,
+        checkpoint_id=lora.checkpoint_id,
         checkpoint_digest=CHECKPOINT_DIGEST,
         renderer=RendererIdentity(name="drawn", version="1", fingerprint="sha256:" + "f" * 64),
         cells=cells,

@@ -121,9 +121,7 @@ def generate_with(workspace: Workspace, options: SceneOptions, registry: Registr
     problem = renderer.health(workspace.settings)
     if problem is not None:
         raise RendererError(problem.message, hint=problem.hint)
-    estimate = estimate_grid(
-        workspace, renderer, [plan.cell], None, loras=len(plan.loras)
-    )
+    estimate = estimate_grid(workspace, renderer, [plan.cell], None, loras=len(plan.loras))
     counted = [] if workspace.dry_run or not estimate.sent_to else settle_left(workspace)
     refusal = sending_refusal(
         workspace, plan.lead, estimate, yes_upload=options.yes_upload, words=plan.words

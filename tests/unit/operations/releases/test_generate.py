@@ -17,8 +17,12 @@ from lora_pipeline.foundation.errors import (
 )
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.foundation.schemas import require_valid
-from lora_pipeline.operations.releases.generate import SceneOptions, generate_with
-from lora_pipeline.releases.generation import Generation, prompt_with_trigger
+from lora_pipeline.operations.releases.emergency import break_glass
+from lora_pipeline.operations.releases.generate import generate_with
+from lora_pipeline.operations.releases.resolve import resolve_stack
+from lora_pipeline.operations.releases.scene import SceneOptions
+from lora_pipeline.releases.generation import Generation, prompt_with_triggers
+from tests.support.attacks import write_policy
 from tests.support.fake_renderer import FakeRenderer
 from tests.support.release_builders import (
     ANA,
@@ -27,9 +31,12 @@ from tests.support.release_builders import (
     LORA,
     Studio,
     active_studio,
+    add_lora,
+    add_release,
     copy_of,
+    make_active,
 )
-from tests.support.workspace_builders import invoke, tree_digest
+from tests.support.workspace_builders import commit_all, invoke, tree_digest
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +79,11 @@ def test_the_active_release_is_drawn_at_its_strength_with_its_trigger_word(studi
     result = draw(studio, renderer, seed=7)
 
     (asked,) = renderer.drawn
-    assert (asked.prompt, asked.seed, asked.strength) == ("stkr, a red star", 7, 0.9)
+    assert (asked.prompt, asked.seed, asked.strength) == ("stkr, a red star", 7, 1.0)
+    assert [one.strength for one in renderer.given[0].loras] == [0.9]
     assert (asked.width, asked.steps, asked.guidance) == (16, 4, 3.0)  # its grid's
-    assert result.data["lora"]["releaseId"] == "r1"
-    assert result.data["lora"]["chosen"] == "active"
+    assert [one["releaseId"] for one in result.data["loras"]] == ["r1"]
+    assert result.data["loras"][0]["chosen"] == "active"
 
 
 def test_beside_the_image_stands_all_that_made_it(studio: Studio) -> None:
@@ -86,7 +94,7 @@ def test_beside_the_image_stands_all_that_made_it(studio: Studio) -> None:
     weights = studio.lora().record.releases[0].weights
     assert weights is not None
     assert record.image_sha256 == hashlib.sha256(image).hexdigest()
-    assert (record.lora.sha256, record.lora.strength) == (weights.sha256, 0.9)
+    assert [(one.sha256, one.strength) for one in record.loras] == [(weights.sha256, 0.9)]
     assert (record.checkpoint_id, record.checkpoint_digest) == (CHECKPOINT, CHECKPOINT_DIGEST)
     assert (record.scene.typed, record.scene.prompt) == ("a red star", "stkr, a red star")
     assert (record.scene.seed, record.scene.steps, record.scene.negative) == (7, 9, "text")
@@ -121,13 +129,13 @@ def test_nothing_but_image_and_record_is_left(studio: Studio) -> None:
 def test_an_asset_type_takes_what_the_policy_chooses(studio: Studio) -> None:
     result = draw(studio, lora="", asset_type="ui_icon")
 
-    assert result.data["lora"]["loraId"] == LORA
+    assert [one["loraId"] for one in result.data["loras"]] == [LORA]
 
 
 def test_a_candidate_is_drawn_only_when_it_is_named_and_said_to_be_one(studio: Studio) -> None:
     result = draw(studio, release="r2")
 
-    assert result.data["lora"]["releaseId"] == "r2"
+    assert result.data["loras"][0]["releaseId"] == "r2"
     assert any("r2 is a candidate" in one for one in result.warnings)
 
 
@@ -194,6 +202,8 @@ def test_what_a_renderer_takes_on_trust_is_told_and_recorded(studio: Studio) -> 
     [
         {"prompt": "  "},
         {"lora": ""},
+        {"loras": ("hero",)},
+        {"checkpoint": CHECKPOINT},
         {"asset_type": "ui_icon"},
         {"strength": 0.0},
         {"seed": -1},
@@ -233,7 +243,132 @@ def test_nothing_of_somebody_else_is_written_over(studio: Studio) -> None:
     ],
 )
 def test_the_trigger_word_comes_into_the_prompt_once(typed: str, word: str, drawn: str) -> None:
-    assert prompt_with_trigger(typed, word) == drawn
+    assert prompt_with_triggers(typed, [word]) == drawn
+
+
+@pytest.mark.parametrize(
+    ("typed", "drawn"),
+    [
+        ("a red star", "stkr, hro man, a red star"),
+        ("a hro man, waving", "stkr, a hro man, waving"),
+        ("a {trigger} star", "a stkr, hro man star"),
+        ("stkr with a hro Man", "stkr with a hro Man"),
+        ("a hro and a man", "stkr, hro man, a hro and a man"),
+    ],
+)
+def test_each_trigger_word_comes_into_the_prompt_once(typed: str, drawn: str) -> None:
+    assert prompt_with_triggers(typed, ["stkr", "hro man", "stkr", ""]) == drawn
+
+
+@pytest.fixture(scope="module")
+def two_active(template: Studio, tmp_path_factory: pytest.TempPathFactory) -> Studio:
+    """The studio with a second LoRA, hero, whose r1 is active too."""
+    studio = copy_of(template, tmp_path_factory.mktemp("two") / "studio")
+    add_lora(studio.workspace, "hero", trigger_word="hro", strength=0.6)
+    add_release(studio, "r1", lora_id="hero")
+    make_active(studio, lora_id="hero")
+    return studio
+
+
+@pytest.fixture
+def pair(two_active: Studio, tmp_path: Path) -> Studio:
+    return copy_of(two_active, tmp_path / "pair")
+
+
+def set_policies(studio: Studio, **policies: Any) -> None:
+    path = studio.path("project", "project")
+    document = json.loads(path.read_bytes())
+    path.write_text(json.dumps(document | {"policies": policies}), encoding="utf-8")
+
+
+def test_an_asset_type_is_drawn_with_all_that_go_together(pair: Studio) -> None:
+    renderer = FakeRenderer()
+    order = resolve_stack(pair.as_(ANA), asset_type="ui_icon").data["loras"]
+
+    result = draw(pair, renderer, lora="", asset_type="ui_icon")
+
+    record = record_of(pair, result)
+    (given,) = renderer.given
+    assert [one["loraId"] for one in order] == [LORA, "hero"]
+    assert [one.lora_id for one in record.loras] == [LORA, "hero"]
+    assert [(one.sha256, one.strength) for one in given.loras] == [
+        (one["sha256"], one["strength"]) for one in order
+    ]
+    assert [(one.sha256, one.strength) for one in record.loras] == [
+        (one["sha256"], one["strength"]) for one in order
+    ]
+    assert record.scene.prompt == "stkr, hro, a red star"
+    assert result.data["output"].startswith("generated/ui_icon-1-")
+    assert result.reasoning.endswith("with icons r1 and hero r1")
+
+
+def test_together_they_make_another_image_than_alone_or_in_another_strength(pair: Studio) -> None:
+    together = draw(pair, lora="", asset_type="ui_icon")
+    alone = draw(pair)
+    invoke(["activate", "hero", "--strength", "0.3"], pair.root)
+    weaker = draw(pair, lora="", asset_type="ui_icon")
+
+    results = (together, alone, weaker)
+    assert len({one.data["imageSha256"] for one in results}) == 3
+    assert len({one.data["trace"] for one in results}) == 3
+
+
+def test_the_caps_of_the_policy_hold_for_a_scene(pair: Studio) -> None:
+    set_policies(pair, loraSelection={"maxActiveLoras": 1})
+    capped = draw(pair, lora="", asset_type="ui_icon")
+    unmet = draw(pair, lora="", asset_type="ui_icon", loras=("hero", LORA))
+
+    assert [one["loraId"] for one in capped.data["loras"]] == [LORA]
+    assert unmet.refusal is not None
+    assert unmet.refusal.code == "lora_unresolved"
+    assert "at most 1 together" in unmet.refusal.message
+
+
+def test_loras_for_different_bases_are_not_mixed(studio: Studio) -> None:
+    path = studio.path("checkpoint", CHECKPOINT)
+    other = json.loads(path.read_bytes()) | {"id": "other"}
+    path.with_name("other.json").write_text(json.dumps(other), encoding="utf-8")
+    add_lora(studio.workspace, "hero", trigger_word="hro", checkpoint_id="other")
+    add_release(studio, "r1", lora_id="hero")
+    make_active(studio, lora_id="hero")
+    renderer = FakeRenderer()
+
+    refused = draw(studio, renderer, lora="", asset_type="ui_icon")
+    one = draw(studio, renderer, lora="", asset_type="ui_icon", checkpoint=CHECKPOINT)
+
+    assert refused.refusal is not None
+    assert refused.refusal.code == "several_bases"
+    assert refused.refusal.hint == f"the same command with --checkpoint {CHECKPOINT}"
+    assert renderer.opened == 1
+    assert [use["loraId"] for use in one.data["loras"]] == [LORA]
+
+
+def test_one_strength_is_not_given_to_several(pair: Studio) -> None:
+    with pytest.raises(ArgumentInvalidError, match="a strength belongs to one LoRA, and 2 go"):
+        draw(pair, lora="", asset_type="ui_icon", strength=0.5)
+
+
+def test_everybody_whose_weights_would_be_sent_is_named(pair: Studio) -> None:
+    renderer = FakeRenderer(sends_to="https://draws.example", costs=0.5)
+
+    asked = draw(pair, renderer, lora="", asset_type="ui_icon", dry_run=True)
+    refused = draw(pair, renderer, lora="", asset_type="ui_icon")
+
+    assert refused.refusal is not None
+    assert "weights of icons r1 and hero r1 and 1 prompt would be sent" in refused.refusal.message
+    # One image, three probes, and one more for each LoRA that is left out.
+    assert asked.data["estimate"]["cost"] == pytest.approx(6 * 0.5)
+
+
+def test_an_emergency_is_told_with_the_image(studio: Studio) -> None:
+    write_policy(studio, emergencyDays=3)
+    add_release(studio, "r30")
+    commit_all(studio.root, "A candidate, and emergencies are possible")
+    pushed = break_glass(studio.as_(ANA), LORA, "r30", reason="the shop front burns down")
+    assert pushed.success, pushed.refusal
+    result = draw(studio)
+
+    assert any(one.startswith("EMERGENCY: icons") for one in result.warnings)
 
 
 def test_the_command_line_says_what_is_missing(studio: Studio) -> None:
