@@ -17,8 +17,9 @@ import hashlib
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace as replace_fields
 from pathlib import Path
+
+from msgspec.structs import replace as replace_fields
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

@@ -7,7 +7,6 @@ Each function returns the changed asset, the same asset when there is nothing to
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -77,8 +76,7 @@ def withdraw(asset: Asset, *, reason: str, by: str, at: str) -> Asset:
     return msgspec.structs.replace(asset, rights=rights, updated_at=at)
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(msgspec.Struct, frozen=True):
     """What a person states about the rights in an asset; what is empty stays as it was.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.catalog.asset_filter import AssetEntry
 from lora_pipeline.catalog.assets import ProjectAssets
@@ -13,8 +14,7 @@ from lora_pipeline.catalog.rights import Objection
 from lora_pipeline.workspace.changes import Changes
 
 
-@dataclass(frozen=True)
-class Decided:
+class Decided(msgspec.Struct, frozen=True):
     """What a decision came to.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+import msgspec
 
 from lora_pipeline.catalog.asset_endings import full_id
 from lora_pipeline.catalog.records import Asset, Spec, Variant, Version
@@ -12,8 +13,7 @@ from lora_pipeline.foundation.errors import SelectionEmptyError
 from lora_pipeline.foundation.ids import did_you_mean
 
 
-@dataclass(frozen=True)
-class AssetEntry:
+class AssetEntry(msgspec.Struct, frozen=True):
     """An asset with its spec.
 
     Attributes:
@@ -47,8 +47,7 @@ class AssetEntry:
         return tuple(dict.fromkeys((*self.variant.tags, *(self.spec.tags if self.spec else ()))))
 
 
-@dataclass(frozen=True)
-class AssetFilter:
+class AssetFilter(msgspec.Struct, frozen=True):
     """What a person said about the assets that are meant; everything said must hold.
 
     Attributes:
@@ -72,8 +71,7 @@ class AssetFilter:
         return any((self.ids, self.tags, self.asset_types, self.statuses, self.titles, self.styles))
 
 
-@dataclass(frozen=True)
-class _Step:
+class _Step(msgspec.Struct, frozen=True):
     name: str
     keeps: Callable[[AssetEntry], bool]
     wanted: tuple[str, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.catalog.asset_filter import AssetEntry, AssetFilter, choose
 from lora_pipeline.catalog.records import Asset, Project, Spec
@@ -17,8 +18,7 @@ from lora_pipeline.workspace.root import Workspace
 _MANY = 1000  # assets; a bar for fewer would be gone before it was read
 
 
-@dataclass(frozen=True)
-class ProjectAssets:
+class ProjectAssets(msgspec.Struct, frozen=True):
     """The assets of a project.
 
     Attributes:

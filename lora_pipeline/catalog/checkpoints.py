@@ -6,9 +6,10 @@ import hashlib
 import os
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
+
+import msgspec
 
 from lora_pipeline.catalog.records import Weights
 from lora_pipeline.engine.pool import map_ordered
@@ -31,8 +32,7 @@ _EVERY = 64  # blocks between two reports
 _ROOTS = {"checkpointsRoot": "paths.checkpointsRoot", "modelsRoot": "paths.modelsRoot"}
 
 
-@dataclass(frozen=True)
-class CheckpointFiles:
+class CheckpointFiles(msgspec.Struct, frozen=True):
     """The files of a base model.
 
     Attributes:
@@ -55,8 +55,7 @@ class CheckpointFiles:
         return self.path / name if self.is_folder else self.path
 
 
-@dataclass(frozen=True)
-class CheckpointDigest:
+class CheckpointDigest(msgspec.Struct, frozen=True):
     """What the bytes of a base model are.
 
     Attributes:

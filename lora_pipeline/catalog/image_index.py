@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -38,8 +37,7 @@ class _Asset(msgspec.Struct, frozen=True, rename="camel"):
 _DECODER = msgspec.json.Decoder(_Asset)
 
 
-@dataclass(frozen=True)
-class ImageIndex:
+class ImageIndex(msgspec.Struct, frozen=True):
     """Which images the assets of a scope hold, and which specs they are results for.
 
     Attributes:
@@ -48,9 +46,9 @@ class ImageIndex:
         specs: Ids of specs that an asset is a result for.
     """
 
-    assets: dict[str, str] = field(default_factory=dict)
-    pixels: dict[str, str] = field(default_factory=dict)
-    specs: set[str] = field(default_factory=set)
+    assets: dict[str, str] = msgspec.field(default_factory=dict)
+    pixels: dict[str, str] = msgspec.field(default_factory=dict)
+    specs: set[str] = msgspec.field(default_factory=set)
 
 
 def read_image_index(workspace: Workspace, scope: Scope) -> ImageIndex:

@@ -192,7 +192,10 @@ def _set_aside_same_names(contents: FolderContents) -> None:
         if first is not image:
             reason = f"{image.name} stands twice, in two spellings of Unicode"
             contents.bad.append(BadFile(image.name, "unsafe_path", reason))
-    contents.images[:] = sorted(seen.values(), key=lambda image: image.name)
+    # By the name without its ending: of two copies, "gem.png" comes before "gem (copy).png".
+    contents.images[:] = sorted(
+        seen.values(), key=lambda image: (image.name.rpartition(".")[0], image.name)
+    )
 
 
 def _shown(name: str) -> str:

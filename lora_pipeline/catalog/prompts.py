@@ -8,8 +8,9 @@ and the words that every prompt ends with.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.catalog.profile_records import CheckpointProfile
 from lora_pipeline.catalog.records import Checkpoint, Spec
@@ -18,8 +19,7 @@ from lora_pipeline.catalog.vocabulary import Vocabulary
 SPEC_SLOT = "{specPrompt}"
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(msgspec.Struct, frozen=True):
     """What one layer adds.
 
     Attributes:
@@ -35,8 +35,7 @@ class Layer:
     negative: str = ""
 
 
-@dataclass(frozen=True)
-class CompiledPrompt:
+class CompiledPrompt(msgspec.Struct, frozen=True):
     """A prompt with the layers that it is made of."""
 
     positive: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+import msgspec
 
 from lora_pipeline.catalog.records import Asset, ProjectRights
 
@@ -11,8 +12,7 @@ from lora_pipeline.catalog.records import Asset, ProjectRights
 SOON_DAYS = 30
 
 
-@dataclass(frozen=True)
-class Objection:
+class Objection(msgspec.Struct, frozen=True):
     """Why an asset may not be trained on.
 
     Attributes:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 
@@ -24,8 +25,7 @@ _COMMON = (
 _VERSION = re.compile(r"-\d+(\.\d+)*(-only)?$")
 
 
-@dataclass(frozen=True)
-class LicenseName:
+class LicenseName(msgspec.Struct, frozen=True):
     """What a text names.
 
     Attributes:

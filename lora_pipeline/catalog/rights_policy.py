@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.catalog.asset_filter import AssetEntry
@@ -14,8 +14,7 @@ from lora_pipeline.catalog.records import OnWithdrawal, ProjectRights
 from lora_pipeline.catalog.rights import may_train
 
 
-@dataclass(frozen=True)
-class PolicyChange:
+class PolicyChange(msgspec.Struct, frozen=True):
     """What is to be changed of a project's policy; None leaves a rule as it is.
 
     Attributes:
@@ -39,8 +38,7 @@ class PolicyChange:
     retrain_within_days: int | None = None
 
 
-@dataclass(frozen=True)
-class Verdicts:
+class Verdicts(msgspec.Struct, frozen=True):
     """How many assets may be trained on, and why others may not, by the reason's summary."""
 
     allowed: int

@@ -6,14 +6,14 @@ Decides only; ``catalogs.py`` reads the files.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from lora_pipeline.catalog.records import AssetType, CatalogWord, Palette, Tag, TagGroup
 from lora_pipeline.foundation.ids import did_you_mean
 
 
-@dataclass(frozen=True)
-class Unknown:
+class Unknown(msgspec.Struct, frozen=True):
     """A word that no catalog has.
 
     Attributes:
@@ -29,8 +29,7 @@ class Unknown:
         return f"{self.word} (did you mean {self.meant}?)" if self.meant else self.word
 
 
-@dataclass(frozen=True)
-class Clash:
+class Clash(msgspec.Struct, frozen=True):
     """Several tags of a group of which an image may carry one."""
 
     group: str
@@ -41,8 +40,7 @@ class Clash:
         return f"{' and '.join(self.tags)} exclude each other"
 
 
-@dataclass(frozen=True)
-class Vocabulary:
+class Vocabulary(msgspec.Struct, frozen=True):
     """Every word that is in force for a project, and for a checkpoint when one was named.
 
     Attributes:
@@ -55,13 +53,13 @@ class Vocabulary:
         spellings: Full id by spelling: the id itself and its aliases, case ignored.
     """
 
-    asset_types: Mapping[str, AssetType] = field(default_factory=dict)
-    styles: Mapping[str, CatalogWord] = field(default_factory=dict)
-    scenarios: Mapping[str, CatalogWord] = field(default_factory=dict)
-    palettes: Mapping[str, Palette] = field(default_factory=dict)
-    groups: Mapping[str, TagGroup] = field(default_factory=dict)
-    tags: Mapping[str, Tag] = field(default_factory=dict)
-    spellings: Mapping[str, str] = field(default_factory=dict)
+    asset_types: Mapping[str, AssetType] = msgspec.field(default_factory=dict)
+    styles: Mapping[str, CatalogWord] = msgspec.field(default_factory=dict)
+    scenarios: Mapping[str, CatalogWord] = msgspec.field(default_factory=dict)
+    palettes: Mapping[str, Palette] = msgspec.field(default_factory=dict)
+    groups: Mapping[str, TagGroup] = msgspec.field(default_factory=dict)
+    tags: Mapping[str, Tag] = msgspec.field(default_factory=dict)
+    spellings: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def tag(self, given: str) -> str:
         """Return the full id that a spelling means; an unknown one as it was given."""

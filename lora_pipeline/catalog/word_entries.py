@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -29,8 +28,7 @@ from lora_pipeline.foundation.record import Record
 _COLOUR = re.compile(r"#(?:[0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})")
 
 
-@dataclass(frozen=True)
-class NewWord:
+class NewWord(msgspec.Struct, frozen=True):
     """A word that is to be put into a catalog.
 
     Attributes:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.catalog.vocabulary import Vocabulary, unknown_word
 from lora_pipeline.foundation.findings import Finding
 
 
-@dataclass(frozen=True)
-class WordProblem:
+class WordProblem(msgspec.Struct, frozen=True):
     """One word, or several, that may not stand where they do.
 
     Attributes:

@@ -22,7 +22,6 @@ from lora_pipeline import __version__
 from lora_pipeline.cli.output import print_error, print_json, say
 from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.errors import OperationCancelledError, PipelineError
-from lora_pipeline.foundation.result import error_document
 
 DONE, ANSWER_IS_NO, USAGE, FAILED, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 _SECRETS = re.compile(r"\b(hf_|r8_|ghp_|github_pat_|sk-|AKIA)[A-Za-z0-9_-]{8,}")
@@ -55,7 +54,7 @@ def _explain(error: BaseException, *, wants_json: bool) -> int:
             return _show_usage(error, wants_json=wants_json)
         case PipelineError():
             if wants_json:
-                _print_json(error_document(error))
+                _print_json(error.to_answer())
             print_error(error)
             return INTERRUPTED if isinstance(error, OperationCancelledError) else FAILED
         case _:
@@ -118,7 +117,7 @@ def _print_json(document: dict[str, Any]) -> None:
 
 
 def _document_of(code: str, message: str, hint: str | None = None) -> dict[str, Any]:
-    document = error_document(PipelineError(message, hint=hint))
+    document = PipelineError(message, hint=hint).to_answer()
     document["error"]["code"] = code
     return document
 

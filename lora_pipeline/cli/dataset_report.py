@@ -99,7 +99,9 @@ def listed(result: Result) -> Report:
             one["heldOut"] or "",
             one["triggerWord"],
             one["updatedAt"][:10],
-            short(one["contentHash"]) if one["contentHash"] else "no content hash",
+            short(one["contentHash"]).removeprefix("sha256:")
+            if one["contentHash"]
+            else "no content hash",
         )
         for one in result.data["datasets"]
     ]

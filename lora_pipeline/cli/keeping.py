@@ -6,10 +6,12 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
-from lora_pipeline.foundation.result import Result
 from lora_pipeline.workspace import answers
+
+if TYPE_CHECKING:
+    from lora_pipeline.foundation.result import Result
 
 
 class Recorder:

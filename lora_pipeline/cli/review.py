@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import click
+import msgspec
 
 from lora_pipeline.cli.blind_report import answered, compared, planned
 from lora_pipeline.cli.evaluation_options import (
@@ -26,8 +26,7 @@ Verdict = Literal["approved", "rejected", "needs_work"]
 VERDICTS: tuple[Verdict, ...] = ("approved", "rejected", "needs_work")
 
 
-@dataclass(frozen=True)
-class _Word:
+class _Word(msgspec.Struct, frozen=True):
     """What a reviewer says."""
 
     verdict: Verdict

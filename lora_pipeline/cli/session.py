@@ -13,9 +13,9 @@ import click
 
 from lora_pipeline.cli.keeping import keeping
 from lora_pipeline.cli.output import Report, plain, print_json, print_report, say
-from lora_pipeline.foundation.result import Result
 
 if TYPE_CHECKING:
+    from lora_pipeline.foundation.result import Result
     from lora_pipeline.workspace.root import Workspace
 
 P = ParamSpec("P")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+from msgspec.structs import replace
 
 from lora_pipeline.cli.output import Report, plain, say
 from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.events import Event, EventSink, line_of
-from lora_pipeline.foundation.result import Result
 
 if TYPE_CHECKING:
+    from lora_pipeline.foundation.result import Result
     from lora_pipeline.workspace.root import Workspace
 
 P = ParamSpec("P")

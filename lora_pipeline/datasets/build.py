@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.datasets.described import Described, Describing
 from lora_pipeline.datasets.limits import Drawn, within_limits
@@ -25,8 +26,7 @@ from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.stat_index import StatIndex
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """What a manifest would hold.
 
     Attributes:

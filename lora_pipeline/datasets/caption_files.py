@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.catalog.import_folder import CAPTION_EXTENSIONS
 from lora_pipeline.datasets.caption_lint import Subject, finding
@@ -19,8 +20,7 @@ _BOM = b"\xef\xbb\xbf"
 _AROUND = 6  # bytes shown of a text that cannot be read
 
 
-@dataclass(frozen=True)
-class FolderCaptions:
+class FolderCaptions(msgspec.Struct, frozen=True):
     """The captions of a folder.
 
     Attributes:

@@ -9,7 +9,8 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.datasets.caption_syntax import syntax_in
 from lora_pipeline.datasets.records import Manifest
@@ -36,8 +37,7 @@ _SEEN_AS = str.maketrans(
 )
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """A caption to look at.
 
     Attributes:
@@ -51,8 +51,7 @@ class Subject:
     asset_id: str = ""
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """How bad it is, and what mends it."""
 
     severity: Severity

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 _MARKS = re.compile(r"[{}\[\]<>|;_]|--|:\s*[\d.]|BREAK|embedding:")
 
 
-@dataclass(frozen=True)
-class Syntax:
+class Syntax(msgspec.Struct, frozen=True):
     """A form that a program reads as an instruction.
 
     Attributes:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.foundation.errors import CaptionInvalidError
 from lora_pipeline.foundation.ids import did_you_mean
@@ -38,15 +39,13 @@ _GROUP = re.compile(r"tags\.[a-z0-9][A-Za-z0-9_-]{0,62}")
 _PART = re.compile(r"[^{}\[\]]+|\{[^{}\[\]]*\}|[{}\[\]]")
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(msgspec.Struct, frozen=True):
     """Words of the template itself."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(msgspec.Struct, frozen=True):
     """A place for words.
 
     Attributes:
@@ -63,8 +62,7 @@ class Slot:
         return self.name.partition(".")[2]
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(msgspec.Struct, frozen=True):
     """Parts that stand or fall together.
 
     Attributes:
@@ -76,8 +74,7 @@ class Section:
     optional: bool
 
 
-@dataclass(frozen=True)
-class Template:
+class Template(msgspec.Struct, frozen=True, dict=True):
     """A template, understood.
 
     Attributes:

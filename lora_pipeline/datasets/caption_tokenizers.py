@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from lora_pipeline.datasets.caption_tokens import Encoder, Reading, estimate_tokens
 from lora_pipeline.foundation import strict_json
@@ -17,8 +19,7 @@ _LARGEST = 128 * 1024 * 1024
 _Count = Callable[[Sequence[str]], list[int]]
 
 
-@dataclass(frozen=True)
-class Places:
+class Places(msgspec.Struct, frozen=True):
     """Where tokenizers may stand.
 
     Attributes:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.datasets.caption_lint import Subject, finding
 from lora_pipeline.foundation.findings import Finding
@@ -16,8 +17,7 @@ _PIECES = re.compile(r"[^\W\d_]+|\d|[^\w\s]+|_+")
 _ONE_TOKEN, _NEXT_TOKEN = 10, 5  # letters of a usual word; letters of each further token
 
 
-@dataclass(frozen=True)
-class Encoder:
+class Encoder(msgspec.Struct, frozen=True):
     """A text encoder, as captions meet it.
 
     Attributes:
@@ -73,8 +73,7 @@ UNKNOWN = (Encoder("CLIP", 75, leads=False), Encoder("T5", 511, marks=1))
 """What captions are held to when nobody knows which model will read them."""
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """What an encoder makes of captions.
 
     Attributes:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import groupby
 from typing import Literal
+
+import msgspec
 
 Kind = Literal["same", "added", "removed"]
 
@@ -17,8 +18,7 @@ _TOKENS = re.compile(rf"\s+|[{_EACH}]|(?:[^\W{_EACH}]|['’-](?=\w))+|.", re.DOT
 _MOST_PAIRS = 250_000  # of words compared with each other; longer texts count as replaced
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """A run of words that stayed, came or went.
 
     Attributes:

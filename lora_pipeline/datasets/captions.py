@@ -9,9 +9,9 @@ import functools
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
 from msgspec import UNSET
 
 from lora_pipeline.datasets.caption_templates import Slot, Template, parse_template
@@ -25,8 +25,7 @@ _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _FORBIDDEN_CHARACTERS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
 
-@dataclass(frozen=True)
-class Tokens:
+class Tokens(msgspec.Struct, frozen=True):
     """The catalog's prompt tokens; a checkpoint's own stand in for the project's, id by id.
 
     Attributes:
@@ -37,9 +36,9 @@ class Tokens:
         overridden: The words that come from that checkpoint: ``style flat``, ``tag color:red``.
     """
 
-    styles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    scenarios: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
+    styles: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    scenarios: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    tags: Mapping[str, str] = msgspec.field(default_factory=dict)
     checkpoint_id: str = ""
     overridden: frozenset[str] = frozenset()
 
@@ -57,8 +56,7 @@ class CaptionWord(NamedTuple):
     source: str
 
 
-@dataclass(frozen=True)
-class Caption:
+class Caption(msgspec.Struct, frozen=True):
     """A caption with its trace.
 
     Attributes:

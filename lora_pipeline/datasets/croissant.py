@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.catalog.rights_license import license_url
 from lora_pipeline.datasets.export_layouts import Described, ExportPlan, PlacedImage
@@ -76,8 +77,7 @@ _COLUMNS: dict[str, tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class CroissantOptions:
+class CroissantOptions(msgspec.Struct, frozen=True):
     """What a person asked for.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from sys import intern
+
+import msgspec
 
 from lora_pipeline.datasets.captions import Tokens, caption_of, ingredients
 from lora_pipeline.datasets.picks import Pick
@@ -15,8 +16,7 @@ from lora_pipeline.foundation.errors import CaptionInvalidError
 from lora_pipeline.workspace.root import Workspace
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
+class Described(msgspec.Struct, frozen=True):
     """An image that the selection chose.
 
     Attributes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
+
+import msgspec
 
 from lora_pipeline.datasets.caption_words import Piece, compare_words, phrases
 from lora_pipeline.datasets.records import Item, Manifest
@@ -21,8 +22,7 @@ _NOUNS = dict(
 _COUNTABLE = ("image", "caption", "license")
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(msgspec.Struct, frozen=True, dict=True):
     """What became of one image.
 
     Attributes:
@@ -85,8 +85,7 @@ class Change:
         }
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(msgspec.Struct, frozen=True):
     """What changed between two manifests.
 
     Attributes:

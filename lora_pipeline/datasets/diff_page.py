@@ -6,8 +6,9 @@ Captions, tags and licences are text of strangers; ``foundation.markup`` escapes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import zip_longest
+
+import msgspec
 
 from lora_pipeline.datasets.diff import ASPECTS, Change
 from lora_pipeline.datasets.diff_view import DiffView, Side
@@ -33,8 +34,7 @@ _WORDS = 30  # caption words that are counted
 _LONGEST = 60  # letters of such a word
 
 
-@dataclass(frozen=True)
-class Pictures:
+class Pictures(msgspec.Struct, frozen=True):
     """The small pictures of a page.
 
     Attributes:
@@ -42,7 +42,7 @@ class Pictures:
         wanted: How many images could have one.
     """
 
-    by_digest: Mapping[str, Thumbnail] = field(default_factory=dict)
+    by_digest: Mapping[str, Thumbnail] = msgspec.field(default_factory=dict)
     wanted: int = 0
 
     def of(self, item: Item) -> Thumbnail:

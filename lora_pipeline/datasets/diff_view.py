@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.datasets.diff import Change, Difference, compare
@@ -14,8 +14,7 @@ from lora_pipeline.datasets.records import Item, Manifest
 from lora_pipeline.datasets.rules import changed_settings, stored_rule
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(msgspec.Struct, frozen=True):
     """One of the two manifests.
 
     Attributes:
@@ -51,8 +50,7 @@ class Side:
         }
 
 
-@dataclass(frozen=True)
-class Transition:
+class Transition(msgspec.Struct, frozen=True):
     """One value of an aspect that became another, and of how many images."""
 
     aspect: str
@@ -70,8 +68,7 @@ class Transition:
         }
 
 
-@dataclass(frozen=True)
-class DiffView:
+class DiffView(msgspec.Struct, frozen=True):
     """What is told of a comparison.
 
     Attributes:

@@ -8,9 +8,9 @@ rule of the house, and is always reported.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import msgspec
 from msgspec import UNSET
 
 from lora_pipeline.catalog.records import Spec
@@ -23,8 +23,7 @@ ISSUE_PREFIX = "issue:"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Filter(Generic[T]):
+class Filter(msgspec.Struct, Generic[T], frozen=True):
     """One filter.
 
     Attributes:

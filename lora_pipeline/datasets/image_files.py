@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.errors import (
@@ -27,8 +28,7 @@ _LFS_POINTER = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Proof:
+class Proof(msgspec.Struct, frozen=True):
     """What is known of a file from its bytes.
 
     Attributes:

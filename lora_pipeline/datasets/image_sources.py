@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from lora_pipeline.datasets.image_files import ASSETS_ROOT, ImageFiles, image_files
 from lora_pipeline.datasets.records import Item
@@ -38,8 +39,7 @@ class ImageSource(Protocol):
         """Return the bytes of an image, or why they are not to be had."""
 
 
-@dataclass(frozen=True)
-class WorkTree:
+class WorkTree(msgspec.Struct, frozen=True):
     """The files as they stand now.
 
     Attributes:
@@ -59,8 +59,7 @@ class WorkTree:
         return _read(path, item, self.max_bytes)
 
 
-@dataclass(frozen=True)
-class LfsStore:
+class LfsStore(msgspec.Struct, frozen=True):
     """What Git LFS keeps on this machine, whichever branch is checked out.
 
     Attributes:
@@ -79,8 +78,7 @@ class LfsStore:
         return _read(path, item, self.max_bytes)
 
 
-@dataclass(frozen=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True):
     """The files of one commit.
 
     Attributes:

@@ -11,8 +11,8 @@ import hashlib
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
+import msgspec
 from msgspec import UNSET
 
 from lora_pipeline.datasets.picks import Reason
@@ -20,8 +20,7 @@ from lora_pipeline.datasets.records import Selection
 from lora_pipeline.datasets.selection import Step
 
 
-@dataclass(frozen=True)
-class Drawn:
+class Drawn(msgspec.Struct, frozen=True):
     """What the draw looks at, of one image.
 
     Attributes:
@@ -37,8 +36,7 @@ class Drawn:
     rating: int = 0
 
 
-@dataclass(frozen=True)
-class Limited:
+class Limited(msgspec.Struct, frozen=True):
     """What is left within the limits.
 
     Attributes:
@@ -48,7 +46,7 @@ class Limited:
     """
 
     kept: tuple[int, ...]
-    left_out: dict[int, Reason] = field(default_factory=dict)
+    left_out: dict[int, Reason] = msgspec.field(default_factory=dict)
     steps: tuple[Step, ...] = ()
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.datasets.manifest import hash_of_manifest, in_order
@@ -52,8 +52,7 @@ _SHAPE = members(
 )
 
 
-@dataclass(frozen=True)
-class MergedManifest:
+class MergedManifest(msgspec.Struct, frozen=True):
     """What two manifests came to.
 
     Attributes:

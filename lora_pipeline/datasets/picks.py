@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from lora_pipeline.catalog.records import Asset, ImageIdentity, Spec, Variant, Version
 from lora_pipeline.datasets.records import Selection
 
 
-@dataclass(frozen=True)
-class Reason:
+class Reason(msgspec.Struct, frozen=True):
     """Why an asset is left out.
 
     Attributes:
@@ -23,8 +22,7 @@ class Reason:
     summary: str
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """An asset before anything was decided.
 
     Attributes:
@@ -40,8 +38,7 @@ class Candidate:
     license: str = ""
 
 
-@dataclass(frozen=True)
-class Pick:
+class Pick(msgspec.Struct, frozen=True):
     """The image of an asset: its version and variant.
 
     Attributes:

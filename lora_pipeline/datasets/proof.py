@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 
+import msgspec
 from msgspec import structs
+from msgspec.structs import replace
 
 from lora_pipeline.datasets.described import Described
 from lora_pipeline.datasets.image_files import ImageFiles, Proof, image_files
@@ -29,8 +30,7 @@ from lora_pipeline.workspace.stat_index import StatIndex
 _TELL_EVERY = 100  # images; a bar needs no more
 
 
-@dataclass(frozen=True)
-class Proven:
+class Proven(msgspec.Struct, frozen=True):
     """What looking at the files came to.
 
     Attributes:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
@@ -16,8 +15,7 @@ from lora_pipeline.datasets.records import (
 )
 
 
-@dataclass(frozen=True)
-class DatasetRule:
+class DatasetRule(msgspec.Struct, frozen=True):
     """All that decides what a manifest holds, given the assets.
 
     Attributes:
@@ -27,10 +25,10 @@ class DatasetRule:
         split: Which of them are held out.
     """
 
-    selection: Selection = field(default_factory=Selection)
-    captions: CaptionRule = field(default_factory=CaptionRule)
-    normalization: Normalization = field(default_factory=Normalization)
-    split: SplitRule = field(default_factory=SplitRule)
+    selection: Selection = msgspec.field(default_factory=Selection)
+    captions: CaptionRule = msgspec.field(default_factory=CaptionRule)
+    normalization: Normalization = msgspec.field(default_factory=Normalization)
+    split: SplitRule = msgspec.field(default_factory=SplitRule)
 
 
 def stored_rule(manifest: Manifest) -> DatasetRule:

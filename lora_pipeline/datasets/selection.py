@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
+
+import msgspec
 
 from lora_pipeline.catalog.records import Asset
 from lora_pipeline.datasets.filters import Filter, candidate_filters, pick_filters
@@ -15,8 +16,7 @@ from lora_pipeline.foundation.errors import SelectionEmptyError
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class LeftOut:
+class LeftOut(msgspec.Struct, frozen=True):
     """An asset that is not in the dataset.
 
     Attributes:
@@ -32,8 +32,7 @@ class LeftOut:
     matches: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True):
     """Where an asset stopped.
 
     Attributes:
@@ -49,8 +48,7 @@ class Stop:
     left_out: LeftOut
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One filter and what it did.
 
     Attributes:
@@ -66,8 +64,7 @@ class Step:
     hint: str | None = None
 
 
-@dataclass(frozen=True)
-class Selected:
+class Selected(msgspec.Struct, frozen=True):
     """What a rule chose.
 
     Attributes:

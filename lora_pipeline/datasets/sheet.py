@@ -10,8 +10,9 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from lora_pipeline.datasets.records import Item
 from lora_pipeline.datasets.thumbnails import SIDE, Thumbnail
@@ -38,8 +39,7 @@ _HELD_OUT = (160, 98, 20)
 _BACKDROP = (241, 240, 238)
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(msgspec.Struct, frozen=True):
     """One image on a sheet.
 
     Attributes:
@@ -53,8 +53,7 @@ class Cell:
     thumbnail: Thumbnail
 
 
-@dataclass(frozen=True)
-class SheetHeader:
+class SheetHeader(msgspec.Struct, frozen=True):
     """What stands above the images.
 
     Attributes:
@@ -99,8 +98,7 @@ def is_enlarged(item: Item) -> bool:
     return 0 < max(item.width, item.height) <= SIDE // 2
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(msgspec.Struct, frozen=True):
     cells: Sequence[Cell]
     captions: tuple[list[str], ...]
 

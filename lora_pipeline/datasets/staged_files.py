@@ -7,8 +7,9 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.datasets.image_files import image_files
 from lora_pipeline.datasets.proving import index_path, prove_each, require_image
@@ -28,8 +29,7 @@ from lora_pipeline.workspace.stat_index import StatIndex, stamp_of
 _TELL_EVERY = 100  # images; a bar needs no more
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
+class _Ready(msgspec.Struct, frozen=True):
     """A file that can be linked into the staging."""
 
     name: str

@@ -16,8 +16,9 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.datasets.manifest import hash_of_manifest
 from lora_pipeline.datasets.records import Manifest, Normalization
@@ -46,8 +47,7 @@ UNFINISHED = ".unfinished-"
 _TRAINED_ON = (".png", ".jpg", ".jpeg", ".webp", ".txt", ".caption")
 
 
-@dataclass(frozen=True)
-class Staging:
+class Staging(msgspec.Struct, frozen=True):
     """A staged manifest.
 
     Attributes:

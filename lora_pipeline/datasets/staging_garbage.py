@@ -8,7 +8,6 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -29,8 +28,7 @@ from lora_pipeline.workspace.root import Workspace
 _KEY = re.compile(r"[0-9a-f]{32}")
 
 
-@dataclass(frozen=True)
-class StagingGarbage:
+class StagingGarbage(msgspec.Struct, frozen=True):
     """What could go.
 
     Attributes:

@@ -10,8 +10,9 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.datasets.image_sources import ImageSource, read_image
 from lora_pipeline.datasets.records import Item
@@ -25,8 +26,7 @@ SIDE = 224  # pixels of the longer side
 _MADE_BY = "v1"  # another number when thumbnails are made in another way
 
 
-@dataclass(frozen=True)
-class Thumbnail:
+class Thumbnail(msgspec.Struct, frozen=True):
     """A small picture, or why there is none.
 
     Attributes:
@@ -72,8 +72,7 @@ def thumbnails(
     return map_images(workspace, make, items, topic="thumbnails")
 
 
-@dataclass(frozen=True)
-class _Kept:
+class _Kept(msgspec.Struct, frozen=True):
     folder: Path
 
     def get(self, sha256: str) -> bytes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.datasets.image_files import Proof, image_files
 from lora_pipeline.datasets.manifest import hash_of_manifest
@@ -18,8 +19,7 @@ from lora_pipeline.workspace.root import Workspace
 _TELL_EVERY = 100  # images; a bar needs no more
 
 
-@dataclass(frozen=True)
-class Verification:
+class Verification(msgspec.Struct, frozen=True):
     """What reading everything anew came to.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.foundation import process
 from lora_pipeline.foundation.errors import ProcessError
@@ -16,8 +17,7 @@ _TIMEOUT_S = 20.0
 _AMD = Path("/dev/kfd")
 
 
-@dataclass(frozen=True)
-class Gpu:
+class Gpu(msgspec.Struct, frozen=True):
     """One GPU.
 
     Attributes:

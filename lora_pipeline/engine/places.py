@@ -7,9 +7,10 @@ that know nothing of each other never put two runs on one GPU.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 CPU = "cpu"
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where one run runs.
 
     Attributes:

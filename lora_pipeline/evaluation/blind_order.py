@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.evaluation.blind_records import BlindPair
 from lora_pipeline.foundation import strict_json
@@ -13,8 +14,7 @@ from lora_pipeline.foundation.files import disk_refusals, write_atomic
 from lora_pipeline.workspace.root import Workspace
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """Which side is which.
 
     Attributes:

@@ -7,8 +7,9 @@ was rendered. The order stays with us until the answers are in.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.evaluation.blind_pictures import Picture
 from lora_pipeline.foundation.markup import GENERATOR, Markup, data_uri, element, page
@@ -19,8 +20,7 @@ _TINY = 128  # drawn with hard pixels, else a browser blurs them away
 _CHOICES = (("left", "Left", "1"), ("tie", "No difference", "0"), ("right", "Right", "2"))
 
 
-@dataclass(frozen=True)
-class ShownPair:
+class ShownPair(msgspec.Struct, frozen=True):
     """A pair as the page shows it.
 
     Attributes:
@@ -38,8 +38,7 @@ class ShownPair:
     rule: str = ""
 
 
-@dataclass(frozen=True)
-class PageWords:
+class PageWords(msgspec.Struct, frozen=True):
     """What a page says of itself.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.evaluation.pixels import read_pixels
 from lora_pipeline.foundation.errors import ImageRefusedError
@@ -14,8 +15,7 @@ _SMALL = 256 * 256  # up to here every pixel is kept
 _QUALITY = 92
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(msgspec.Struct, frozen=True):
     """A picture as a page carries it.
 
     Attributes:

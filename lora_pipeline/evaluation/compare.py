@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.evaluation.records import Cell, Evaluation, EvaluationMetrics
 
@@ -13,8 +14,7 @@ _Key = tuple[Any, ...]
 _NO_VALUES = frozenset({"notProven", "method", "manifestHash"})
 
 
-@dataclass(frozen=True)
-class CellPair:
+class CellPair(msgspec.Struct, frozen=True):
     """One place of two grids.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +40,7 @@ _KEPT_BYTES = 64 * 1024 * 1024
 _ON_THE_SHEET = frozenset({"lookAlike", "copies"})
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """What closing an evaluation wrote.
 
     Attributes:

@@ -9,7 +9,8 @@ import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 Z95 = 1.959964
 # Pairs of one prompt are not independent. Where the answers cannot tell by how much (all alike,
@@ -18,8 +19,7 @@ LEAST_LIKENESS = 0.2
 Key = tuple[str, int]
 
 
-@dataclass(frozen=True)
-class Preference:
+class Preference(msgspec.Struct, frozen=True):
     """What the answers of all reviewers come to.
 
     Attributes:

@@ -48,7 +48,7 @@ _SAVE_SHARE = 50
 _MOST_CRASHES = 3
 
 # Entered with the private folder while pictures are drawn in it: counts what they cost.
-Paying = Callable[[Path], contextlib.AbstractContextManager[None]]
+Paying = Callable[[Path], contextlib.AbstractContextManager[object]]
 
 
 @dataclass

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from lora_pipeline.evaluation.grid import strength_words
 from lora_pipeline.evaluation.records import Cell, Evaluation
@@ -59,8 +60,7 @@ _NO_CAPTIONS: Mapping[str, str] = {}
 Loader = Callable[[Cell], "Pixels | None"]
 
 
-@dataclass(frozen=True)
-class SheetHeader:
+class SheetHeader(msgspec.Struct, frozen=True):
     """What stands above the pictures.
 
     Attributes:
@@ -164,8 +164,7 @@ def _page_words(layout: Layout, page: int, suspicious: Mapping[str, str]) -> str
     return f"{page} of {len(layout.pages)}{where}{more}"
 
 
-@dataclass(frozen=True)
-class _Drawing:
+class _Drawing(msgspec.Struct, frozen=True):
     """What every part of a page is drawn with."""
 
     pen: _Pen

@@ -7,8 +7,9 @@ of a bounded height: no picture format takes 40,000 pixels, and nobody's memory 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
+
+import msgspec
 
 from lora_pipeline.evaluation.records import Cell, Evaluation, SuitePrompt
 from lora_pipeline.evaluation.suites import rule_words
@@ -22,8 +23,7 @@ SMALL_SIDE, _ENLARGED_SIDE, _LARGE_SIDE = 96, 192, 224
 Group = tuple[Cell, ...]
 
 
-@dataclass(frozen=True)
-class Prompt:
+class Prompt(msgspec.Struct, frozen=True):
     """Cells of one prompt that stand on one page, one group a seed, and what they are to show."""
 
     text: str
@@ -31,8 +31,7 @@ class Prompt:
     groups: tuple[Group, ...]
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(msgspec.Struct, frozen=True):
     """Sizes in pixels that follow from the cells, and the prompts of each page."""
 
     pages: tuple[tuple[Prompt, ...], ...]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.foundation.errors import MergeConflictError
 
@@ -14,8 +15,7 @@ _MARKER = re.compile(rb"^([<|=>])\1{6,}(?:[ \t]([^\r\n]*))?\r?$", re.MULTILINE)
 _STARTS = (b"<<<<<<<", b">>>>>>>", b"=======", b"|||||||")
 
 
-@dataclass(frozen=True)
-class Markers:
+class Markers(msgspec.Struct, frozen=True):
     """What a failed merge left in a file.
 
     Attributes:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.foundation.errors import DigestMismatchError, FileMissingError
 
 _readers = threading.local()  # each has a buffer that is filled again and again
 
 
-@dataclass(frozen=True)
-class FileDigest:
+class FileDigest(msgspec.Struct, frozen=True):
     """What the bytes of a file are.
 
     Attributes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,19 @@ class PipelineError(Exception):
                 {"where": one.where, "message": one.message} for one in self.violations
             ]
         return document
+
+    def to_answer(self) -> dict[str, Any]:
+        """Return the failure in the shape of ``Result.to_dict``."""
+        return {
+            "success": False,
+            "data": {},
+            "error": {"hint": None, **self.to_dict()},
+            "reasoning": "",
+            "warnings": [],
+            "suggestions": [self.hint] if self.hint else [],
+            "written": [],
+            "dryRun": False,
+        }
 
 
 class ArgumentInvalidError(PipelineError):

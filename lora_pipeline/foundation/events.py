@@ -7,15 +7,15 @@ event in a browser.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
+
+import msgspec
 
 EventType = Literal["started", "progress", "log", "artifact", "warning", "finished"]
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One thing that happened during an operation.
 
     Attributes:
@@ -34,7 +34,7 @@ class Event:
     step: int | None = None
     total: int | None = None
     unit: str = ""
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the event as one JSON line holds it; empty fields are left out."""

@@ -11,7 +11,6 @@ import os
 import stat
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +46,7 @@ __all__ = [
 _WORKER = "lora_pipeline.foundation.image_worker"
 
 
-@dataclass(frozen=True)
-class ImageLimits:
+class ImageLimits(msgspec.Struct, frozen=True):
     """How much one image may cost.
 
     Attributes:

@@ -16,10 +16,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue, SimpleQueue
 from typing import IO, Any
+
+import msgspec
 
 from lora_pipeline.foundation.child_environment import (
     child_environment,
@@ -40,8 +41,7 @@ _KILL = signal.SIGTERM if os.name == "nt" else signal.SIGKILL
 _GUARD = Path(__file__).with_name("process_guard.py")
 
 
-@dataclass(frozen=True)
-class Completed:
+class Completed(msgspec.Struct, frozen=True):
     """A program that ended.
 
     Attributes:

@@ -8,16 +8,16 @@ import re
 import selectors
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import IO
+
+import msgspec
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 _CHUNK = 65536
 _LONGEST_LINE = 65536  # of a longer one only the end is kept
 
 
-@dataclass(frozen=True)
-class OutputLine:
+class OutputLine(msgspec.Struct, frozen=True):
     """One line that a supervised program printed, without colour codes."""
 
     stream: str

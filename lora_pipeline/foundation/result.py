@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lora_pipeline.foundation.errors import PipelineError
+import msgspec
+from msgspec.structs import replace
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """A "no" that was asked for: the checks ran, and this is their answer.
 
     Attributes:
@@ -24,8 +23,7 @@ class Refusal:
     hint: str | None = None
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What an operation did, in a form for people, scripts and agents alike.
 
     A refusal is an answer and stands in ``refusal``; a failure is a ``PipelineError`` and is
@@ -45,7 +43,7 @@ class Result:
             one was asked for; returns warnings. Each face calls ``settled`` as the last thing.
     """
 
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = msgspec.field(default_factory=dict)
     reasoning: str = ""
     warnings: Sequence[str] = ()
     suggestions: Sequence[str] = ()
@@ -93,17 +91,3 @@ class Result:
                 "hint": self.refusal.hint,
             }
         return document
-
-
-def error_document(error: PipelineError) -> dict[str, Any]:
-    """Return a failure in the same shape as a result."""
-    return {
-        "success": False,
-        "data": {},
-        "error": {"hint": None, **error.to_dict()},
-        "reasoning": "",
-        "warnings": [],
-        "suggestions": [error.hint] if error.hint else [],
-        "written": [],
-        "dryRun": False,
-    }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, get_type_hints
 
 import msgspec
@@ -16,8 +15,7 @@ from lora_pipeline.foundation.result import Result
 from lora_pipeline.workspace.root import Workspace
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(msgspec.Struct, frozen=True):
     """One verb.
 
     Attributes:

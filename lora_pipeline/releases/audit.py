@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.foundation.canonical import short
 from lora_pipeline.foundation.errors import PipelineError
@@ -26,8 +27,7 @@ from lora_pipeline.releases.records import Evidence, GatePolicy, HistoryEntry, L
 from lora_pipeline.workspace.records import Loaded
 
 
-@dataclass(frozen=True)
-class Strictness:
+class Strictness(msgspec.Struct, frozen=True):
     """What must be on this machine; else it is said to be not proven.
 
     Attributes:
@@ -59,8 +59,7 @@ def audit_lora(
     ]
 
 
-@dataclass(frozen=True)
-class _Auditor:
+class _Auditor(msgspec.Struct, frozen=True):
     reader: EvidenceReader
     loaded: Loaded[Lora]
     strictness: Strictness

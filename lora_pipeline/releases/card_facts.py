@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.catalog.records import Asset, Checkpoint
 from lora_pipeline.evaluation.records import Evaluation, Review
@@ -22,8 +22,7 @@ from lora_pipeline.workspace.root import Workspace
 _HUB = re.compile(r"(?:hf://|https://huggingface\.co/)([\w.-]+/[\w.-]+?)(?:/|$)")
 
 
-@dataclass(frozen=True)
-class CardFacts:
+class CardFacts(msgspec.Struct, frozen=True):
     """Everything that a card is made of; two workspaces with the same records have the same.
 
     Attributes:
@@ -89,7 +88,7 @@ def card_facts(workspace: Workspace, loaded: Loaded[Lora], release: Release) -> 
             Checkpoint, workspace.visible(scope), lora.checkpoint_id
         ).record,
         # Where the manifest was found is no property of the release.
-        trained=dataclasses.replace(trained, where="")
+        trained=msgspec.structs.replace(trained, where="")
         if isinstance(trained, TrainedManifest)
         else trained,
         withdrawn=_withdrawn(workspace, near, trained),

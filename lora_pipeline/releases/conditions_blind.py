@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from lora_pipeline.evaluation.blind import (
     constancy,
@@ -28,8 +28,7 @@ from lora_pipeline.releases.records import BlindRule, GatePolicy
 CONDITION = "preference"
 
 
-@dataclass(frozen=True)
-class Counted:
+class Counted(msgspec.Struct, frozen=True):
     """Which blind reviews count.
 
     Attributes:

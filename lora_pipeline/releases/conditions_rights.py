@@ -7,7 +7,8 @@ these weights and this very withdrawal, and when the project of the image still 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.catalog.records import ANSWERS
 from lora_pipeline.catalog.rights import days_after
@@ -29,8 +30,7 @@ CONDITION = "withdrawals"
 _NAMED = 3
 
 
-@dataclass(frozen=True)
-class JudgedImage:
+class JudgedImage(msgspec.Struct, frozen=True):
     """A withdrawn image and what was decided about it.
 
     Attributes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
+
+import msgspec
 
 from lora_pipeline.evaluation.records import Review, ReviewBinding
 from lora_pipeline.evaluation.reviews import review_digest
@@ -34,8 +35,7 @@ class Brought(Protocol):
         """Whose good signature that commit carries; empty when it has none."""
 
 
-@dataclass(frozen=True)
-class Approvals:
+class Approvals(msgspec.Struct, frozen=True):
     """Which approvals count.
 
     Attributes:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 ConditionStatus = Literal["pass", "fail", "not_proven", "waived"]
 
 
-@dataclass(frozen=True)
-class Condition:
+class Condition(msgspec.Struct, frozen=True):
     """One thing that the gate asks for, and what it found.
 
     Attributes:
@@ -49,8 +49,7 @@ class Condition:
         }
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """The gate's answer about one release.
 
     Attributes:

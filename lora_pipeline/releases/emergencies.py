@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from lora_pipeline.catalog.rights import days_after
 from lora_pipeline.releases.conditions_verdicts import is_future
@@ -14,8 +14,7 @@ from lora_pipeline.releases.people import is_no_person
 from lora_pipeline.releases.records import GatePolicy, HistoryEntry
 
 
-@dataclass(frozen=True)
-class Emergency:
+class Emergency(msgspec.Struct, frozen=True):
     """An emergency that the gate has not ended yet.
 
     Attributes:

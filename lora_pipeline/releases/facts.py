@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from lora_pipeline.catalog.records import OnWithdrawal
 from lora_pipeline.datasets.records import Manifest
@@ -14,8 +15,7 @@ from lora_pipeline.releases.records import GatePolicy, Lora, Release, Waiver, Wi
 from lora_pipeline.training.records import Run
 
 
-@dataclass(frozen=True)
-class Unproven:
+class Unproven(msgspec.Struct, frozen=True):
     """Something that could not be checked here.
 
     Attributes:
@@ -28,8 +28,7 @@ class Unproven:
     elsewhere: bool = False
 
 
-@dataclass(frozen=True)
-class TrainedManifest:
+class TrainedManifest(msgspec.Struct, frozen=True):
     """The manifest that a release was trained on.
 
     Attributes:
@@ -41,8 +40,7 @@ class TrainedManifest:
     where: str = ""
 
 
-@dataclass(frozen=True)
-class ManifestLost:
+class ManifestLost(msgspec.Struct, frozen=True):
     """The manifest that a release was trained on is not there.
 
     Attributes:
@@ -52,8 +50,7 @@ class ManifestLost:
     reason: str
 
 
-@dataclass(frozen=True)
-class WithdrawnImage:
+class WithdrawnImage(msgspec.Struct, frozen=True):
     """An image of the manifest that must no longer be used.
 
     Attributes:
@@ -73,8 +70,7 @@ class WithdrawnImage:
     expired: bool = False
 
 
-@dataclass(frozen=True)
-class RightsFacts:
+class RightsFacts(msgspec.Struct, frozen=True):
     """What the catalog says today about the images of the manifest.
 
     Attributes:
@@ -97,8 +93,7 @@ class RightsFacts:
         return (*(f"{one.asset_id} {one.text}" for one in self.withdrawn), *self.refused)
 
 
-@dataclass(frozen=True)
-class ImageFacts:
+class ImageFacts(msgspec.Struct, frozen=True):
     """What became of the cells' images on this machine, by cell id.
 
     Attributes:
@@ -112,8 +107,7 @@ class ImageFacts:
     mismeasured: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class GivenReview:
+class GivenReview(msgspec.Struct, frozen=True):
     """A review as it stands, and what Git knows of it.
 
     Attributes:
@@ -129,8 +123,7 @@ class GivenReview:
     signed_by: str | Unproven = ""
 
 
-@dataclass(frozen=True)
-class GivenAnswer:
+class GivenAnswer(msgspec.Struct, frozen=True):
     """An answer to withdrawals as it stands, and what Git knows of it.
 
     Attributes:
@@ -146,8 +139,7 @@ class GivenAnswer:
     signed_by: str | Unproven = ""
 
 
-@dataclass(frozen=True)
-class GivenBlind:
+class GivenBlind(msgspec.Struct, frozen=True):
     """A blind review as it stands, what it rests on, and what Git knows of it.
 
     Attributes:
@@ -167,8 +159,7 @@ class GivenBlind:
     signed_by: str | Unproven = ""
 
 
-@dataclass(frozen=True)
-class GivenWaiver:
+class GivenWaiver(msgspec.Struct, frozen=True):
     """A waiver as it stands, and what Git knows of it.
 
     Attributes:
@@ -184,8 +175,7 @@ class GivenWaiver:
     signed_by: str | Unproven = ""
 
 
-@dataclass(frozen=True)
-class PolicyBefore:
+class PolicyBefore(msgspec.Struct, frozen=True):
     """The policy as it stood before the change that a promotion came with.
 
     Attributes:
@@ -197,8 +187,7 @@ class PolicyBefore:
     where: str
 
 
-@dataclass(frozen=True)
-class ReleaseEvidence:
+class ReleaseEvidence(msgspec.Struct, frozen=True):
     """All evidence about one release.
 
     Attributes:
@@ -243,7 +232,7 @@ class ReleaseEvidence:
     open_pages: int = 0
     waivers: tuple[GivenWaiver, ...] = ()
     today: str = ""
-    people: Mapping[str, str] = field(default_factory=dict)
+    people: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def person(self, identity: str) -> str:
         """Return who is behind an address."""

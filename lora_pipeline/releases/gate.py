@@ -6,7 +6,7 @@ What could not be checked refuses like what was checked and is wrong.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from lora_pipeline.foundation.canonical import short
 from lora_pipeline.foundation.errors import ArgumentInvalidError

@@ -6,9 +6,10 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.foundation import process
 from lora_pipeline.foundation.child_environment import own_environment, own_program
@@ -34,8 +35,7 @@ _LONGEST = 300
 _MOVED = (409, 412)
 
 
-@dataclass(frozen=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """A file that leaves.
 
     Attributes:
@@ -49,8 +49,7 @@ class Sent:
     sha256: str
 
 
-@dataclass(frozen=True)
-class Published:
+class Published(msgspec.Struct, frozen=True):
     """What became of it.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.catalog.records import AssetType
 
@@ -19,8 +20,7 @@ LEVELS = (
 )
 
 
-@dataclass(frozen=True)
-class Volume:
+class Volume(msgspec.Struct, frozen=True):
     """A number of images, judged.
 
     Attributes:

@@ -6,6 +6,8 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from lora_pipeline.catalog.image_index import assets_with_images
 from lora_pipeline.catalog.records import Asset
 from lora_pipeline.datasets.records import Item, Manifest
@@ -23,8 +25,7 @@ from lora_pipeline.workspace.records import Loaded
 _UNDER_WAY = ("created", "queued", "training")
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """The assets that are asked about, and the digests of their images.
 
     Attributes:
@@ -46,8 +47,7 @@ class Subject:
         )
 
 
-@dataclass(frozen=True)
-class TouchedManifest:
+class TouchedManifest(msgspec.Struct, frozen=True):
     """A manifest as it stands that holds some of the assets."""
 
     dataset_id: str
@@ -56,8 +56,7 @@ class TouchedManifest:
     of: int
 
 
-@dataclass(frozen=True)
-class TouchedRelease:
+class TouchedRelease(msgspec.Struct, frozen=True):
     """A release that was trained on some of the assets.
 
     Attributes:
@@ -85,8 +84,7 @@ class TouchedRelease:
     answered: bool
 
 
-@dataclass(frozen=True)
-class UnknownRelease:
+class UnknownRelease(msgspec.Struct, frozen=True):
     """A release of which nobody can say any more what it was trained on."""
 
     lora_id: str
@@ -96,8 +94,7 @@ class UnknownRelease:
     reason: str
 
 
-@dataclass(frozen=True)
-class TouchedRun:
+class TouchedRun(msgspec.Struct, frozen=True):
     """A run under way that trains on some of the assets."""
 
     run_id: str
@@ -107,8 +104,7 @@ class TouchedRun:
     dataset_id: str
 
 
-@dataclass(frozen=True)
-class Twin:
+class Twin(msgspec.Struct, frozen=True):
     """Another asset with the same image."""
 
     asset_id: str
@@ -117,8 +113,7 @@ class Twin:
     withdrawn: bool
 
 
-@dataclass(frozen=True)
-class Impact:
+class Impact(msgspec.Struct, frozen=True):
     """Everything that some assets are part of.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from lora_pipeline.releases.decision import Decision
 from lora_pipeline.releases.evidence import EvidenceReader
@@ -13,8 +13,7 @@ from lora_pipeline.releases.records import HistoryEntry, Lora, Release
 from lora_pipeline.workspace.records import Loaded
 
 
-@dataclass(frozen=True)
-class Judged:
+class Judged(msgspec.Struct, frozen=True):
     """A decision with what it rests on.
 
     Attributes:

@@ -7,8 +7,9 @@ came to the main line: what relaxes a policy does not bring what needs it in the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.catalog.records import Project
 from lora_pipeline.foundation import strict_yaml
@@ -35,8 +36,7 @@ FAMILY = "gates"
 _BUILT_IN = next(str(one.default) for one in SETTINGS if one.key == "gate.policy")
 
 
-@dataclass(frozen=True)
-class PolicyInForce:
+class PolicyInForce(msgspec.Struct, frozen=True):
     """A policy with the way that led to it.
 
     Attributes:

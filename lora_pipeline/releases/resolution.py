@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.releases.decision import Decision
@@ -22,8 +23,7 @@ from lora_pipeline.workspace.records import Loaded
 ReleasePolicy = Literal["active_only", "active_or_latest_approved"]
 
 
-@dataclass(frozen=True)
-class Skipped:
+class Skipped(msgspec.Struct, frozen=True):
     """A release that was looked at and not chosen."""
 
     release_id: str
@@ -34,8 +34,7 @@ class Skipped:
         return {"releaseId": self.release_id, "reason": self.reason}
 
 
-@dataclass(frozen=True)
-class Resolution:
+class Resolution(msgspec.Struct, frozen=True):
     """What was chosen and why.
 
     Attributes:

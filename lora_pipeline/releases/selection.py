@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -26,8 +25,7 @@ class SelectionPolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     release_policy: ReleasePolicy = "active_only"
 
 
-@dataclass(frozen=True)
-class Candidates:
+class Candidates(msgspec.Struct, frozen=True):
     """LoRAs in the order in which they are tried, and those that do not fit.
 
     Attributes:

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 Program = Literal["a1111", "comfyui", "diffusers", "mflux"]
 BY_NAME: frozenset[Program] = frozenset({"a1111", "comfyui", "mflux"})
 
 
-@dataclass(frozen=True)
-class Use:
+class Use(msgspec.Struct, frozen=True):
     """One LoRA as it is used.
 
     Attributes:

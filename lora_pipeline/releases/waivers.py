@@ -7,9 +7,9 @@ what is judged, when the policy lets this condition be waived, and until its end
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from lora_pipeline.catalog.rights import days_after
 from lora_pipeline.foundation.canonical import digest_of

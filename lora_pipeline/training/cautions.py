@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.catalog.records import CheckpointLicense
 from lora_pipeline.training.plan import TrainingData
@@ -32,8 +33,7 @@ _ALIKE = 4
 TRAINER_NOTE = "trainer_note"
 
 
-@dataclass(frozen=True)
-class Caution:
+class Caution(msgspec.Struct, frozen=True):
     """One thing to know before training.
 
     Attributes:
@@ -49,8 +49,7 @@ class Caution:
         return {"code": self.code, "message": self.message}
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """What is looked at.
 
     Attributes:

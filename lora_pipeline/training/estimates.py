@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.training.cautions import Caution, Subject, cautions_about
 from lora_pipeline.training.records import Recipe
@@ -17,8 +18,7 @@ _LAST_RUNS = 5
 _SLACK = 0.25
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(msgspec.Struct, frozen=True):
     """How long training will be and what is unusual about it.
 
     Attributes:
@@ -41,8 +41,7 @@ class Estimate:
         return tuple(one.message for one in self.cautions)
 
 
-@dataclass(frozen=True)
-class PastRun:
+class PastRun(msgspec.Struct, frozen=True):
     """What an earlier run of the same trainer and base model tells.
 
     Attributes:
@@ -60,8 +59,7 @@ class PastRun:
     here: bool
 
 
-@dataclass(frozen=True)
-class Duration:
+class Duration(msgspec.Struct, frozen=True):
     """About how long a run takes.
 
     Attributes:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.training.records import RunError
 
 
-@dataclass(frozen=True)
-class FailureClass:
+class FailureClass(msgspec.Struct, frozen=True):
     """A kind of failure that several programs share.
 
     Attributes:

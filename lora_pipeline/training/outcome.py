@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.foundation.errors import PipelineError, UnsafePathError
 from lora_pipeline.foundation.result import Refusal
@@ -17,8 +18,7 @@ from lora_pipeline.training.weights import WeightsReport, inspect_weights, requi
 _CLOCK_GRAIN_NS = 2_000_000_000
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What a run came to.
 
     Attributes:
@@ -53,8 +53,7 @@ class Outcome:
         return f"failed: {self.error.message}" if self.error else "weights verified"
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """What of the collected files is usable."""
 
     final: WeightsReport | None

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.training.records import Recipe
 
 
-@dataclass(frozen=True)
-class CheckpointOnDisk:
+class CheckpointOnDisk(msgspec.Struct, frozen=True):
     """The base model as a trainer finds it here.
 
     Attributes:
@@ -28,12 +28,11 @@ class CheckpointOnDisk:
     architecture: str
     path: Path
     digest: str
-    companions: Mapping[str, Path] = field(default_factory=dict)
+    companions: Mapping[str, Path] = msgspec.field(default_factory=dict)
     training_adapter: Path | None = None
 
 
-@dataclass(frozen=True)
-class StagedImage:
+class StagedImage(msgspec.Struct, frozen=True):
     """One image of a staging folder; its caption stands beside it as ``<stem>.txt``.
 
     ``mask`` is the path of its mask below the folder, white where the loss counts; empty
@@ -48,8 +47,7 @@ class StagedImage:
     mask: str = ""
 
 
-@dataclass(frozen=True)
-class TrainingData:
+class TrainingData(msgspec.Struct, frozen=True):
     """The staging of a manifest.
 
     Attributes:
@@ -80,8 +78,7 @@ class TrainingData:
         return (self.folder / self.images[0].mask).parent
 
 
-@dataclass(frozen=True)
-class TrainingRequest:
+class TrainingRequest(msgspec.Struct, frozen=True):
     """All that an adapter may look at to make a plan.
 
     Attributes:
@@ -111,8 +108,7 @@ class TrainingRequest:
     config_file: Path | None = None
 
 
-@dataclass(frozen=True)
-class PlannedFile:
+class PlannedFile(msgspec.Struct, frozen=True):
     """A file that is written before the program starts.
 
     Attributes:
@@ -124,8 +120,7 @@ class PlannedFile:
     content: str
 
 
-@dataclass(frozen=True)
-class Upload:
+class Upload(msgspec.Struct, frozen=True):
     """A file that would leave this machine.
 
     Attributes:
@@ -137,8 +132,7 @@ class Upload:
     name: str
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What will be run.
 
     Attributes:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from lora_pipeline.training.plan import Plan, TrainingRequest
 from lora_pipeline.workspace.settings import Settings

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from lora_pipeline.foundation import strict_json, strict_yaml
 from lora_pipeline.foundation.errors import JsonInvalidError, RecipeInvalidError, RecordError
 from lora_pipeline.foundation.ids import did_you_mean
@@ -23,8 +25,7 @@ FLAGS = {"learningRate": "--lr", "batchSize": "--batch"}
 DEFAULT = "default"
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(msgspec.Struct, frozen=True):
     """Settings from one place.
 
     Attributes:
@@ -44,8 +45,7 @@ class Layer:
         return f"{flag_of(name)} {COMMAND_LINE}" if self.flags else self.source
 
 
-@dataclass(frozen=True)
-class ResolvedRecipe:
+class ResolvedRecipe(msgspec.Struct, frozen=True):
     """A recipe with the source of each of its values.
 
     Attributes:

@@ -13,10 +13,12 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from lora_pipeline.foundation.events import Event, EventSink, line_of
 from lora_pipeline.foundation.process import OutputLine
@@ -136,8 +138,7 @@ class RunLog:
         self._live.flush()
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """How far a run that goes on has come.
 
     Attributes:

@@ -7,7 +7,8 @@ fit; what activations and optimisers take beside it nobody can know before.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.engine.gpus import Gpu
 from lora_pipeline.training.records import Recipe
@@ -20,8 +21,7 @@ _WEIGHTS_PER_RANK = 0.0011
 _MARGIN = 16 * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Needs:
+class Needs(msgspec.Struct, frozen=True):
     """What a run needs at least.
 
     Attributes:
@@ -39,8 +39,7 @@ class Needs:
     gpu: bool
 
 
-@dataclass(frozen=True)
-class Disk:
+class Disk(msgspec.Struct, frozen=True):
     """A disk that a run writes to.
 
     Attributes:
@@ -54,8 +53,7 @@ class Disk:
     free_bytes: int
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(msgspec.Struct, frozen=True):
     """What there is at this moment; None is not known.
 
     Attributes:
@@ -71,8 +69,7 @@ class Machine:
     gpus: Sequence[Gpu] | None
 
 
-@dataclass(frozen=True)
-class Lack:
+class Lack(msgspec.Struct, frozen=True):
     """Something that there is too little of.
 
     Attributes:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.foundation import files
 from lora_pipeline.workspace.root import Workspace
@@ -21,8 +22,7 @@ _TICKET = "ticket.json"
 _CANCEL = "cancel.json"
 
 
-@dataclass(frozen=True)
-class Ticket:
+class Ticket(msgspec.Struct, frozen=True):
     """A place in the queue of this machine.
 
     Attributes:

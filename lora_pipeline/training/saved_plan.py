@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Any, ClassVar, Literal
+
+import msgspec
 
 from lora_pipeline.foundation.canonical import digest_of, short
 from lora_pipeline.foundation.record import Part, Record
@@ -99,8 +100,7 @@ class SavedPlan(Record, frozen=True, kw_only=True):
         return digest_of(self.binding())
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(msgspec.Struct, frozen=True):
     """One thing that is not as it was planned.
 
     Attributes:

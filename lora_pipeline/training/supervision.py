@@ -14,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import msgspec
+
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.child_environment import child_environment
 from lora_pipeline.foundation.errors import PipelineError
@@ -36,8 +38,7 @@ from lora_pipeline.training.trainers.interface import Continuation, Trainer, Tra
 _LEFT = 130  # exit status of a process that leaves its work to somebody else
 
 
-@dataclass(frozen=True)
-class _Guarded:
+class _Guarded(msgspec.Struct, frozen=True):
     """How a program is started and watched."""
 
     environment: dict[str, str]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.foundation.errors import FileMissingError, WeightsRefusedError
 from lora_pipeline.foundation.findings import Finding
@@ -28,8 +29,7 @@ from lora_pipeline.training.weights_values import ValueScan
 _LEGACY_START, _LEGACY_BYTES = 0x100000, 0x10000
 
 
-@dataclass(frozen=True)
-class WeightsReport:
+class WeightsReport(msgspec.Struct, frozen=True):
     """What a weights file is.
 
     Attributes:
@@ -227,8 +227,7 @@ def _require_fit(name: str, fit: Fit, checkpoint: CheckpointOnDisk) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Reading:
+class _Reading(msgspec.Struct, frozen=True):
     scans: Mapping[str, ValueScan]
     sha256: str
     tensor_sha256: str

@@ -6,7 +6,8 @@ Pure. Blocks are counted as the base model's authors count them; the spelling do
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.training.weights_architecture import component_of
 
@@ -43,8 +44,7 @@ _KINDS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(msgspec.Struct, frozen=True):
     """A block of a base model.
 
     Attributes:

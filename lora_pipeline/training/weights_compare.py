@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.training.weights import WeightsReport
 from lora_pipeline.training.weights_architecture import component_of
@@ -19,8 +20,7 @@ from lora_pipeline.training.weights_norms import OpenModules, inner_product
 Key = tuple[str, str]
 
 
-@dataclass(frozen=True)
-class Products:
+class Products(msgspec.Struct, frozen=True):
     """Inner products of two changes: of one with itself, the other with itself, and both."""
 
     one: float = 0.0
@@ -49,8 +49,7 @@ class Products:
         return math.sqrt(square / self.one) if self.one > 0 else None
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(msgspec.Struct, frozen=True):
     """How alike two LoRAs are.
 
     Attributes:

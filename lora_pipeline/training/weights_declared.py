@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.foundation.redaction import redacted
 
@@ -31,8 +32,7 @@ _ARCHITECTURES = (
 )
 
 
-@dataclass(frozen=True)
-class Declared:
+class Declared(msgspec.Struct, frozen=True):
     """Claims of a header; empty or None where it says nothing.
 
     Attributes:

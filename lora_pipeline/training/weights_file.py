@@ -12,9 +12,10 @@ import json
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import msgspec
 
 from lora_pipeline.foundation import files, strict_json
 from lora_pipeline.foundation.errors import (
@@ -55,8 +56,7 @@ _SNIFFED = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(msgspec.Struct, frozen=True):
     """One tensor of a file.
 
     Attributes:
@@ -79,8 +79,7 @@ class Tensor:
         return (self.end - self.start) // DTYPE_BYTES[self.dtype]
 
 
-@dataclass(frozen=True)
-class WeightsHeader:
+class WeightsHeader(msgspec.Struct, frozen=True):
     """What a file says of itself.
 
     Attributes:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.training.weights_architecture import component_of
@@ -39,8 +40,7 @@ _SGM_RESNET = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Fit:
+class Fit(msgspec.Struct, frozen=True):
     """How weights fit a checkpoint.
 
     Attributes:

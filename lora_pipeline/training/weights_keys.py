@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from lora_pipeline.training.weights_file import Tensor
 
@@ -49,8 +50,7 @@ _ALGORITHMS = (
 _PAIRED = ("lora", "dora")
 
 
-@dataclass(frozen=True)
-class AdaptedModule:
+class AdaptedModule(msgspec.Struct, frozen=True):
     """One module of the base model with the tensors that change it.
 
     Attributes:
@@ -104,8 +104,7 @@ class AdaptedModule:
         return tuple((name,) for name in names) if self.algorithm in ("oft", "full") else ()
 
 
-@dataclass(frozen=True)
-class KeyReading:
+class KeyReading(msgspec.Struct, frozen=True):
     """What the names of a file's tensors say.
 
     Attributes:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
 
 from lora_pipeline.training.weights_blocks import Block, block_of
 from lora_pipeline.training.weights_file import Tensor, WeightsHeader
@@ -27,8 +28,7 @@ _LARGEST_TENSOR = 256 * 1024 * 1024
 _LARGEST_LOHA_RANK = 32  # its matrices have the square of the rank as side
 
 
-@dataclass(frozen=True)
-class BlockNorm:
+class BlockNorm(msgspec.Struct, frozen=True):
     """How much one block of the base model is changed.
 
     Attributes:
@@ -42,8 +42,7 @@ class BlockNorm:
     norm: float
 
 
-@dataclass(frozen=True)
-class OpenModules:
+class OpenModules(msgspec.Struct, frozen=True):
     """A weights file whose modules are read one by one.
 
     Attributes:

@@ -11,9 +11,10 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
+
+import msgspec
 
 from lora_pipeline import __version__
 from lora_pipeline.foundation import files, strict_json
@@ -41,8 +42,7 @@ _BLOCK = 1024 * 1024
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the time of an entry says nothing: the list does
 
 
-@dataclass(frozen=True)
-class Contents:
+class Contents(msgspec.Struct, frozen=True):
     """What a backup is to hold.
 
     Attributes:
@@ -125,8 +125,7 @@ def verify_backup(path: Path) -> BackupList:
         return backup.list
 
 
-@dataclass(frozen=True)
-class OpenBackup:
+class OpenBackup(msgspec.Struct, frozen=True):
     """A backup that is being read.
 
     Attributes:

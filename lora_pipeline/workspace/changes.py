@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lora_pipeline.foundation import files, strict_json
 from lora_pipeline.foundation.canonical import digest_of_bytes
 from lora_pipeline.foundation.errors import StateError
@@ -27,8 +29,7 @@ from lora_pipeline.workspace.root import Workspace
 _MANY = 1000  # records; a bar for fewer would be gone before it was read
 
 
-@dataclass(frozen=True)
-class _RecordWrite:
+class _RecordWrite(msgspec.Struct, frozen=True):
     path: Path
     data: bytes
     based_on: str | None

@@ -5,9 +5,10 @@ The workspace's own file (``config/<family>/<id>.yaml``) wins over the one that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.foundation import strict_yaml
 from lora_pipeline.foundation.canonical import digest_of
@@ -21,8 +22,7 @@ from lora_pipeline.workspace.root import Workspace
 FAMILIES = {"presets": "preset", "suites": "suite", "gates": "gate-policy"}
 
 
-@dataclass(frozen=True)
-class Definition:
+class Definition(msgspec.Struct, frozen=True):
     """One definition as it was read.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.foundation import strict_json
 from lora_pipeline.foundation.canonical import digest_of_bytes
@@ -13,8 +14,7 @@ from lora_pipeline.workspace.layout import RecordPlace, is_outside_records, plac
 from lora_pipeline.workspace.root import Workspace
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(msgspec.Struct, frozen=True):
     """The file of a record.
 
     Attributes:

@@ -11,8 +11,9 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.foundation.errors import (
     ProgramNotFoundError,
@@ -131,8 +132,7 @@ def file_at(folder: Path, revision: str, path: Path) -> bytes | None:
     return done.output if done.status == 0 else None
 
 
-@dataclass(frozen=True)
-class Past:
+class Past(msgspec.Struct, frozen=True):
     """What the history of the present branch holds for one path.
 
     Attributes:

@@ -11,9 +11,10 @@ import shlex
 import sys
 import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from lora_pipeline.workspace.git_call import call, checked
 from lora_pipeline.workspace.root import Workspace
@@ -39,8 +40,7 @@ _ATTRIBUTES = {
 _HEADING = "# Readable diffs and merges of records; `lora git install` sets them up in a clone."
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """One thing that Git must know.
 
     Attributes:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from lora_pipeline.foundation import strict_json
 from lora_pipeline.foundation.errors import PipelineError
@@ -21,8 +22,7 @@ _RANGE = re.compile(r"(?P<older>.*?)(?P<dots>\.{2,3})(?P<newer>.*)", re.DOTALL)
 _BATCH = 500  # files that Git is asked for in one go
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(msgspec.Struct, frozen=True):
     """A commit, or the work tree.
 
     Attributes:
@@ -34,8 +34,7 @@ class Moment:
     commit: str
 
 
-@dataclass(frozen=True)
-class ChangedFile:
+class ChangedFile(msgspec.Struct, frozen=True):
     """A file that is not the same at two moments.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.workspace import git
 from lora_pipeline.workspace.git_call import call
@@ -14,8 +15,7 @@ from lora_pipeline.workspace.git_history import name_in
 _ADDRESS = re.compile(r"<([^<>]*)>")
 
 
-@dataclass(frozen=True)
-class Signature:
+class Signature(msgspec.Struct, frozen=True):
     """What Git says of the signature of a commit.
 
     Attributes:
@@ -27,8 +27,7 @@ class Signature:
     signer: str = ""
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(msgspec.Struct, frozen=True):
     """A content that a file had on the main line.
 
     Attributes:

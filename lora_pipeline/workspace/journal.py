@@ -13,7 +13,6 @@ import hashlib
 import re
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -60,8 +59,7 @@ class _Index(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
 
 
-@dataclass(frozen=True)
-class Journal:
+class Journal(msgspec.Struct, frozen=True):
     """Steps that were decided.
 
     Attributes:
@@ -148,8 +146,7 @@ class Journal:
         )
 
 
-@dataclass(frozen=True)
-class Staged:
+class Staged(msgspec.Struct, frozen=True):
     """The new content of a file, and what stands there now.
 
     Attributes:

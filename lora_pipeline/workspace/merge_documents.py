@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+
 Side = Literal["base", "ours", "theirs"]
 
 
@@ -26,8 +28,7 @@ class Missing:
 MISSING = Missing()
 
 
-@dataclass(frozen=True)
-class Clash:
+class Clash(msgspec.Struct, frozen=True):
     """One thing that both sides changed in different ways.
 
     Attributes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
+
+import msgspec
 
 from lora_pipeline.foundation import files, strict_json
 from lora_pipeline.foundation.canonical import digest_of_bytes
@@ -25,8 +26,7 @@ R = TypeVar("R", bound=Record)
 R_co = TypeVar("R_co", bound=Record, covariant=True)
 
 
-@dataclass(frozen=True)
-class Loaded(Generic[R_co]):
+class Loaded(msgspec.Struct, Generic[R_co], frozen=True):
     """A record as it stands on disk.
 
     Attributes:

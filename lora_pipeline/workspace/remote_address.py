@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal, cast
 from urllib.parse import unquote, urlsplit
+
+import msgspec
 
 from lora_pipeline.foundation.errors import SettingsError
 
@@ -16,8 +17,7 @@ _BUCKET = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]{0,221}")
 _PART = re.compile(r"[A-Za-z0-9._ ()!'+=,-]+")
 
 
-@dataclass(frozen=True)
-class RemoteAddress:
+class RemoteAddress(msgspec.Struct, frozen=True):
     """Where the remote store is.
 
     Attributes:

@@ -13,10 +13,11 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
+
+import msgspec
 
 from lora_pipeline.foundation.errors import RemoteMissingError, RemoteStoreError
 from lora_pipeline.foundation.extras import require_extra
@@ -80,8 +81,7 @@ _PUT: dict[Service, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class BucketRemote:
+class BucketRemote(msgspec.Struct, frozen=True):
     """Objects below a prefix of a bucket.
 
     Attributes:

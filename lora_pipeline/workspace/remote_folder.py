@@ -10,8 +10,9 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.errors import RemoteMissingError, RemoteStoreError
@@ -22,8 +23,7 @@ _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EACCES, e
 _BLOCK = 1024 * 1024
 
 
-@dataclass(frozen=True)
-class FolderRemote:
+class FolderRemote(msgspec.Struct, frozen=True):
     """Objects below a folder that must be there already: an unmounted share is no empty store.
 
     Attributes:

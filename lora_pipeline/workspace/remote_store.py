@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from lora_pipeline.foundation.errors import SettingsError
 from lora_pipeline.workspace.remote_address import RemoteAddress, parse_address
@@ -20,8 +21,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ASKED_ONE_BY_ONE = 32
 
 
-@dataclass(frozen=True)
-class RemoteObject:
+class RemoteObject(msgspec.Struct, frozen=True):
     """What the service says of an object.
 
     Attributes:

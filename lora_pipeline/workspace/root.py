@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 from lora_pipeline.foundation import events
 from lora_pipeline.foundation.errors import (
@@ -27,8 +29,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True)
-class Workspace:
+class Workspace(msgspec.Struct, frozen=True, dict=True):
     """Everything that an operation needs to know of its surroundings.
 
     Attributes:
@@ -46,8 +47,8 @@ class Workspace:
     actor: str | None = None
     project: str | None = None
     dry_run: bool = False
-    events: events.EventSink = field(default=events.discard)
-    clock: Callable[[], datetime] = field(default=utc_now)
+    events: events.EventSink = msgspec.field(default=events.discard)
+    clock: Callable[[], datetime] = msgspec.field(default=utc_now)
 
     @property
     def data_root(self) -> Path:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 PIPELINE_FILE = "config/pipeline.yaml"
 LOCAL_FILE = "config/local.json"
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(msgspec.Struct, frozen=True):
     """One thing that can be set.
 
     Attributes:

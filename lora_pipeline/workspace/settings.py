@@ -11,9 +11,10 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.foundation import strict_json, strict_yaml
 from lora_pipeline.foundation.errors import RecordError, SettingsError
@@ -38,8 +39,7 @@ _SECRET_VALUE = re.compile(
 _SECRET_WORDS = ("token", "apikey", "api_key", "secret", "password")
 
 
-@dataclass(frozen=True)
-class SettingValue:
+class SettingValue(msgspec.Struct, frozen=True):
     """The value in force and where it comes from."""
 
     setting: Setting
@@ -47,8 +47,7 @@ class SettingValue:
     source: str
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """All settings in force, read once."""
 
     values: Mapping[str, SettingValue]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.digests import require_sha256, sha256_of_file
@@ -21,8 +22,7 @@ from lora_pipeline.workspace.root import Workspace
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True)
-class ObjectStore:
+class ObjectStore(msgspec.Struct, frozen=True):
     """A folder of objects, each at ``<two digits>/<sha256>``.
 
     Attributes:

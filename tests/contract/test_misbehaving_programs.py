@@ -14,11 +14,11 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from lora_pipeline.foundation.errors import WeightsRefusedError
 from lora_pipeline.operations.releases.release_register import register_release

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from lora_pipeline.foundation.errors import RecipeInvalidError, TrainerError
 from lora_pipeline.foundation.files import unsafe_reason

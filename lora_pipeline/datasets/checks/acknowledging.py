@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from lora_pipeline.datasets.checks.findings import RULES, CheckFinding
 from lora_pipeline.datasets.checks.records import (

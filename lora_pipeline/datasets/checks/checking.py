@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.datasets.caption_lint import RULES as CAPTION_RULES
 from lora_pipeline.datasets.caption_lint import Subject, lint_captions
@@ -23,8 +24,7 @@ from lora_pipeline.workspace.root import Workspace
 _ORDER = {"error": 0, "not_proven": 1, "warning": 2, "info": 3}
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True):
     """What a check came to.
 
     Attributes:

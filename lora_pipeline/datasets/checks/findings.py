@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.datasets.checks.records import Acknowledgement
 from lora_pipeline.foundation.findings import Severity
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(msgspec.Struct, frozen=True):
     """An image that is checked.
 
     Attributes:
@@ -31,8 +31,7 @@ class Picture:
     caption: str = ""
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """One thing that can be wrong.
 
     Attributes:
@@ -86,8 +85,7 @@ RULES: dict[str, Rule] = {
 """Every rule of images by its code. Rules of captions have codes of their own."""
 
 
-@dataclass(frozen=True)
-class CheckFinding:
+class CheckFinding(msgspec.Struct, frozen=True):
     """One thing that is wrong with one image, with several together, or with the whole set.
 
     Attributes:
@@ -112,7 +110,7 @@ class CheckFinding:
     limit: float | None = None
     fix: str = ""
     caption: str = ""
-    acknowledged: Acknowledgement | None = field(default=None, compare=False)
+    acknowledged: Acknowledgement | None = None
 
     @property
     def title(self) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from lora_pipeline.datasets.checks.measure_cache import MeasureCache, Rows, open_cache
 from lora_pipeline.datasets.image_files import ImageFiles, image_files
@@ -23,16 +24,14 @@ _SAVE_EVERY = 2_000
 _MOST_WORKERS = 4  # each may take the memory of one image of the largest size
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """An image to measure: where it stands, and what its bytes are said to be."""
 
     sha256: str
     path: str
 
 
-@dataclass(frozen=True)
-class Unmeasured:
+class Unmeasured(msgspec.Struct, frozen=True):
     """Why an image has no measures.
 
     Attributes:
@@ -46,8 +45,7 @@ class Unmeasured:
     hint: str = ""
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(msgspec.Struct, frozen=True):
     """What measuring came to.
 
     Attributes:
@@ -59,7 +57,7 @@ class Measured:
 
     rows: Rows
     place: dict[str, int]
-    unmeasured: dict[str, Unmeasured] = field(default_factory=dict)
+    unmeasured: dict[str, Unmeasured] = msgspec.field(default_factory=dict)
     decoded: int = 0
 
 

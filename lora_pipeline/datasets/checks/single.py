@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.datasets.checks.findings import CheckFinding, Picture, found
 from lora_pipeline.datasets.checks.measure_cache import Rows
@@ -14,8 +15,7 @@ _NOTHING_SEEN = 0.001  # share of the pixels
 _SAME_COLOUR = 3  # levels within which everything is one colour
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """The measures of one image, as ``ImageMeasures`` has them."""
 
     width: int
@@ -41,7 +41,7 @@ class Facts:
 
 def facts_of(rows: Rows) -> list[Facts]:
     """Return the measures of every row."""
-    columns = [rows[name].tolist() for name in Facts.__dataclass_fields__]
+    columns = [rows[name].tolist() for name in Facts.__struct_fields__]
     return [Facts(*values) for values in zip(*columns, strict=True)]
 
 

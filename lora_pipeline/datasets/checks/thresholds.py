@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from lora_pipeline.catalog.records import ImageCounts
 from lora_pipeline.workspace.settings import Settings
 
 
-@dataclass(frozen=True)
-class Thresholds:
+class Thresholds(msgspec.Struct, frozen=True):
     """What measures are compared with; each is a setting ``checks.…``.
 
     Attributes:
@@ -33,8 +32,7 @@ class Thresholds:
     imbalance: float = 5.0
 
 
-@dataclass(frozen=True)
-class Profile:
+class Profile(msgspec.Struct, frozen=True):
     """What the images are for.
 
     Attributes:
@@ -50,7 +48,7 @@ class Profile:
     checkpoint_id: str = ""
     native: int = 0
     trigger_word: str = ""
-    counts: dict[str, ImageCounts] = field(default_factory=dict)
+    counts: dict[str, ImageCounts] = msgspec.field(default_factory=dict)
     groups: frozenset[str] = frozenset()
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -17,8 +17,7 @@ _FAINT = 3.0  # standard deviation, in levels, below which there is nothing to c
 _BLOCK = 4_000_000  # products at a time: 16 MiB
 
 
-@dataclass(frozen=True)
-class Nearest:
+class Nearest(msgspec.Struct, frozen=True):
     """The two that are most alike.
 
     Attributes:

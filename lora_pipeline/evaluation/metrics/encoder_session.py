@@ -6,10 +6,10 @@ import base64
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 
 from lora_pipeline.evaluation.metric_records import Encoder
@@ -39,8 +39,7 @@ _READ = frozenset({".json", ".txt", ".safetensors", ".model"})
 _LOG_TAIL = 8192
 
 
-@dataclass(frozen=True)
-class PictureFile:
+class PictureFile(msgspec.Struct, frozen=True):
     """A PNG that an encoder looks at; its size is checked before it is decoded."""
 
     path: Path

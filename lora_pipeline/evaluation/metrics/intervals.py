@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.evaluation.metric_records import Compared
 
@@ -21,8 +22,7 @@ DIGITS = 4
 _LOW, _HIGH = 0.025, 0.975
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(msgspec.Struct, frozen=True):
     """One value of the LoRA and the base's at the same prompt and seed.
 
     Attributes:

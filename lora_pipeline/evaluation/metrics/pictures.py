@@ -6,10 +6,10 @@ import base64
 import importlib.metadata
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -34,8 +34,7 @@ ROW = np.dtype(
 )
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(msgspec.Struct, frozen=True):
     """A picture that is to be measured.
 
     Attributes:
@@ -49,8 +48,7 @@ class Picture:
     get: Callable[[], Path | bytes]
 
 
-@dataclass(frozen=True)
-class Pictures:
+class Pictures(msgspec.Struct, frozen=True):
     """What pictures measure.
 
     Attributes:

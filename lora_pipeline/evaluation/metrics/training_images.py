@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.datasets.image_sources import ImageSource, image_sources, read_image
 from lora_pipeline.datasets.records import Item, Manifest
 from lora_pipeline.workspace.root import Workspace
 
 
-@dataclass(frozen=True)
-class TrainingImages:
+class TrainingImages(msgspec.Struct, frozen=True):
     """The images that were trained on; held-out ones are none.
 
     Attributes:
@@ -31,8 +31,7 @@ class TrainingImages:
         return read_image(self.sources, item)
 
 
-@dataclass(frozen=True)
-class NoTrainingImages:
+class NoTrainingImages(msgspec.Struct, frozen=True):
     """Cells cannot be compared with what was trained on.
 
     Attributes:

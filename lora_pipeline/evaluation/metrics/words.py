@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.evaluation.metric_records import Compared, CopyCheck, LookAlike
 from lora_pipeline.evaluation.records import Cell, EvaluationMetrics
@@ -14,8 +15,7 @@ WORTH_A_LOOK, A_COPY = 0.5, 0.75  # cosine of SSCD descriptors; their authors' a
 _MINUS = "\N{MINUS SIGN}"
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(msgspec.Struct, frozen=True):
     """One value as people read it.
 
     Attributes:
@@ -43,8 +43,7 @@ class Measured:
         }
 
 
-@dataclass(frozen=True)
-class _Kind:
+class _Kind(msgspec.Struct, frozen=True):
     title: str
     more: str
     less: str
@@ -89,6 +88,19 @@ _COMPARED = {
     ),
 }  # fmt: skip
 _NEAREST = {"lookAlike": "nearest image", "copies": "copy check"}
+# Each value that is measured beside the effect: its name, and the field of the metrics.
+MEASURES = {
+    "lookAlike": "look_alike",
+    "copies": "copies",
+    "edgeWidth": "edge_width",
+    "seedVariety": "seed_variety",
+    "paletteDistance": "palette_distance",
+    "toneDistance": "tone_distance",
+    "clipText": "clip_text",
+    "clipImage": "clip_image",
+    "dino": "dino",
+    "lpipsVariety": "lpips_variety",
+}
 
 
 def described(metrics: EvaluationMetrics, cells: Iterable[Cell] = ()) -> list[Measured]:
@@ -100,14 +112,7 @@ def described(metrics: EvaluationMetrics, cells: Iterable[Cell] = ()) -> list[Me
     """
     names = {one.id: f"{one.prompt_id} seed {one.seed} at {one.strength:g}" for one in cells}
     values: dict[str, Compared | None] = {
-        "edgeWidth": metrics.edge_width,
-        "seedVariety": metrics.seed_variety,
-        "paletteDistance": metrics.palette_distance,
-        "toneDistance": metrics.tone_distance,
-        "clipText": metrics.clip_text,
-        "clipImage": metrics.clip_image,
-        "dino": metrics.dino,
-        "lpipsVariety": metrics.lpips_variety,
+        name: getattr(metrics, MEASURES[name]) for name in _COMPARED
     }
     found = [_look_alike(metrics.look_alike, names)] if metrics.look_alike else []
     found += [_copies(metrics.copies, names)] if metrics.copies else []
@@ -133,6 +138,12 @@ def title_of(name: str) -> str:
     if name in _COMPARED:
         return _COMPARED[name].title
     return _NEAREST.get(name, name)
+
+
+def than(name: str, what: str, *, more: bool) -> str:
+    """Return what more, or less, of a value means beside something else than the base."""
+    kind = _COMPARED[name]
+    return (kind.more if more else kind.less).replace("the base", what)
 
 
 def encoder_words(metrics: EvaluationMetrics) -> list[str]:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from lora_pipeline.evaluation.renderers.interface import RenderProblem
 from lora_pipeline.foundation.errors import RendererError, ServiceError
 from lora_pipeline.foundation.extras import missing_modules
@@ -24,8 +26,7 @@ from lora_pipeline.workspace.settings import LOCAL_FILE, Settings
 _FIRST_LOOK_S, _SLOWER = 0.1, 1.6
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True):
     """How waiting is done; tests give their own.
 
     Attributes:

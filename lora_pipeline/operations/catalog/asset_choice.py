@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from lora_pipeline.catalog.asset_filter import AssetEntry, AssetFilter
 from lora_pipeline.catalog.assets import ProjectAssets, ids_from_file, read_assets

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from lora_pipeline.catalog.import_captions import WordReader
 from lora_pipeline.catalog.import_folder import BadFile
 from lora_pipeline.catalog.import_images import InspectedImage
@@ -30,8 +32,7 @@ _GREY = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N"})
 _FACTS = frozenset({"has_alpha", "greyscale", "text_data", "turned_by_exif"})
 
 
-@dataclass(frozen=True)
-class ImportedAsset:
+class ImportedAsset(msgspec.Struct, frozen=True):
     """An image that became an asset."""
 
     asset_id: str

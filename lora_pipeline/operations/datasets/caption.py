@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
+
+import msgspec
 
 from lora_pipeline.datasets.caption_files import folder_captions
 from lora_pipeline.datasets.caption_lint import (
@@ -31,8 +32,7 @@ from lora_pipeline.workspace.root import Workspace
 ScopeName = Literal["project", "baseline"]
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True):
     """Captions that were looked at.
 
     Attributes:
@@ -54,8 +54,7 @@ class Checked:
     findings: tuple[Finding, ...]
 
 
-@dataclass(frozen=True)
-class _Wishes:
+class _Wishes(msgspec.Struct, frozen=True):
     checkpoint: str | None
     trigger_word: str | None
     max_tokens: int | None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.catalog.records import Checkpoint
 from lora_pipeline.catalog.weight_files import weights_path
@@ -18,8 +19,7 @@ from lora_pipeline.workspace.root import Workspace
 _LARGEST = 100_000
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """What captions are made for.
 
     Attributes:
@@ -33,7 +33,7 @@ class Target:
     checkpoint_id: str = ""
     architecture: str = ""
     encoders: tuple[Encoder, ...] = UNKNOWN
-    places: Places = field(default_factory=Places)
+    places: Places = msgspec.field(default_factory=Places)
     reads: int | None = None
 
     @property

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Literal
+
+from msgspec.structs import replace
 
 from lora_pipeline.catalog.asset_filter import AssetFilter
 from lora_pipeline.datasets.checks.acknowledging import acknowledged, with_acknowledgements

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from lora_pipeline.catalog.asset_filter import AssetEntry, AssetFilter
 from lora_pipeline.catalog.assets import read_assets
@@ -32,8 +34,7 @@ ScopeName = Literal["project", "baseline"]
 _NAME = 40  # characters of a caption that stands in for a name
 
 
-@dataclass(frozen=True)
-class CheckSet:
+class CheckSet(msgspec.Struct, frozen=True):
     """Images to check, and what they are for.
 
     Attributes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from lora_pipeline.catalog.catalogs import read_every_tag
@@ -31,8 +31,7 @@ from lora_pipeline.workspace.root import Workspace
 _EXPLAINED = 5  # assets named in a warning
 
 
-@dataclass(frozen=True)
-class Built:
+class Built(msgspec.Struct, frozen=True):
     """A manifest that was built, and all that is told of it.
 
     Attributes:

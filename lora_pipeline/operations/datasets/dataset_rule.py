@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, get_args
 
+import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
@@ -29,8 +29,7 @@ _SELECTING = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class RuleOptions:
+class RuleOptions(msgspec.Struct, frozen=True):
     """What was asked for; None, or an empty list, means that nothing was said about it."""
 
     status: str | None = None

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from lora_pipeline.datasets.image_sources import image_sources
 from lora_pipeline.datasets.records import Item, Manifest, Split
@@ -144,8 +145,7 @@ def chosen_items(manifest: Manifest, tags: Sequence[str], split: Split | None) -
     return left
 
 
-@dataclass(frozen=True)
-class _Filter:
+class _Filter(msgspec.Struct, frozen=True):
     tags: tuple[str, ...]
     split: Split | None
 
@@ -156,8 +156,7 @@ class _Filter:
         return " · ".join([*self.tags, *([_SPLIT_WORDS[self.split]] if self.split else [])])
 
 
-@dataclass(frozen=True)
-class _Sheet:
+class _Sheet(msgspec.Struct, frozen=True):
     manifest: Manifest
     items: list[Item]
     filter: _Filter

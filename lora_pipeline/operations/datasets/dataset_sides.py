@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from lora_pipeline.datasets.diff_view import Side
 from lora_pipeline.datasets.lookup import find_manifest
@@ -25,8 +26,7 @@ from lora_pipeline.workspace.root import Workspace
 ScopeName = Literal["project", "baseline"]
 
 
-@dataclass(frozen=True)
-class Sides:
+class Sides(msgspec.Struct, frozen=True):
     """What is compared.
 
     Attributes:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.evaluation.blind_records import BlindPlan, BlindReview
@@ -85,7 +85,7 @@ def measure_evaluation(
     told = finished.loaded.record
     if workspace.dry_run:
         told = replace(record, metrics=anew)
-    return dataclasses.replace(
+    return msgspec.structs.replace(
         _measured(told, record, words, f"Measured the grid of {words}"),
         warnings=(f"no longer about this grid: {binding}",) if binding else (),
         written=finished.written,

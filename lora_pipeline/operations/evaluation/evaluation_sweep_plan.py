@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from lora_pipeline.catalog.records import Weights
 from lora_pipeline.evaluation.grid import plan_cells
@@ -27,8 +27,7 @@ from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import open_store
 
 
-@dataclass(frozen=True)
-class SweepOptions:
+class SweepOptions(msgspec.Struct, frozen=True):
     """How a sweep is drawn; the arguments of ``sweep_run``."""
 
     suite: str = ""
@@ -42,8 +41,7 @@ class SweepOptions:
     png: str = ""
 
 
-@dataclass(frozen=True)
-class Sweep:
+class Sweep(msgspec.Struct, frozen=True):
     """A sweep that can be drawn: what, of which run, and what is left out."""
 
     run: Run

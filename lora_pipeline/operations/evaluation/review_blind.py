@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.evaluation.blind import (
     QUESTIONS,
@@ -45,8 +46,7 @@ from lora_pipeline.workspace.store import open_store
 BASE = "base"
 
 
-@dataclass(frozen=True)
-class _Rival:
+class _Rival(msgspec.Struct, frozen=True):
     """What a candidate is compared with, and the grid that its images are from."""
 
     opponent: Opponent

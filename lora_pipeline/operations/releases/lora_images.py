@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import msgspec
 from msgspec import UNSET, structs
+from msgspec.structs import replace
 
 from lora_pipeline.catalog.asset_filter import AssetEntry
 from lora_pipeline.catalog.assets import read_assets
@@ -31,8 +32,7 @@ _WAITING = ("draft", "review")
 _WORD_FOR_WORD = "[{trigger}, ]{prompt}"
 
 
-@dataclass(frozen=True)
-class _Added:
+class _Added(msgspec.Struct, frozen=True):
     """What became of images that were added.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Literal
+
+from msgspec.structs import replace
 
 from lora_pipeline.catalog.rights import days_after
 from lora_pipeline.foundation.errors import ArgumentInvalidError, StateError

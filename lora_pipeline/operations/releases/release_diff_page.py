@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.datasets.diff_page import Pictures, difference_section
 from lora_pipeline.datasets.diff_view import DiffView
@@ -26,8 +27,7 @@ td.number { font-variant-numeric: tabular-nums; }
 """
 
 
-@dataclass(frozen=True)
-class ComparisonPage:
+class ComparisonPage(msgspec.Struct, frozen=True):
     """What a page shows.
 
     Attributes:

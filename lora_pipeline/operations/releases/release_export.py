@@ -7,10 +7,10 @@ that the same release, exported again, is the same file byte for byte.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.catalog.records import Checkpoint
@@ -52,8 +52,7 @@ from lora_pipeline.workspace.root import Workspace
 _ENDING = ".safetensors"
 
 
-@dataclass(frozen=True)
-class _Copy:
+class _Copy(msgspec.Struct, frozen=True):
     """A file that is to be: everything about it is known before a byte is written."""
 
     source: Path

@@ -6,13 +6,13 @@ the list.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.evaluation.records import Cell
 from lora_pipeline.foundation import files
@@ -38,8 +38,7 @@ from lora_pipeline.workspace.store import open_store
 _SHEET, _IMAGES = "contact-sheet.webp", "images"
 
 
-@dataclass(frozen=True)
-class _Parcel:
+class _Parcel(msgspec.Struct, frozen=True):
     """What would leave, before a byte of it is written.
 
     ``made`` are files of which the bytes are known, by name; weights and passport are exported.
@@ -193,7 +192,7 @@ def _asked(workspace: Workspace, facts: dict[str, Any], planned: _Parcel) -> Res
 def _planned(
     workspace: Workspace, loaded: Loaded[Lora], release: Release, repo: str
 ) -> _Parcel | Result:
-    exported = _exported(dataclasses.replace(workspace, dry_run=True), loaded, release, Path())
+    exported = _exported(msgspec.structs.replace(workspace, dry_run=True), loaded, release, Path())
     if exported.refusal is not None:
         return exported
     facts = card_facts(workspace, loaded, release)

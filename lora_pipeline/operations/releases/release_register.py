@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.catalog.records import Checkpoint, Weights
@@ -44,8 +44,7 @@ _ATTEMPTS = 5
 MANUAL = "manual"
 
 
-@dataclass(frozen=True)
-class Registration:
+class Registration(msgspec.Struct, frozen=True):
     """What is wanted of weights that were made elsewhere; as ``register_release`` takes it."""
 
     lora: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from lora_pipeline.catalog.weight_files import weights_path
 from lora_pipeline.datasets.diff_view import DiffView, Side, view_of
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 MEASURED = 200  # pairs; decoding ten thousand images would help nobody
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(msgspec.Struct, frozen=True):
     """A pair of cells with what lies between its images.
 
     Attributes:
@@ -55,8 +55,7 @@ class Measured:
         }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Sides:
+class Sides(msgspec.Struct, frozen=True):
     """What is known of two releases.
 
     Attributes:

@@ -7,13 +7,12 @@ queued is what is trained: another manifest, base model or recipe is refused, no
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.foundation import files
@@ -66,8 +65,7 @@ _STAYS = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class AttemptEnd:
+class AttemptEnd(msgspec.Struct, frozen=True):
     """What a try came to.
 
     Attributes:
@@ -198,7 +196,7 @@ def _as_queued(workspace: Workspace, scope: Scope, run: Run, asked: dict[str, An
         scope="project" if scope.project_id else "baseline",
         yes_upload=asked.get("yesUpload") is True,
     )
-    training = dataclasses.replace(gather(workspace, wishes), release_id=run.release_id)
+    training = msgspec.structs.replace(gather(workspace, wishes), release_id=run.release_id)
     again = f"lora run cancel {run.id}, or queue it anew: lora train --lora {run.lora_id} --detach"
     if training.manifest.content_hash != run.manifest_hash:
         raise PlanOutdatedError(

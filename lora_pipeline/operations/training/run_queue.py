@@ -7,10 +7,10 @@ every ticket and brings back into the queue what was lost from it, and lets go o
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.engine.queue import EXTRA, MODULES, Queue
@@ -85,9 +85,9 @@ def enqueue_training(
     if not start.base.digest:
         # A record that does not say what the model is cannot say later that it is the same.
         base = base_model(workspace, training.checkpoint, prove=True)
-        start = dataclasses.replace(start, base=base)
+        start = msgspec.structs.replace(start, base=base)
     _require_new(workspace, training, start)
-    training = dataclasses.replace(training, release_id=_free_release(workspace, training))
+    training = msgspec.structs.replace(training, release_id=_free_release(workspace, training))
     run = _new_run(workspace, training, start, actor)
     folder, scope = run_folder(workspace, run.id), training.lora.scope
     ticket = Ticket(
@@ -268,7 +268,7 @@ def _require_new(workspace: Workspace, training: Training, start: Start) -> None
         StateError: When something does.
     """
     for run in _unfinished(workspace, training):
-        same = dataclasses.replace(training, release_id=run.release_id)
+        same = msgspec.structs.replace(training, release_id=run.release_id)
         base: CheckpointOnDisk = start.base
         digest = plan_digest(workspace, same, base, start.staging, start.version)
         if digest == run.plan_digest:

@@ -8,8 +8,7 @@ run's folder first, then the record, then whoever wants to know is told.
 
 from __future__ import annotations
 
-import dataclasses
-
+import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.operations.training.run_notices import tell
@@ -80,7 +79,7 @@ def failed(workspace: Workspace, run: Run, error: RunError) -> Run:
     first_wait_s = workspace.settings.number("runs.retryWaitSeconds")
     wait_s = wait_before(run, first_wait_s, ticket.since)
     then = workspace.clock().timestamp() + wait_s
-    write_ticket(folder, dataclasses.replace(ticket, not_before=then))
+    write_ticket(folder, msgspec.structs.replace(ticket, not_before=then))
     return _waiting_again(run, error.code)
 
 

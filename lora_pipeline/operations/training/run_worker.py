@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+
 from lora_pipeline.engine.gpus import read_gpus
 from lora_pipeline.engine.places import Place, Places, places_of
 from lora_pipeline.engine.queue import Queue
@@ -93,8 +95,7 @@ class Tally:
     written: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Job:
+class _Job(msgspec.Struct, frozen=True):
     run_id: str
     ticket: Ticket
     place: Place

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from lora_pipeline.foundation.errors import ArgumentInvalidError, ServiceError
 from lora_pipeline.foundation.events import Event

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.catalog.records import Checkpoint
@@ -159,7 +159,7 @@ def take_up(
             stack.enter_context(working_in(run_folder(workspace, run.id), workspace.now()))
             run = begun(workspace, run)
         update_run(workspace, scope, replace(run, external_job_id=job_id))
-        job = dataclasses.replace(job, job_id=job_id)
+        job = msgspec.structs.replace(job, job_id=job_id)
         outcome = _followed(workspace, trainer, scope, base, run.id, job, ())
         return conclude(workspace, scope, run.id, outcome, notes)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from lora_pipeline.catalog.catalogs import read_vocabulary
 from lora_pipeline.datasets.caption_tokens import Reading
@@ -28,8 +30,7 @@ from lora_pipeline.training.trainers.interface import LimitsCaptions
 from lora_pipeline.workspace.root import Workspace
 
 
-@dataclass(frozen=True)
-class Outlook:
+class Outlook(msgspec.Struct, frozen=True):
     """What is to be expected of a plan.
 
     Attributes:

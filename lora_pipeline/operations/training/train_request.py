@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from lora_pipeline.catalog.checkpoints import digest_checkpoint, list_files
 from lora_pipeline.catalog.records import Checkpoint
@@ -43,8 +45,7 @@ from lora_pipeline.workspace.root import Workspace
 _ANY_RUN = "RUN"
 
 
-@dataclass(frozen=True)
-class Wishes:
+class Wishes(msgspec.Struct, frozen=True):
     """What was asked for, as it was asked.
 
     Attributes:
@@ -78,8 +79,7 @@ class Wishes:
     yes_upload: bool = False
 
 
-@dataclass(frozen=True)
-class Training:
+class Training(msgspec.Struct, frozen=True):
     """Everything that a plan is made of.
 
     Attributes:

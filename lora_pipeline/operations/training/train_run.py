@@ -8,10 +8,10 @@ Killed anywhere, what is there says how far it came, and the same command comple
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.foundation.errors import StateError, TrainerError
@@ -53,8 +53,7 @@ from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import open_store
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """A run that brought a release.
 
     Attributes:
@@ -175,8 +174,7 @@ def work_here(
     )
 
 
-@dataclass(frozen=True)
-class _GoingOn:
+class _GoingOn(msgspec.Struct, frozen=True):
     how: Continuation
     words: str
 

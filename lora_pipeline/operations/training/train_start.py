@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.datasets.staging import Staging, plan_staging, stage_manifest
 from lora_pipeline.foundation.errors import TrainerUnavailableError
@@ -30,8 +31,7 @@ from lora_pipeline.training.records import Cost
 from lora_pipeline.workspace.root import Workspace
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """A training that nothing refuses.
 
     Attributes:
@@ -56,8 +56,7 @@ class Start:
         return Cost() if self.estimate is None else self.estimate.as_cost()
 
 
-@dataclass(frozen=True)
-class Proven:
+class Proven(msgspec.Struct, frozen=True):
     """What was read to the last byte before a start.
 
     Attributes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.errors import PipelineError, RecordExistsError, StateError
@@ -224,8 +225,7 @@ def _left_out(workspace: Workspace, contents: Contents) -> list[str]:
     return warnings
 
 
-@dataclass(frozen=True)
-class _Wanted:
+class _Wanted(msgspec.Struct, frozen=True):
     """A file to bring back, and the digest of what stands in its place; empty for nothing."""
 
     file: BackupFile

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.workspace import git_commit

@@ -7,8 +7,9 @@ that people use, and each says beforehand which exit code it is to end with.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.foundation.errors import ArgumentInvalidError, FileMissingError
 from lora_pipeline.foundation.files import write_atomic
@@ -22,8 +23,7 @@ LEAD = "kim@neon.example"
 MARKER = ".lora-demo"
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One command of the story.
 
     Attributes:
@@ -37,8 +37,7 @@ class Step:
     say: str = ""
 
 
-@dataclass(frozen=True)
-class Forgery:
+class Forgery(msgspec.Struct, frozen=True):
     """An edit by hand that the next command is to catch, and that is undone after it.
 
     Attributes:
@@ -54,8 +53,7 @@ class Forgery:
     say: str
 
 
-@dataclass(frozen=True)
-class Chapter:
+class Chapter(msgspec.Struct, frozen=True):
     """Steps that belong together."""
 
     title: str

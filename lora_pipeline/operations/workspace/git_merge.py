@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.datasets.merge import merge_manifests
 from lora_pipeline.datasets.records import Manifest
@@ -44,8 +45,7 @@ _CATALOGS: dict[str, Shape] = {
 }
 
 
-@dataclass(frozen=True)
-class Sides:
+class Sides(msgspec.Struct, frozen=True):
     """The three versions of a file that Git brings together.
 
     Attributes:
@@ -65,8 +65,7 @@ class Sides:
     marker_size: int = 7
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What a merge came to.
 
     Attributes:
@@ -80,8 +79,7 @@ class Outcome:
     said: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Merged:
+class _Merged(msgspec.Struct, frozen=True):
     document: dict[str, Any]
     clashes: tuple[Clash, ...]
     said: tuple[str, ...] = ()

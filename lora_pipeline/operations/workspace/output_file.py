@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.foundation.errors import ArgumentInvalidError, StateError, UnsafePathError
 from lora_pipeline.workspace.root import Workspace
@@ -13,8 +14,7 @@ _HEAD_BYTES = 1024
 _MOST_PICTURES = 5000
 
 
-@dataclass(frozen=True)
-class OutputKind:
+class OutputKind(msgspec.Struct, frozen=True):
     """A kind of file that is made to be looked at.
 
     Attributes:

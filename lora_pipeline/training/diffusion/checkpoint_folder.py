@@ -13,9 +13,10 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     import torch
@@ -46,8 +47,7 @@ class CheckpointUnreadableError(Exception):
     """A checkpoint cannot be opened; the message says what stands in the way."""
 
 
-@dataclass(frozen=True)
-class CheckpointFolder:
+class CheckpointFolder(msgspec.Struct, frozen=True):
     """What a diffusers folder says of itself, checked.
 
     Attributes:

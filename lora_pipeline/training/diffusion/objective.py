@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import torch
 
 if TYPE_CHECKING:
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 _SAMPLE_CAP = 5.0
 
 
-@dataclass(frozen=True)
-class NoiseSchedule:
+class NoiseSchedule(msgspec.Struct, frozen=True):
     """How much of the image is left at each timestep.
 
     Attributes:

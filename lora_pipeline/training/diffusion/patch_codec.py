@@ -8,8 +8,7 @@ flat icons survive it well. It is called like diffusers' `AutoencoderKL`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput
@@ -34,8 +33,7 @@ class PatchLatents:
         return self.mean
 
 
-@dataclass(frozen=True)
-class PatchEncoderOutput:
+class PatchEncoderOutput(msgspec.Struct, frozen=True):
     """What `PatchAutoencoder.encode` returns: the latents under the name that diffusers expects."""
 
     latent_dist: PatchLatents

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.errors import PipelineError
@@ -28,8 +29,7 @@ _STEP, _JOB, _SCALARS = "step", "job", "scalars"
 _ELSEWHERE = ("outputFolder", "stateFile")
 
 
-@dataclass(frozen=True)
-class State:
+class State(msgspec.Struct, frozen=True):
     """What was kept after a step.
 
     Attributes:

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.errors import (
     JobInDoubtError,
@@ -46,8 +48,7 @@ BEGUN = "service.json"
 _SENDING = "sending.json"
 
 
-@dataclass(frozen=True)
-class Pace:
+class Pace(msgspec.Struct, frozen=True):
     """How often is asked, and how long is waited.
 
     Attributes:
@@ -63,8 +64,7 @@ class Pace:
     clock: Callable[[], float] = time.monotonic
 
 
-@dataclass(frozen=True)
-class HostedJob:
+class HostedJob(msgspec.Struct, frozen=True):
     """What a run knows of its job.
 
     Attributes:

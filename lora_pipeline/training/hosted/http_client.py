@@ -12,9 +12,10 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.errors import (
@@ -41,8 +42,7 @@ _PASSING = frozenset({408, 429, 502, 503, 504, 520, 521, 522, 523, 524, 530})
 _NOT_DONE = frozenset({429, 503})
 
 
-@dataclass(frozen=True)
-class Manner:
+class Manner(msgspec.Struct, frozen=True):
     """How a service wants to be spoken to.
 
     Attributes:
@@ -58,8 +58,7 @@ class Manner:
     hint: str = "lora run log shows what was asked before"
 
 
-@dataclass(frozen=True)
-class Exchanged:
+class Exchanged(msgspec.Struct, frozen=True):
     """An answer that was read whole: status, headers, and JSON or nothing."""
 
     status: int

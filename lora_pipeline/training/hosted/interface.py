@@ -18,10 +18,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
+
+import msgspec
 
 from lora_pipeline.foundation.errors import TrainerUnavailableError
 from lora_pipeline.foundation.extras import missing_modules
@@ -41,8 +42,7 @@ JobState = Literal["waiting", "running", "ended", "failed", "stopped"]
 OUTPUT = "output"
 
 
-@dataclass(frozen=True)
-class JobView:
+class JobView(msgspec.Struct, frozen=True):
     """A job as its service tells it; a claim, not a proof.
 
     Attributes:
@@ -58,8 +58,7 @@ class JobView:
     lines: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class RemoteFile:
+class RemoteFile(msgspec.Struct, frozen=True):
     """Weights that a job left at its service.
 
     Attributes:
@@ -75,8 +74,7 @@ class RemoteFile:
     sha256: str = ""
 
 
-@dataclass(frozen=True)
-class JobEstimate:
+class JobEstimate(msgspec.Struct, frozen=True):
     """What a job is expected to take; no part of the plan, because prices change and jobs don't.
 
     Attributes:
@@ -101,8 +99,7 @@ class JobEstimate:
         )
 
 
-@dataclass(frozen=True)
-class Spent:
+class Spent(msgspec.Struct, frozen=True):
     """What a job has cost.
 
     Attributes:

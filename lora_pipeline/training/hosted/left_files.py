@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
+
+import msgspec
 
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.errors import ServiceRefusedError, ServiceUnreachableError
@@ -35,8 +36,7 @@ class Storage(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """How the program in the container ended.
 
     Attributes:

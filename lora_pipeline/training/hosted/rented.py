@@ -7,9 +7,10 @@ service implements then; ``follow.py`` and the operations see to it that it is u
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
+
+import msgspec
 
 from lora_pipeline.training.hosted.interface import JobEstimate, Spent
 from lora_pipeline.workspace.settings import PIPELINE_FILE, Settings
@@ -17,8 +18,7 @@ from lora_pipeline.workspace.settings import PIPELINE_FILE, Settings
 _HOUR_S = 3600.0
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True):
     """A machine that is rented now.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.foundation.process import run
@@ -19,8 +20,7 @@ print(*[name for name in sys.argv[1:] if importlib.util.find_spec(name) is None]
 """
 
 
-@dataclass(frozen=True)
-class Home:
+class Home(msgspec.Struct, frozen=True):
     """An installation.
 
     Attributes:
@@ -32,8 +32,7 @@ class Home:
     python: Path
 
 
-@dataclass(frozen=True)
-class CheckoutProgram:
+class CheckoutProgram(msgspec.Struct, frozen=True):
     """A program that is a checkout: how it is recognised, and what it needs.
 
     Attributes:

@@ -11,9 +11,10 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.foundation import files, strict_json
 from lora_pipeline.foundation.errors import PipelineError, TrainerUnavailableError
@@ -36,8 +37,7 @@ _PACKAGES = (
 _VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 
-@dataclass(frozen=True)
-class Environment:
+class Environment(msgspec.Struct, frozen=True):
     """A virtual environment of a trainer.
 
     Attributes:

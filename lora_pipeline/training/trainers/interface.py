@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
+
+import msgspec
 
 from lora_pipeline.foundation.process import OutputLine
 from lora_pipeline.training.plan import Plan, TrainingRequest
@@ -13,16 +14,14 @@ from lora_pipeline.training.records import RunError
 from lora_pipeline.workspace.settings import Settings
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """Why a trainer cannot run here, and the command that mends it."""
 
     message: str
     hint: str
 
 
-@dataclass(frozen=True)
-class TrainingProgress:
+class TrainingProgress(msgspec.Struct, frozen=True):
     """Where a run stands, read from one line of the trainer.
 
     Attributes:
@@ -36,8 +35,7 @@ class TrainingProgress:
     loss: float | None = None
 
 
-@dataclass(frozen=True)
-class CollectedFile:
+class CollectedFile(msgspec.Struct, frozen=True):
     """Weights that a run left behind; not verified yet.
 
     Attributes:
@@ -49,8 +47,7 @@ class CollectedFile:
     step: int | None = None
 
 
-@dataclass(frozen=True)
-class Collected:
+class Collected(msgspec.Struct, frozen=True):
     """What a run left behind.
 
     Attributes:
@@ -64,8 +61,7 @@ class Collected:
     loss: float | None = None
 
 
-@dataclass(frozen=True)
-class Continuation:
+class Continuation(msgspec.Struct, frozen=True):
     """How a run goes on from what an interrupted one saved.
 
     Attributes:

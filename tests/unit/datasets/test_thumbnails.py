@@ -177,6 +177,6 @@ def test_progress_is_told_for_each_image(workspace: Workspace) -> None:
 
 
 def replace_events(workspace: Workspace, steps: list[int | None]) -> Workspace:
-    from dataclasses import replace as changed
+    from msgspec.structs import replace as changed
 
     return changed(workspace, events=lambda event: steps.append(event.step))

@@ -11,7 +11,7 @@ from lora_pipeline.foundation.errors import PipelineError, RecordInvalidError, V
 from lora_pipeline.foundation.events import Event, discard
 from lora_pipeline.foundation.findings import Finding, Severity, has_errors
 from lora_pipeline.foundation.resources import resource
-from lora_pipeline.foundation.result import Refusal, Result, error_document
+from lora_pipeline.foundation.result import Refusal, Result
 
 SHAPE = {
     "success", "data", "error", "reasoning", "warnings", "suggestions", "written", "dryRun",
@@ -26,7 +26,7 @@ ERROR_CLASSES = [
 def test_success_and_refusal_and_failure_have_one_shape() -> None:
     done = Result(data={"a": 1}, reasoning="Done", suggestions=["lora status"]).to_dict()
     refused = Result(refusal=Refusal("gate_refused", "no", "lora eval review r1")).to_dict()
-    failed = error_document(PipelineError("broken", hint="mend it"))
+    failed = PipelineError("broken", hint="mend it").to_answer()
 
     assert set(done) == set(refused) == set(failed) == SHAPE
     assert (done["success"], refused["success"], failed["success"]) == (True, False, False)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace as but
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from msgspec.structs import replace as but
 
 from lora_pipeline.catalog.records import Weights
 from lora_pipeline.evaluation.records import EvaluationMetrics, RendererIdentity

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from lora_pipeline.engine.gpus import Gpu
 from lora_pipeline.training.records import Recipe

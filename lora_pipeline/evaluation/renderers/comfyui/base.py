@@ -7,9 +7,10 @@ here, each file is read and its digest compared; where it cannot, that stays unp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.evaluation.renderers.comfyui.graph import Graph, named
 from lora_pipeline.evaluation.renderers.interface import RenderSource
@@ -28,8 +29,7 @@ _FOLDERS: Mapping[str, tuple[str, ...]] = {
 _BASES = frozenset({"ckpt_name", "unet_name"})
 
 
-@dataclass(frozen=True)
-class Models:
+class Models(msgspec.Struct, frozen=True):
     """The models that a workflow draws with.
 
     Attributes:

@@ -7,9 +7,10 @@ with both of them named, and a mapping file says which.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.evaluation.renderers.comfyui.graph import (
     LORA_LOADERS,
@@ -46,16 +47,14 @@ _PRIMITIVES = ("value", "text", "string", "seed")
 _MAPPING_HINT = "write a mapping (docs/renderers.md) and set renderers.comfyui.mapping"
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """One input of one node."""
 
     node: str
     field: str
 
 
-@dataclass(frozen=True)
-class Roles:
+class Roles(msgspec.Struct, frozen=True):
     """What is what in a workflow.
 
     Attributes:
@@ -72,7 +71,7 @@ class Roles:
     model: Link
     clip: Link | None
     marked: str = ""
-    told: tuple[str, ...] = field(default=())
+    told: tuple[str, ...] = msgspec.field(default=())
 
 
 def read_mapping(path: Path) -> dict[str, list[str]]:

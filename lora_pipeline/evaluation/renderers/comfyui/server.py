@@ -11,10 +11,11 @@ import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
+
+import msgspec
 
 from lora_pipeline.evaluation.renderers.connection import fetched, require_mapping
 from lora_pipeline.foundation.errors import RendererError, ServiceRefusedError
@@ -25,8 +26,7 @@ _PATH = re.compile(r"(?:[A-Za-z]:)?[\\/](?:[^\s\\/:'\",]+[\\/])+")
 _LONGEST = 300
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """A job that the server has done with.
 
     Attributes:

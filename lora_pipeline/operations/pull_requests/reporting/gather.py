@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from lora_pipeline.catalog.records import Asset
 from lora_pipeline.datasets.diff_view import Side, view_of
 from lora_pipeline.datasets.records import Manifest
@@ -44,8 +46,7 @@ _TOLD = ("dataset", "lora", "evaluation", "review", "asset", "project")  # kinds
 _MOST_SHEET = 8 * 1024 * 1024  # bytes
 
 
-@dataclass(frozen=True)
-class _Changed:
+class _Changed(msgspec.Struct, frozen=True):
     """A record that is not the same on both sides."""
 
     place: RecordPlace

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.datasets.diff_view import DiffView
 from lora_pipeline.datasets.diff_words import headline
@@ -13,8 +14,7 @@ from lora_pipeline.workspace.git_moments import ChangedFile, ChangeKind, Moment
 from lora_pipeline.workspace.layout import Scope
 
 
-@dataclass(frozen=True)
-class DatasetChange:
+class DatasetChange(msgspec.Struct, frozen=True):
     """A manifest that came, went or changed.
 
     Attributes:
@@ -26,8 +26,7 @@ class DatasetChange:
     view: DiffView
 
 
-@dataclass(frozen=True)
-class LoraChange:
+class LoraChange(msgspec.Struct, frozen=True):
     """A LoRA about which anything changed: itself, its grids, or what people said of them.
 
     Attributes:
@@ -44,8 +43,7 @@ class LoraChange:
     decisions: tuple[Mapping[str, Any], ...]
 
 
-@dataclass(frozen=True)
-class GridChange:
+class GridChange(msgspec.Struct, frozen=True):
     """An evaluation that came or changed.
 
     Attributes:
@@ -59,8 +57,7 @@ class GridChange:
     sheet: bytes
 
 
-@dataclass(frozen=True)
-class AssetChanges:
+class AssetChanges(msgspec.Struct, frozen=True):
     """How many assets came, went or changed, and what was decided about them.
 
     Attributes:
@@ -72,8 +69,7 @@ class AssetChanges:
     decisions: Mapping[str, int]
 
 
-@dataclass(frozen=True)
-class ReportView:
+class ReportView(msgspec.Struct, frozen=True):
     """Everything that a reviewer of a pull request should see.
 
     Attributes:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from lora_pipeline.foundation import strict_json
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.foundation.schemas import violations_of
@@ -19,8 +21,7 @@ _NAMING = "named-schema"
 _STILL_READ = (b"captionStrategy", b"includePromptTokens", b"localPath")
 
 
-@dataclass(frozen=True)
-class Migrated:
+class Migrated(msgspec.Struct, frozen=True):
     """A record with its present form.
 
     Attributes:
@@ -34,8 +35,7 @@ class Migrated:
     migrations: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Stuck:
+class Stuck(msgspec.Struct, frozen=True):
     """A record of an older form that no migration brings to the present one.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from lora_pipeline.operations.workspace.migrations.steps import (
     Step,
@@ -18,8 +18,7 @@ from lora_pipeline.operations.workspace.validation.kinds import KINDS
 NEVER = frozenset({"review", "withdrawal-answer", "blind-plan", "blind-review", "waiver"})
 
 
-@dataclass(frozen=True)
-class Migration:
+class Migration(msgspec.Struct, frozen=True):
     """One step from an older form towards the present one.
 
     Attributes:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import PureWindowsPath
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.datasets.records import CaptionRule
 from lora_pipeline.foundation.files import unsafe_reason
@@ -25,8 +26,7 @@ _CAPTION_FIELDS = {
 }
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What a step may know besides the document itself.
 
     Attributes:
@@ -34,7 +34,7 @@ class Facts:
             ``style``.
     """
 
-    tag_groups: Mapping[str, str] = field(default_factory=dict)
+    tag_groups: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 Step = Callable[[Document, Facts], Document]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.operations.workspace.renaming.references import Family
@@ -34,8 +35,7 @@ def defined_in(family: Family, catalog: Mapping[str, Any]) -> list[str]:
     return [entry["id"] for entry in catalog[_LISTS[family][1]]]
 
 
-@dataclass(frozen=True)
-class WordChange:
+class WordChange(msgspec.Struct, frozen=True):
     """What becomes of the entry of a word.
 
     Attributes:

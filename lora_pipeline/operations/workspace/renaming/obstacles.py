@@ -7,8 +7,9 @@ them. What binds an id so is never rewritten; so the id stays, and its label can
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.operations.workspace.renaming.references import Renaming
 from lora_pipeline.workspace.documents import Document
@@ -24,8 +25,7 @@ _VERDICTS = {
 _RUN_FIELDS = {"lora": "loraId", "checkpoint": "checkpointId"}
 
 
-@dataclass(frozen=True)
-class Obstacle:
+class Obstacle(msgspec.Struct, frozen=True):
     """A record that keeps an id from being renamed.
 
     Attributes:

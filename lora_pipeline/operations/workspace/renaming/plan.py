@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import msgspec
+
 from lora_pipeline.operations.workspace.renaming.definitions import (
     WordChange,
     catalog_of,
@@ -24,8 +26,7 @@ _CATALOGS = frozenset({"styles", "scenarios", "tags"})
 _SERVING_ALL = frozenset({"lora", "checkpoint", "checkpoint-profile"})
 
 
-@dataclass(frozen=True)
-class Rewritten:
+class Rewritten(msgspec.Struct, frozen=True):
     """A record with references renamed.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.catalog.records import Asset, Checkpoint, Spec
 from lora_pipeline.datasets.records import Manifest
@@ -40,8 +41,7 @@ def reference_findings(workspace: Workspace, records: CollectedRecords) -> Itera
         yield from checker.review(review)
 
 
-@dataclass(frozen=True)
-class _References:
+class _References(msgspec.Struct, frozen=True):
     workspace: Workspace
     records: CollectedRecords
 

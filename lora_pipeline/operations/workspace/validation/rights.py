@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.catalog.records import Asset, Project, ProjectRights
 from lora_pipeline.catalog.rights import license_of, taken_back
@@ -43,8 +44,7 @@ def rights_findings(
         yield from rights.licenses(scope)
 
 
-@dataclass(frozen=True)
-class _Rights:
+class _Rights(msgspec.Struct, frozen=True):
     workspace: Workspace
     records: CollectedRecords
     reader: EvidenceReader

@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.foundation.errors import RecipeInvalidError
 from lora_pipeline.training.plan import TrainingRequest
@@ -26,8 +27,7 @@ _KEEP_ALL = 100_000
 _REPLACED = re.compile(r"\$\{|\[name\]|\[trigger\]")
 
 
-@dataclass(frozen=True)
-class Places:
+class Places(msgspec.Struct, frozen=True):
     """Where a job runs and what it finds there.
 
     Attributes:

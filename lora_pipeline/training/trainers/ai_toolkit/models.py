@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from lora_pipeline.foundation.errors import RecipeInvalidError
 from lora_pipeline.training.plan import CheckpointOnDisk
 
 
-@dataclass(frozen=True)
-class ToolkitModel:
+class ToolkitModel(msgspec.Struct, frozen=True):
     """One model as ai-toolkit trains it.
 
     Attributes:

@@ -11,9 +11,10 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.foundation.errors import ServiceRefusedError, ServiceUnreachableError
 from lora_pipeline.foundation.extras import require_extra
@@ -25,8 +26,7 @@ _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _TRIES = 4
 
 
-@dataclass(frozen=True)
-class AzurePlace:
+class AzurePlace(msgspec.Struct, frozen=True):
     """Which workspace.
 
     Attributes:
@@ -50,8 +50,7 @@ class AzurePlace:
     storage_key_variable: str = ""
 
 
-@dataclass(frozen=True)
-class AzureJob:
+class AzureJob(msgspec.Struct, frozen=True):
     """A job as Azure ML tells it.
 
     Attributes:
@@ -63,8 +62,7 @@ class AzureJob:
     status: str
 
 
-@dataclass(frozen=True)
-class AzureCommand:
+class AzureCommand(msgspec.Struct, frozen=True):
     """A command job.
 
     Attributes:

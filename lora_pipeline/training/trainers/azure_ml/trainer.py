@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from lora_pipeline.training.hosted.interface import JobEstimate
 from lora_pipeline.training.hosted.rented import estimate_rented

@@ -11,12 +11,13 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import msgspec
 
 from lora_pipeline.foundation.errors import JobInDoubtError, ServiceRefusedError
 from lora_pipeline.training.hosted.client_bridge import ClientBridge, mapping, understood
@@ -38,8 +39,7 @@ _LARGEST_PARCEL = 1024 * 1024 * 1024
 _NO_SUCH = "00000000-0000-4000-8000-000000000000"
 
 
-@dataclass(frozen=True)
-class Addresses:
+class Addresses(msgspec.Struct, frozen=True):
     """Where fal is.
 
     Attributes:

@@ -10,9 +10,10 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from lora_pipeline.foundation.errors import RecipeInvalidError
 from lora_pipeline.foundation.extras import require_extra
@@ -47,8 +48,7 @@ _STEP = re.compile(r"\bStep (\d{1,7})/(\d{1,7})\b")
 _ADDRESSES = ("baseUrl", "storageUrl", "filesUrl")
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True):
     """One trainer of fal's.
 
     Attributes:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from lora_pipeline.training.trainers.kohya.toml import Value
 
 
-@dataclass(frozen=True)
-class Family:
+class Family(msgspec.Struct, frozen=True):
     """One architecture as sd-scripts trains it.
 
     Attributes:
@@ -30,7 +30,7 @@ class Family:
     network_module: str = "networks.lora"
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
-    constants: Mapping[str, Value] = field(default_factory=dict)
+    constants: Mapping[str, Value] = msgspec.field(default_factory=dict)
     tokenizers: tuple[str, ...] = ()
     flow: bool = False
     text_encoders: bool = False

@@ -6,9 +6,10 @@ sd-scripts ignores a misspelt key of a run file without a word, so every key is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.foundation.errors import RecipeInvalidError
 from lora_pipeline.foundation.ids import did_you_mean
@@ -78,8 +79,7 @@ LISTS = ("optimizer_args", "network_args")
 _LOCAL_TRACKERS = ("tensorboard",)
 
 
-@dataclass(frozen=True)
-class Merged:
+class Merged(msgspec.Struct, frozen=True):
     """A run file after the user's own file was put under it.
 
     Attributes:

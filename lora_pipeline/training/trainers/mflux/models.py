@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.foundation.errors import RecipeInvalidError
 from lora_pipeline.training.plan import CheckpointOnDisk
 
 
-@dataclass(frozen=True)
-class Modules:
+class Modules(msgspec.Struct, frozen=True):
     """Modules that a LoRA attaches to.
 
     Attributes:
@@ -27,8 +27,7 @@ class Modules:
     blocks: int = 0
 
 
-@dataclass(frozen=True)
-class MfluxModel:
+class MfluxModel(msgspec.Struct, frozen=True):
     """One model as mflux trains it.
 
     Attributes:
@@ -126,8 +125,7 @@ MODELS: Mapping[str, MfluxModel] = {
 FAMILIES = tuple(dict.fromkeys(model.architecture for model in MODELS.values()))
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """Which model a checkpoint is.
 
     Attributes:

@@ -10,9 +10,10 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from lora_pipeline.foundation import strict_json
 from lora_pipeline.foundation.errors import PipelineError, RecipeInvalidError, RecordError

@@ -10,9 +10,10 @@ import contextlib
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from lora_pipeline.foundation.errors import ServiceRefusedError, ServiceUnreachableError
 from lora_pipeline.foundation.extras import require_extra
@@ -21,8 +22,7 @@ from lora_pipeline.foundation.redaction import redacted
 EXTRA, MODULES = "modal", ("modal",)
 
 
-@dataclass(frozen=True)
-class ModalPlace:
+class ModalPlace(msgspec.Struct, frozen=True):
     """Which part of an account.
 
     Attributes:
@@ -40,8 +40,7 @@ class ModalPlace:
     token_secret_variable: str
 
 
-@dataclass(frozen=True)
-class ModalCommand:
+class ModalCommand(msgspec.Struct, frozen=True):
     """What a sandbox runs.
 
     Attributes:

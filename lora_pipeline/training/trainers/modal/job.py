@@ -7,10 +7,11 @@ then how it ended, and one that ended without a word ran out of its time or was 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
+
+from msgspec.structs import replace
 
 from lora_pipeline.foundation.errors import ServiceUnreachableError
 from lora_pipeline.training.hosted.interface import JobView, RemoteFile, Spent

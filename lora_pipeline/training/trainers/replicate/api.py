@@ -12,12 +12,13 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
+
+import msgspec
 
 from lora_pipeline.foundation.errors import JobInDoubtError, PipelineError, ServiceRefusedError
 from lora_pipeline.foundation.ids import time_of_ulid
@@ -40,8 +41,7 @@ _MOST_PAGES = 50
 _EXPIRED = frozenset({401, 403, 404, 410})
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(msgspec.Struct, frozen=True):
     """Whose trainings, and which trainer.
 
     Attributes:

@@ -8,9 +8,10 @@ which RunPod itself ends a pod that nobody came back for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
+
+import msgspec
 
 from lora_pipeline.foundation.errors import ServiceRefusedError
 from lora_pipeline.training.hosted.http_client import AnsweredNoError, ServiceClient
@@ -24,8 +25,7 @@ _NO_ROOM = ("no longer any instances", "no instances", "not available", "no gpu"
 _NO_MONEY = ("balance", "insufficient", "credit", "funds")
 
 
-@dataclass(frozen=True)
-class Pod:
+class Pod(msgspec.Struct, frozen=True):
     """A pod.
 
     Attributes:

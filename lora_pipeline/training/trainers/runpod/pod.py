@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+
+import msgspec
 
 from lora_pipeline.foundation.errors import (
     PipelineError,
@@ -31,8 +32,7 @@ _LOOKS_FOR_LOST = 3
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class PodWishes:
+class PodWishes(msgspec.Struct, frozen=True):
     """What a pod is to be.
 
     Attributes:

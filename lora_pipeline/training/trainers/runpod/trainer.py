@@ -8,9 +8,10 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from lora_pipeline.training.hosted.http_client import Manner, ServiceClient
 from lora_pipeline.training.hosted.interface import JobEstimate

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 from msgspec import structs
+from msgspec.structs import replace
 
 from lora_pipeline.datasets.checks.acknowledging import acknowledged, with_acknowledgements
 from lora_pipeline.datasets.checks.findings import CheckFinding, Picture, found

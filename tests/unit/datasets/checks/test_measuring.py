@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from lora_pipeline.datasets.checks import measuring
 from lora_pipeline.datasets.checks.measuring import Wanted, measure_images

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from lora_pipeline.datasets.checks.findings import CheckFinding, Picture
 from lora_pipeline.datasets.checks.single import Facts, judge

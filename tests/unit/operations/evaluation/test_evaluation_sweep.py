@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from lora_pipeline.evaluation.drawn_log import DrawnLog
 from lora_pipeline.evaluation.records import Evaluation

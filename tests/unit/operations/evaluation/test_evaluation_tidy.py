@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from msgspec.structs import replace as with_fields
 
 from lora_pipeline.evaluation.records import Evaluation
 from lora_pipeline.evaluation.rendering import private_folder

@@ -7,11 +7,11 @@ import os
 import shutil
 import sys
 from collections.abc import MutableMapping
-from dataclasses import replace as changed
 from pathlib import Path
 from typing import cast
 
 import pytest
+from msgspec.structs import replace as changed
 
 from lora_pipeline.foundation.errors import ExtraMissingError, StateError
 from lora_pipeline.foundation.events import Event

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from lora_pipeline.training.trainers.ai_toolkit.trainer import AI_TOOLKIT
 from lora_pipeline.training.weights import inspect_weights

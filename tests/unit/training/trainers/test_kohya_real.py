@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from lora_pipeline.foundation.process import Supervised, child_environment
 from lora_pipeline.training.plan import Plan, TrainingRequest
@@ -115,24 +115,39 @@ def test_the_real_program_takes_the_plan_and_trains(case: str, planned: Callable
     assert staged == {".png", ".txt"}, "it wrote beside the staged images"
 
 
+# Three batches a pass and eleven steps: the last pass is not a whole one. With two batches a step
+# a pass has two steps, and only states from which whole passes are left are gone on from.
+@pytest.mark.parametrize(
+    ("accumulation", "save_every", "killed", "step"), [(1, 4, 8, 8), (2, 3, 9, 9), (2, 4, 8, None)]
+)
 def test_a_run_that_was_killed_goes_on_and_takes_the_steps_that_are_left(
-    planned: Callable[..., Any], tmp_path: Path
+    accumulation: int,
+    save_every: int,
+    killed: int,
+    step: int | None,
+    planned: Callable[..., Any],
+    tmp_path: Path,
 ) -> None:
-    # Three batches an epoch and eleven steps: the last pass is not a whole one.
     request, plan = planned(
         "sd15",
         captions=("a", "b", "c"),
-        recipe={"steps": 11, "save_every": 4, "lr_scheduler": "cosine"},
-    )
+        recipe={
+            "steps": 11, "save_every": save_every, "lr_scheduler": "cosine",
+            "gradient_accumulation": accumulation,
+        },
+    )  # fmt: skip
     earlier = request.run_folder
-    _run_until_saved(plan, earlier, "*-step00000008-state/random_states_0.pkl")
+    _run_until_saved(plan, earlier, f"*-step{killed:08d}-state/random_states_0.pkl")
     again = tmp_path / "again"
     again.mkdir()
 
     going_on = KOHYA_SS.carry_over(plan, earlier, again)
 
+    if step is None:
+        assert going_on is None
+        return
     assert going_on is not None
-    assert going_on.step == 8
+    assert going_on.step == step
     argv = tuple(str(one).replace(str(earlier), str(again)) for one in going_on.plan.argv)
     here = replace(
         going_on.plan,
@@ -145,10 +160,10 @@ def test_a_run_that_was_killed_goes_on_and_takes_the_steps_that_are_left(
     done = run_plan(KOHYA_SS, here, again)
     assert done.status == 0, done.text
     steps = [going_on.counted(one) for one in done.progress]
-    assert (steps[0].step, steps[-1].step, steps[-1].total) == (8, 11, 11)
+    assert (steps[0].step, steps[-1].step, steps[-1].total) == (step, 11, 11)
     found = KOHYA_SS.collect(plan, again)
     assert found.final is not None
-    assert [one.step for one in found.checkpoints] == [4, 8]
+    assert [one.step for one in found.checkpoints] == [*range(save_every, killed + 1, save_every)]
 
 
 def _run_until_saved(plan: Plan, folder: Path, pattern: str) -> None:

@@ -7,10 +7,10 @@ CPU that takes some minutes: most of it are the previews that mflux draws at beg
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from lora_pipeline.foundation.process import Supervised, child_environment, run
 from lora_pipeline.training.plan import Plan

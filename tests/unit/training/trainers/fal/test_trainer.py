@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from lora_pipeline.foundation.errors import RecipeInvalidError
 from lora_pipeline.foundation.process import OutputLine
@@ -98,8 +99,8 @@ def test_what_it_cannot_do_is_refused_with_advice(
 def test_a_distilled_model_that_fal_does_not_train_is_refused(tmp_path: Path) -> None:
     request = make_request(tmp_path, "flux1", captions=FOUR)
     adapter = {"training_adapter": tmp_path / "adapter.safetensors"}
-    distilled = type(request.checkpoint)(**(vars(request.checkpoint) | adapter))
-    request = type(request)(**(vars(request) | {"checkpoint": distilled}))
+    distilled = type(request.checkpoint)(**(asdict(request.checkpoint) | adapter))
+    request = type(request)(**(asdict(request) | {"checkpoint": distilled}))
 
     with pytest.raises(RecipeInvalidError, match="is distilled"):
         FAL.prepare(request, settings_with(tmp_path / "ws"), "unknown")

@@ -76,6 +76,43 @@ def test_it_takes_exactly_the_steps_that_are_left(
     assert going_on.counted(TrainingProgress(2, 20)) == TrainingProgress(2, 20)
 
 
+# Four batches a pass, two of them a step: two steps a pass. Of seven passes for 14 steps, 14 - S
+# steps are whole passes where S is even; in the first pass it counts batches, so S is one.
+@pytest.mark.parametrize(
+    ("step", "batches", "initial", "bar"),
+    [
+        (12, 4, "6", 26),  # six passes left out, counted from minus 12
+        (6, 4, "3", 20),
+        (9, 10, "7", 20),  # five steps a pass: 14 - 9 is one pass
+        (4, 20, "2", 10),  # in the first pass, four batches are left out
+    ],
+)
+def test_with_accumulation_it_goes_on_where_whole_passes_are_left(
+    step: int, batches: int, initial: str, bar: int, tmp_path: Path
+) -> None:
+    plan = planned(tmp_path, gradient_accumulation=2)
+    earlier = run_that_saved(tmp_path / "earlier", step, step + 1, batches=batches)
+
+    going_on = KOHYA_SS.carry_over(plan, earlier, tmp_path / "again")
+
+    assert going_on is not None
+    assert (going_on.step, going_on.bar) == (step, bar)
+    assert told(going_on.plan.argv) == (f"{STEM}-step{step:08d}-state", initial)
+
+
+def test_what_was_saved_while_it_counted_from_below_zero_has_the_steps_of_the_whole(
+    tmp_path: Path,
+) -> None:
+    plan = planned(tmp_path, gradient_accumulation=2)
+    first = run_that_saved(tmp_path / "first", 6)
+    second = tmp_path / "second"
+    KOHYA_SS.carry_over(plan, first, second)
+    # It counts from minus six, and saves after every third step.
+    run_that_saved(second, -3, 0)
+
+    assert [one.step for one in KOHYA_SS.collect(plan, second).checkpoints] == [6, 9, 12]
+
+
 def test_saves_of_all_runs_are_named_by_the_steps_of_the_whole_training(tmp_path: Path) -> None:
     plan = planned(tmp_path, steps=20)
     first = run_that_saved(tmp_path / "first", 3, 6, 9)
@@ -110,7 +147,7 @@ def test_a_state_that_was_cut_short_is_passed_over(broken: str, tmp_path: Path) 
 @pytest.mark.parametrize("reason", ["no state", "no log", "accumulation", "too near to the end"])
 def test_what_cannot_be_gone_on_from_begins_anew(reason: str, tmp_path: Path) -> None:
     plan = planned(tmp_path, **({"gradient_accumulation": 2} if reason == "accumulation" else {}))
-    steps = {"no state": (), "too near to the end": (12,)}.get(reason, (6,))
+    steps = {"no state": (), "too near to the end": (12,), "accumulation": (5, 9)}.get(reason, (6,))
     earlier = run_that_saved(tmp_path / "earlier", *steps)
     if reason == "no log":
         (earlier / "log.txt").unlink()

@@ -136,7 +136,7 @@ def test_paths_reach_the_configuration_as_they_are(name: str) -> None:
 
 
 def request_with_equal_repeats(request: TrainingRequest) -> TrainingRequest:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     images = tuple(replace(image, repeats=1) for image in request.data.images)
     return replace(request, data=replace(request.data, images=images))
