@@ -2,34 +2,33 @@
 
 Looks at small pictures of the pictures (``ImageMeasures.look``), laid on the background that
 training will see. Whether two are near-duplicates depends on these two alone, and is decided
-by whole-number arithmetic: matrix products only choose, generously, who is compared. So every
-machine finds the same pairs, in whatever order the pictures come.
+by whole-number arithmetic: matrix products only rule out (``close_vectors``). So every machine
+finds the same pairs, in whatever order the pictures come.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from lora_pipeline.datasets.close_vectors import Cells, CloseVectors, Places, correlated
+
 _CELLS, _COARSE = 16, 8
-_ALIKE, _ALIKE_COARSE = 0.975, 0.95  # correlation of pictures that lie on one another
-_CROP_ALIKE, _CROP_SEEN = 0.985, 0.90  # of a part with a whole: after fitting, and before
+_ALIKE, _ALIKE_COARSE = 0.975, 0.948  # correlation of pictures that lie on one another
+_CROP_ALIKE, _CROP_SEEN = 0.985, 0.898  # of a part with a whole: after fitting, and before
 _FARTHEST, _CROP_FARTHEST = 48, 36  # levels by which one cell may differ
-_FAINT = 3  # standard deviation, in levels, below which there is nothing to compare
 _PLAIN = 24  # levels by which the rim of a drawing on plain ground may vary
-_SLACK = 0.002  # what rounding may take from a correlation that is computed in bulk
-_PRODUCTS = 4_000_000  # products of one block: 16 MiB
+_SLICE = 4096  # pictures that are enlarged in memory at a time
 
 Looks = npt.NDArray[np.uint8]
 Pairs = list[tuple[int, int]]
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(msgspec.Struct, frozen=True):
     """A square part of a picture; all in shares of its sides."""
 
     x: float
@@ -69,7 +68,7 @@ def near_pairs(
         if told:
             told(done, len(windows))
         found |= set(search.crops(window, chosen))
-    return sorted((min(pair), max(pair)) for pair in found)
+    return sorted({(min(pair), max(pair)) for pair in found})
 
 
 def groups(count: int, pairs: Pairs) -> list[tuple[int, ...]]:
@@ -94,9 +93,12 @@ def groups(count: int, pairs: Pairs) -> list[tuple[int, ...]]:
 def on_background(looks: Looks, background: str) -> Looks:
     """Return looks without transparency: n by 16 by 16 by 3."""
     colour = np.frombuffer(bytes.fromhex(background.removeprefix("#")), dtype=np.uint8)
-    through = (255 - looks[..., 3:].astype(np.uint16)) * colour
-    laid = looks[..., :3] + (through + 127) // 255
-    return np.minimum(laid, 255).astype(np.uint8)
+    laid = np.empty((*looks.shape[:3], 3), dtype=np.uint8)
+    for start in range(0, len(looks), _SLICE):
+        some = looks[start : start + _SLICE]
+        through = (255 - some[..., 3:].astype(np.uint16)) * colour
+        laid[start : start + _SLICE] = np.minimum(some[..., :3] + (through + 127) // 255, 255)
+    return laid
 
 
 class _Search:
@@ -104,21 +106,21 @@ class _Search:
         self._pictures = pictures
         self._fine = pictures.reshape(len(pictures), _CELLS * _CELLS * 3)
         self._whole = _part(pictures, _WHOLE)
-        self._to_compare = _unit(self._whole)
+        self._close = CloseVectors(self._whole)
         self._textured = np.flatnonzero(~_is_on_plain_ground(pictures))
 
-    def aligned(self, chosen: npt.NDArray[np.int64] | None) -> Iterator[tuple[int, int]]:
+    def aligned(self, chosen: Places | None) -> Iterator[tuple[int, int]]:
         every = np.arange(len(self._pictures))
         rows = every if chosen is None else chosen
-        for one, other in self._seen(self._to_compare, rows, every, _ALIKE_COARSE):
+        for one, other in self._close.pairs(
+            self._whole, rows, every, _ALIKE_COARSE, ahead=chosen is None
+        ):
             apart = one < other if chosen is None else one != other
             one, other = one[apart], other[apart]  # noqa: PLW2901 - fewer of the same
             same = _agree(self._fine[one], self._fine[other], _ALIKE, _FARTHEST)
             yield from zip(one[same].tolist(), other[same].tolist(), strict=True)
 
-    def crops(
-        self, window: Window, chosen: npt.NDArray[np.int64] | None
-    ) -> Iterator[tuple[int, int]]:
+    def crops(self, window: Window, chosen: Places | None) -> Iterator[tuple[int, int]]:
         """Yield whole and part of it, where the part is near a window.
 
         Drawings on plain ground have no crops: only other rims.
@@ -129,29 +131,13 @@ class _Search:
         else:
             few = np.intersect1d(whole, chosen)
             sides = [(few, whole), (whole, few)]
-        parts = _unit(_part(self._pictures, window))
+        parts = _part(self._pictures, window)
         for rows, columns in sides:
-            for one, other in self._seen(parts, rows, columns, _CROP_SEEN):
+            for one, other in self._close.pairs(parts, rows, columns, _CROP_SEEN):
                 apart = one != other
                 yield from self._fitting(window, one[apart], other[apart])
 
-    def _seen(
-        self,
-        parts: npt.NDArray[np.float32],
-        rows: npt.NDArray[np.int64],
-        columns: npt.NDArray[np.int64],
-        alike: float,
-    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-        wholes = self._to_compare[columns].T
-        step = max(1, _PRODUCTS // max(1, len(columns)))
-        for start in range(0, len(rows), step):
-            block = rows[start : start + step]
-            one, other = np.nonzero(parts[block] @ wholes >= alike - _SLACK)
-            yield block[one], columns[other]
-
-    def _fitting(
-        self, window: Window, one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]
-    ) -> Iterator[tuple[int, int]]:
+    def _fitting(self, window: Window, one: Places, other: Places) -> Iterator[tuple[int, int]]:
         if not len(one):
             return
         sources, where = np.unique(one, return_inverse=True)
@@ -169,11 +155,14 @@ class _Search:
 def _part(pictures: Looks, window: Window) -> npt.NDArray[np.uint8]:
     """Return a part of every picture as 8 by 8 cells of three colours, flat."""
     weights = _weights(window)
-    planes = pictures.transpose(0, 3, 1, 2).reshape(-1, _CELLS * _CELLS)
-    # Whole numbers far below 2 to the power of 53: the products are exact in any order.
-    cells = planes.astype(np.float64) @ weights
-    levels: npt.NDArray[np.uint8] = np.minimum(cells.astype(np.int64) >> 16, 255).astype(np.uint8)
-    return levels.reshape(len(pictures), 3 * _COARSE * _COARSE)
+    levels = np.empty((len(pictures), 3 * _COARSE * _COARSE), dtype=np.uint8)
+    for start in range(0, len(pictures), _SLICE):
+        some = pictures[start : start + _SLICE]
+        planes = some.transpose(0, 3, 1, 2).reshape(-1, _CELLS * _CELLS)
+        # Whole numbers far below 2 to the power of 53: the products are exact in any order.
+        cells = (planes.astype(np.float64) @ weights).astype(np.int64) >> 16
+        levels[start : start + _SLICE] = np.minimum(cells, 255).reshape(len(some), -1)
+    return levels
 
 
 @functools.cache
@@ -196,31 +185,11 @@ def _along(start: float, size: float) -> npt.NDArray[np.int64]:
     return shares
 
 
-def _unit(parts: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Return parts with mean 0 and length 1; those without contrast are 0 throughout."""
-    values = parts.astype(np.float32)
-    values -= values.mean(axis=1, keepdims=True)
-    length = np.sqrt((values * values).sum(axis=1, keepdims=True))
-    faint = length < _FAINT * np.sqrt(values.shape[1])
-    return np.where(faint, 0, values / np.where(faint, 1, length)).astype(np.float32)
-
-
-def _agree(
-    one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8], alike: float, farthest: int
-) -> npt.NDArray[np.bool_]:
+def _agree(one: Cells, other: Cells, alike: float, farthest: int) -> npt.NDArray[np.bool_]:
     """Return which rows are of the same picture; whole numbers decide."""
-    first, second = one.astype(np.int64), other.astype(np.int64)
-    near = np.abs(first - second).max(axis=1, initial=0) <= farthest
-    count = first.shape[1]
-    mean_first, mean_second = first.sum(axis=1), second.sum(axis=1)
-    together = count * (first * second).sum(axis=1) - mean_first * mean_second
-    alone_first = count * (first * first).sum(axis=1) - mean_first**2
-    alone_second = count * (second * second).sum(axis=1) - mean_second**2
-    # Single operations on numbers that are the same everywhere round the same everywhere.
-    bound = alike * np.sqrt(alone_first.astype(np.float64)) * np.sqrt(alone_second)
-    shown = np.minimum(alone_first, alone_second) >= (_FAINT * count) ** 2
-    correlated: npt.NDArray[np.bool_] = near & shown & (together >= bound)
-    return correlated
+    apart = np.abs(one.astype(np.int16) - other).max(axis=1, initial=0)
+    agree: npt.NDArray[np.bool_] = (apart <= farthest) & correlated(one, other, alike)
+    return agree
 
 
 def _is_on_plain_ground(pictures: Looks) -> npt.NDArray[np.bool_]:

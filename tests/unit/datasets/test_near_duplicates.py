@@ -1,21 +1,38 @@
 from __future__ import annotations
 
 import base64
+import functools
+import itertools
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from lora_pipeline.datasets import near_duplicates
-from lora_pipeline.datasets.near_duplicates import Looks, groups, near_pairs, on_background
+from lora_pipeline.datasets.close_vectors import correlated
+from lora_pipeline.datasets.near_duplicates import (
+    Looks,
+    Window,
+    _agree,
+    _is_on_plain_ground,
+    _part,
+    _windows_near,
+    first_windows,
+    groups,
+    near_pairs,
+    on_background,
+)
 from lora_pipeline.foundation.images import ImageWorker
 from tests.support import checks_builders as pictures
 
 Picture = Image.Image
 COUNT, SIZE = 8, 128
+WHOLE = Window(0, 0, 1)
+BICUBIC, BOX = Image.Resampling.BICUBIC, Image.Resampling.BOX
 Looker = Callable[[list[Picture]], Looks]
 
 
@@ -125,8 +142,8 @@ def test_a_drawing_without_its_transparency_is_a_copy_on_that_background_only(
     assert near_pairs(both, "#FFFFFF") == []
 
 
-def test_blocks_find_what_comparing_every_two_finds(
-    clean: dict[str, Looks], looks_of: Looker, monkeypatch: pytest.MonkeyPatch
+def test_all_at_once_are_what_comparing_every_two_finds(
+    clean: dict[str, Looks], looks_of: Looker
 ) -> None:
     crops = looks_of([pictures.cropped(pictures.photo(seed, SIZE), 0.05) for seed in range(COUNT)])
     every = np.concatenate([*clean.values(), crops])
@@ -137,10 +154,56 @@ def test_blocks_find_what_comparing_every_two_finds(
         if near_pairs(every[[one, other]])
     }
 
-    monkeypatch.setattr(near_duplicates, "_PRODUCTS", 7 * len(every))  # many small blocks
-
     assert set(near_pairs(every)) == one_by_one
     assert len(one_by_one) == COUNT
+
+
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 2**32), grain=st.integers(0, 40), smooth=st.integers(1, 3))
+def test_the_search_finds_what_its_definition_says(seed: int, grain: int, smooth: int) -> None:
+    looks = related_looks(np.random.default_rng(seed), grain, smooth)
+
+    assert near_pairs(looks) == defined_pairs(looks)
+
+
+def related_looks(random: np.random.Generator, grain: int, smooth: int) -> Looks:
+    """Draw pictures, parts of them, and both again with grain: many are near the bounds."""
+    cells = 4 * smooth
+    coarse = random.integers(0, 256, (6, cells, cells, 3)).astype(np.uint8)
+    drawn = [np.asarray(Image.fromarray(one).resize((160, 160), BICUBIC)) for one in coarse]
+    parts = [one[8:152, 8 * n : 8 * n + 144] for n, one in enumerate(drawn[:3])]
+    small = np.stack(
+        [np.asarray(Image.fromarray(one).resize((16, 16), BOX)) for one in [*drawn, *parts]]
+    ).astype(np.int16)
+    again = small + random.integers(-grain, grain + 1, small.shape)
+    every = np.clip(np.concatenate([small, again]), 0, 255).astype(np.uint8)
+    opaque = np.full((*every.shape[:3], 1), 255, np.uint8)
+    return np.concatenate([every, opaque], axis=3)
+
+
+def defined_pairs(looks: Looks) -> list[tuple[int, int]]:
+    """Compare every picture with every other one, and every part of it that counts."""
+    shown = on_background(looks, "#FFFFFF")
+    fine, plain = shown.reshape(len(shown), -1), _is_on_plain_ground(shown)
+    parts = functools.cache(lambda window: _part(shown, window))
+
+    def is_copy(one: int, other: int) -> bool:
+        coarse = correlated(parts(WHOLE)[[one]], parts(WHOLE)[[other]], 0.948)
+        return bool(coarse and _agree(fine[[one]], fine[[other]], 0.975, 48))
+
+    def has_part(one: int, other: int) -> bool:
+        whole = parts(WHOLE)[[other]]
+        return not (plain[one] or plain[other]) and any(
+            correlated(parts(window)[[one]], whole, 0.898)
+            and any(_agree(parts(w)[[one]], whole, 0.985, 36) for w in _windows_near(window))
+            for window in first_windows()
+        )
+
+    return [
+        (one, other)
+        for one, other in itertools.combinations(range(len(shown)), 2)
+        if is_copy(one, other) or has_part(one, other) or has_part(other, one)
+    ]
 
 
 def test_pairs_among_some_are_all_pairs_with_one_of_them(
