@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lora_pipeline.foundation.errors import PipelineError
-from lora_pipeline.foundation.result import Result
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from lora_pipeline.foundation.result import Result
+
 _LABEL_WIDTH = 11
 _BAR_WIDTH = 24
+_LEAST_ROOM = 20  # columns for words beside ids and labels
+_GAP = 3  # between the columns of a table
 MAX_WRITTEN_SHOWN = 4
 
 
@@ -100,8 +105,10 @@ def print_report(report: Report, result: Result) -> None:
     width = max([_LABEL_WIDTH, *(len(label) + 2 for label in labels)])
     for label, text in report.rows:
         _row(label, text, width)
-    for table in report.tables:
-        _print_table(table)
+    for number, table in enumerate(report.tables):
+        if number:
+            say("")
+        _print_table(_shown(table))
     for line in report.lines:
         say(plain(line))
     if result.written:
@@ -109,7 +116,7 @@ def print_report(report: Report, result: Result) -> None:
     for warning in result.warnings:
         _row("warning", warning, width)
     if result.suggestions:
-        say(f"{click.style('next', bold=True)}  " + plain("  ·  ".join(result.suggestions)))
+        say(f"{click.style('next', bold=True)}  " + _next(result.suggestions))
 
 
 def print_error(error: PipelineError) -> None:
@@ -143,10 +150,38 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 
 def _row(label: str, text: str, width: int) -> None:
     shown = click.style(label.ljust(width), fg=_COLOURS.get(label)) if label else " " * width
-    first, *rest = plain(text).split("\n")
+    first, *rest = (part for line in plain(text).split("\n") for part in _wrapped(line, width + 2))
     say(f"  {shown}{first}")
     for line in rest:
         say(f"  {' ' * width}{line}")
+
+
+def _terminal_width() -> int | None:
+    """Return the columns of the terminal, or None when a file or a program reads."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _wrapped(line: str, indent: int) -> list[str]:
+    """Return a line in parts that fit beside a label; nothing is cut that may be pasted."""
+    width = _terminal_width()
+    if width is None or indent + len(line) <= width or line.lstrip().startswith("lora "):
+        return [line]
+    import textwrap  # imported late: start-up is part of the product
+
+    # What stands in columns goes on in its column.
+    head = re.match(r" *(\S+( \S+)* {2,})?", line)
+    lead = head.group() if head and len(head.group()) < width // 2 else ""
+    room = max(width - indent - len(lead), _LEAST_ROOM)
+    parts = textwrap.wrap(line[len(lead) :], room, break_long_words=False, break_on_hyphens=False)
+    return [lead + parts[0], *(" " * len(lead) + part for part in parts[1:])] if parts else [line]
+
+
+def _next(suggestions: Sequence[str]) -> str:
+    width, indent = _terminal_width(), " " * 6
+    together = plain("  ·  ".join(suggestions))
+    if width is None or len(indent) + len(together) <= width:
+        return together
+    return f"\n{indent}".join(map(plain, suggestions))
 
 
 def _written(paths: Sequence[str]) -> str:
@@ -161,8 +196,10 @@ def _print_table(table: Table) -> None:
     from rich.table import Table as RichTable
 
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in table.columns:
-        drawn.add_column(column, overflow="fold")  # an id that is cut cannot be pasted
+    whole = _kept_whole(table)
+    for number, column in enumerate(table.columns):
+        # An id that is cut or parted cannot be pasted.
+        drawn.add_column(column, overflow="fold", no_wrap=number in whole)
     for row in table.rows:
         drawn.add_row(*map(_cell, row))
     # Without a terminal a table is not cut at 80 columns: someone will grep it.
@@ -173,6 +210,42 @@ def _print_table(table: Table) -> None:
     with console.capture() as drawing:
         console.print(drawn)
     say(drawing.get().removesuffix("\n"))
+
+
+def _shown(table: Table) -> Table:
+    """Return a table without the columns that say nothing, where a person reads it."""
+    if _terminal_width() is None or not table.rows:
+        return table
+    said = [
+        number
+        for number in range(len(table.columns))
+        if any(isinstance(row[number], Share) or str(row[number]) for row in table.rows)
+    ]
+    return Table(
+        [table.columns[number] for number in said],
+        [[row[number] for number in said] for row in table.rows],
+    )
+
+
+def _kept_whole(table: Table) -> set[int]:
+    """Return the columns of single words that fit unbroken and leave room for the others."""
+    width = _terminal_width()
+    if width is None:
+        return set()
+    room, words = width, {}
+    for number, title in enumerate(table.columns):
+        cells = [str(row[number]) for row in table.rows]
+        longest = max(map(len, [title, *cells])) + _GAP
+        if any(" " in cell for cell in cells):
+            room -= min(longest, _LEAST_ROOM)
+        else:
+            words[number] = longest
+    whole: set[int] = set()
+    for number in sorted(words, key=words.__getitem__, reverse=True):
+        if words[number] <= room:
+            whole.add(number)
+            room -= words[number]
+    return whole
 
 
 def _cell(value: object) -> RenderableType:

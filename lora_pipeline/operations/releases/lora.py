@@ -323,7 +323,10 @@ def _doubts(lora: Lora, checkpoint: Checkpoint) -> list[str]:
             f"LoRAs of {checkpoint.id} may not be used commercially ({checkpoint.license.id})"
         )
     if not lora.trigger_word:
-        doubts.append("without a trigger word it is called by nothing but its strength")
+        doubts.append(
+            "it has no trigger word, so no prompt can call it: --trigger WORD gives it one "
+            f"(lora delete {lora.id}, and create it again)"
+        )
     return doubts
 
 

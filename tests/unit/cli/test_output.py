@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,65 @@ def test_any_width_that_is_said_is_survived(
 
 
 # --- terminals ---------------------------------------------------------------------------------
+
+
+def in_columns(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+def test_long_lines_go_on_below_themselves(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_columns(40, monkeypatch)
+    rows = [
+        ("ok", "disk       56 GiB free at the place of the store"),
+        ("file", "data/projects/neon_city/datasets/ui_icon_flat.json"),
+        ("", "lora dataset build icons --held-out 0.1 --explain"),
+    ]
+
+    assert printed(capsys, Report("x", rows=rows), Result(warnings=["one two " * 5]))[1:] == [
+        "  ok         disk       56 GiB free at the",
+        "                        place of the store",
+        "  file       data/projects/neon_city/datasets/ui_icon_flat.json",
+        "             lora dataset build icons --held-out 0.1 --explain",
+        "  warning    one two one two one two one",
+        "             two one two",
+    ]
+
+
+def test_next_commands_that_do_not_fit_have_a_line_each(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_columns(40, monkeypatch)
+    commands = ["lora dataset check icons", "lora train --lora x --dataset icons"]
+
+    assert printed(capsys, Report("x"), Result(suggestions=commands))[1:] == [
+        "next  lora dataset check icons",
+        "      lora train --lora x --dataset icons",
+    ]
+
+
+def test_an_id_is_not_parted_while_words_beside_it_can_be(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_columns(50, monkeypatch)
+    rows = [("i" * 20, "a title of several words", "", "review")]
+
+    lines = printed(capsys, Report("x", tables=[Table(("id", "title", "rating", "is"), rows)]))
+
+    assert "i" * 20 in lines[3]
+    assert "rating" not in lines[1], "nobody rated"
+    assert all(len(line) <= 50 for line in lines)
+
+
+def test_tables_stand_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table(["a"], [["b"]])
+
+    lines = printed(capsys, Report("x", tables=[table, table]))
+
+    assert [line.strip() for line in lines] == ["x", "a", "─", "b", "", "a", "─", "b"]
 
 
 def test_a_terminal_gets_colour_when_it_wants_it(tmp_path: Path) -> None:
