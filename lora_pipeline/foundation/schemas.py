@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _SCHEMA_NAME = re.compile(r"^([a-z][a-z-]*)/v(\d+)$")
 MAX_VIOLATIONS = 50
 _PART = 4096  # elements of a list that are looked at in one go
+_FEW = 20  # elements of a list that are explained whatever they hold
+_ELEMENT = re.compile(r"\$\.(?P<key>\w+)\[(?P<place>\d+)\]")
 
 
 def schema_name_of(document: dict[str, Any], kind: str, name: str) -> str:
@@ -50,6 +53,13 @@ def violations_of(document: Any, schema_name: str) -> list[Violation]:
     """Return every place where ``document`` breaks the schema, in document order."""
     if all(map(_quick_validator(schema_name).is_valid, _parts(document, schema_name))):
         return []
+    # The validator that explains takes a third of a millisecond for an image of a manifest.
+    thinned, stood = _thinned(document, schema_name)
+    found = [_in_place(one, stood) for one in _explained(thinned, schema_name)]
+    return found or _explained(document, schema_name)
+
+
+def _explained(document: Any, schema_name: str) -> list[Violation]:
     errors = sorted(
         _validator(schema_name).iter_errors(document),
         key=lambda error: [
@@ -58,6 +68,36 @@ def violations_of(document: Any, schema_name: str) -> list[Violation]:
     )
     found = dict.fromkeys(violation for error in errors for violation in _explain(error))
     return list(found)[:MAX_VIOLATIONS]
+
+
+def _thinned(document: Any, schema_name: str) -> tuple[Any, dict[str, list[int]]]:
+    """Return a document without elements of long lists that break nothing.
+
+    Also returns where the elements that are left stood. Of those that break something, no more
+    are left than violations are named.
+    """
+    stood: dict[str, list[int]] = {}
+    if isinstance(document, dict):
+        for key, value in document.items():
+            if isinstance(value, list) and len(value) > _FEW and _is_plain(schema_name, key):
+                valid = _quick_element_validator(schema_name, key).is_valid
+                broken = (place for place, one in enumerate(value) if not valid(one))
+                left = {*range(_FEW), *itertools.islice(broken, MAX_VIOLATIONS)}
+                stood[key] = sorted(left)
+    if not stood:
+        return document, stood
+    thin = {key: [document[key][place] for place in places] for key, places in stood.items()}
+    return {**document, **thin}, stood
+
+
+def _in_place(violation: Violation, stood: dict[str, list[int]]) -> Violation:
+    """Return a violation of a thinned document as one of the whole."""
+    element = _ELEMENT.match(violation.where)
+    if element is None or element["key"] not in stood:
+        return violation
+    place = stood[element["key"]][int(element["place"])]
+    rest = violation.where[element.end() :]
+    return Violation(f"$.{element['key']}[{place}]{rest}", violation.message)
 
 
 def _parts(document: Any, schema_name: str) -> Iterator[Any]:
@@ -116,10 +156,20 @@ def schema_names() -> list[str]:
 @functools.cache
 def _quick_validator(schema_name: str) -> QuickValidator:
     """Return the validator that says yes or no: a thousand times faster than the other one."""
+    return _quick(load_schema(schema_name))
+
+
+@functools.cache
+def _quick_element_validator(schema_name: str, key: str) -> QuickValidator:
+    """Return the same for the elements of a list."""
+    return _quick({"$ref": f"{load_schema(schema_name)['$id']}#/properties/{key}/items"})
+
+
+def _quick(schema: dict[str, Any]) -> QuickValidator:
     from jsonschema_rs import Draft202012Validator
 
     documents = {document["$id"]: document for document in map(load_schema, schema_names())}
-    return Draft202012Validator(load_schema(schema_name), retriever=documents.__getitem__)
+    return Draft202012Validator(schema, retriever=documents.__getitem__)
 
 
 @functools.cache

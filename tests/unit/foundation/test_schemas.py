@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from lora_pipeline.foundation.errors import RecordInvalidError, SchemaVersionError
+from lora_pipeline.foundation import schemas
+from lora_pipeline.foundation.errors import RecordInvalidError, SchemaVersionError, Violation
 from lora_pipeline.foundation.schema_bundle import bundled_schema
 from lora_pipeline.foundation.schemas import (
     MAX_VIOLATIONS,
+    _explained,
     load_schema,
     require_valid,
     schema_name_of,
@@ -257,3 +260,54 @@ def test_a_long_list_is_judged_to_its_end(place: int) -> None:
 
     assert [one for one in found if one not in whole]
     assert any(f"items[{place}]" in str(one) for one in found)
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "an unknown field": {"widht": 64},
+    "another type": {"path": 5},
+    "another form": {"assetId": "no id\n"},
+    "several": {"widht": 64, "path": None, "tags": ["a b", 7]},
+}
+
+
+def manifest(count: int) -> dict[str, Any]:
+    (example, *_) = sorted((EXAMPLES / "dataset" / "valid").glob("*.json"))
+    document: dict[str, Any] = json.loads(example.read_bytes())
+    return document | {"items": [copy.deepcopy(document["items"][0]) for _ in range(count)]}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("places", [[0], [59], [3, 21, 40], range(60)], ids=str)
+@pytest.mark.parametrize("around", [{}, {"nmae": 1, "scope": "nowhere"}], ids=["", "around too"])
+def test_of_a_long_list_the_broken_elements_are_explained_as_if_all_were(
+    fault: str, places: Sequence[int], around: dict[str, Any]
+) -> None:
+    document = manifest(60) | around
+    for place in places:
+        document["items"][place] |= FAULTS[fault]
+
+    found = violations_of(document, "dataset/v1")
+
+    assert found == _explained(document, "dataset/v1")
+    assert f"$.items[{places[0]}]" in "".join(map(str, found))
+
+
+def test_a_long_list_without_faults_in_a_broken_document_is_not_explained() -> None:
+    assert words(manifest(60) | {"zzz": 1}, "dataset/v1") == ["$: unknown field 'zzz'"]
+
+
+def test_one_wrong_field_among_many_is_explained_without_the_others() -> None:
+    document = manifest(20_000)
+    document["items"][15_000]["widht"] = 64
+    explained = schemas._explained
+
+    def counted(seen: dict[str, Any], name: str) -> list[Violation]:
+        assert len(seen["items"]) <= 21
+        return explained(seen, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schemas, "_explained", counted)
+
+        assert words(document, "dataset/v1") == [
+            "$.items[15000]: unknown field 'widht', did you mean 'width'?"
+        ]
