@@ -3,7 +3,9 @@
 A state is a folder (``<name>-step00000400-state``) with the LoRA, the optimiser, the course of
 the learning rate and the random numbers. sd-scripts counts after a resume what is left, not what
 was done, and leaves out whole passes over the images by a count that is only right where the
-last pass is a whole one; so the step that it is told to begin at is worked out here.
+last pass is a whole one; so the step that it is told to begin at is worked out here. With
+accumulation of gradients it takes steps for batches besides, and there is such a step only for
+some states: those from which whole passes are left, and some of the first pass.
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from lora_pipeline.foundation import files, strict_json
 from lora_pipeline.foundation.errors import PipelineError
@@ -26,14 +30,14 @@ from lora_pipeline.training.weights import inspect_weights
 NOTE = "going-on.json"
 BEFORE = "before"
 _BATCHES = re.compile(r"^\s*num batches per epoch[^:]*:\s*(\d+)\s*$", re.MULTILINE)
+_ACCUMULATION = re.compile(r"^gradient_accumulation_steps = ([1-9]\d*)$", re.MULTILINE)
 # accelerate writes this one last; torch saves it and the others as zips.
 _LAST = "random_states_0.pkl"
 _PARTS = ("model.safetensors", "optimizer.bin", "scheduler.bin", _LAST)
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, EOFError)
 
 
-@dataclass(frozen=True)
-class _Start:
+class _Start(msgspec.Struct, frozen=True):
     """Where sd-scripts is told to begin.
 
     Attributes:
@@ -45,14 +49,61 @@ class _Start:
     counted: int
 
 
+class _Course(msgspec.Struct, frozen=True):
+    """How sd-scripts goes through a training.
+
+    Attributes:
+        total: Steps of the whole training.
+        batches: Batches of one pass over the images.
+        accumulation: Batches of one step; the last step of a pass may have fewer.
+    """
+
+    total: int
+    batches: int
+    accumulation: int
+
+    @property
+    def steps_a_pass(self) -> int:
+        """Steps of one pass over the images."""
+        return -(-self.batches // self.accumulation)
+
+    def passes_left_out(self, initial: int) -> int:
+        """Return how many passes are left out when it is told to begin at a step."""
+        return initial * self.accumulation // self.steps_a_pass
+
+    def counted(self, initial: int) -> int:
+        """Return what it then begins to count at: the batches of a pass that it leaves out.
+
+        Below zero where it took steps for batches; then it leaves out none.
+        """
+        return initial * self.accumulation - self.passes_left_out(initial) * self.batches
+
+    def taken(self, initial: int) -> int:
+        """Return how many steps it then takes.
+
+        When its count is full it ends the pass, not the training: of every pass that is left it
+        takes one step more.
+        """
+        passes = -(-self.total // self.steps_a_pass) - self.passes_left_out(initial)
+        count = counted = self.counted(initial)
+        of_pass = -(-(self.batches - max(counted, 0)) // self.accumulation)
+        whole = of_pass + (passes - 1) * self.steps_a_pass
+        if passes < 1 or counted + whole <= self.total:
+            return whole if passes > 0 else 0
+        for _ in range(passes):
+            count += min(of_pass, max(self.total - count, 1))
+            of_pass = self.steps_a_pass
+        return count - counted
+
+
 def carry_over(plan: Plan, earlier: Path, run_folder: Path) -> Continuation | None:
     """Copy the last sound state and the saves up to it; return how the run goes on."""
-    batches = _batches_per_epoch(earlier)
-    if batches is None or "gradient_accumulation_steps = 1\n" not in _run_toml(plan):
-        return None  # with accumulation sd-scripts mistakes steps for batches when it goes on
+    course = _course(plan, earlier)
+    if course is None:
+        return None
     stem = Path(plan.expected_output).stem
     for step, state in sorted(_states(plan, earlier), reverse=True):
-        start = _start(step, plan.total_steps, batches)
+        start = _start(step, course)
         if start is None or not _sound(state):
             continue
         target = (run_folder / plan.expected_output).parent / BEFORE
@@ -86,7 +137,8 @@ def _states(plan: Plan, run_folder: Path) -> Iterator[tuple[int, Path]]:
 
 def _numbered(plan: Plan, run_folder: Path, ending: str) -> Iterator[tuple[Path, int]]:
     output, stem = (run_folder / plan.expected_output).parent, Path(plan.expected_output).stem
-    named = re.compile(rf"{re.escape(stem)}-step(\d{{8}}){re.escape(ending)}")
+    # A count from below zero has its sign within the eight places.
+    named = re.compile(rf"{re.escape(stem)}-step(\d{{8}}|-\d{{7}}){re.escape(ending)}")
     # What was carried over is named by the steps of the whole training, what came after by
     # the count of a program that began to count anew.
     for folder, offset in ((output / BEFORE, 0), (output, _offset(run_folder))):
@@ -101,17 +153,19 @@ def _copy(state: Path, target: Path) -> None:
         files.copy_atomic(path, target / path.name)
 
 
-def _start(step: int, total: int, batches: int) -> _Start | None:
-    """Return where to begin so that exactly ``total - step`` steps are taken, or None.
+def _start(step: int, course: _Course) -> _Start | None:
+    """Return where to begin so that exactly the steps that are left are taken, or None.
 
-    sd-scripts leaves out the whole passes before ``initial_step``, counts from what remains,
-    and stops after its last whole pass or when its count reaches ``total``.
+    Of several such places, the one is taken at which it is in the right pass and leaves out
+    what was seen.
     """
-    passes = -(-total // batches)
-    initial = step if step < batches else step + passes * batches - total
-    if not 0 < initial < total:
+    left = course.total - step
+    able = [one for one in range(1, course.total) if course.taken(one) == left]
+    if not able:
         return None
-    return _Start(initial, initial % batches)
+    here = step // course.steps_a_pass
+    initial = min(able, key=lambda one: (abs(course.passes_left_out(one) - here), abs(one - step)))
+    return _Start(initial, course.counted(initial))
 
 
 def _sound(state: Path) -> bool:
@@ -130,14 +184,18 @@ def _sound(state: Path) -> bool:
         return False
 
 
-def _batches_per_epoch(run_folder: Path) -> int | None:
+def _course(plan: Plan, run_folder: Path) -> _Course | None:
     # Only sd-scripts knows how its buckets fill batches, and it prints it.
     try:
         with (run_folder / LOG_FILE).open(encoding="utf-8", errors="replace") as log:
-            found = _BATCHES.search(log.read(1_000_000))
+            printed = _BATCHES.search(log.read(1_000_000))
     except OSError:
         return None
-    return int(found.group(1)) if found and int(found.group(1)) else None
+    told = _ACCUMULATION.search(_run_toml(plan))
+    batches = int(printed.group(1)) if printed else 0
+    if not batches or told is None:
+        return None
+    return _Course(plan.total_steps, batches, int(told.group(1)))
 
 
 def _offset(run_folder: Path) -> int:
