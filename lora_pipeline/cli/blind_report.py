@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lora_pipeline.cli.output import Report, counted, size_text
+from lora_pipeline.cli.compared_measures import measures_tables
+from lora_pipeline.cli.measured_report import measured_rows
+from lora_pipeline.cli.output import Report, Table, counted, size_text
 from lora_pipeline.foundation.result import Result
 
 _QUESTIONS = {"better": "would use", "prompt": "follows prompt", "sound": "cleaner"}
@@ -38,7 +40,8 @@ def answered(result: Result) -> Report:
     return Report(
         f"{facts['loraId']} {facts['releaseId']} · compared blind with {facts['against']} "
         f"by {facts['reviewer']}",
-        _rows(facts),
+        [*_rows(facts), *_alone(facts)],
+        tables=_beside(facts),
         lines=["", *(f"  {one}" for one in facts["sentences"])],
     )
 
@@ -51,10 +54,21 @@ def compared(result: Result) -> Report:
         return Report(f"{title}: none yet", _open(facts))
     rows: list[tuple[str, str]] = []
     lines: list[str] = []
+    tables: list[Table] = []
     for one in facts["comparisons"]:
-        rows += [("against", one["against"]), *_rows(one)]
+        rows += [("against", one["against"]), *_rows(one), *_alone(one)]
+        tables += _beside(one | {"releaseId": facts["releaseId"]})
         lines += ["", *(f"  {sentence}" for sentence in one["sentences"])]
-    return Report(title, [*rows, *_open(facts)], lines=lines)
+    return Report(title, [*rows, *_open(facts)], tables=tables, lines=lines)
+
+
+def _alone(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what was measured beside the base; beside a release a table says it."""
+    return [] if facts["measures"] else measured_rows(facts)
+
+
+def _beside(facts: Mapping[str, Any]) -> list[Table]:
+    return measures_tables(facts["measures"], facts["against"], facts["releaseId"])
 
 
 def _rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -89,6 +89,7 @@ def reviewed(result: Result) -> Report:
         rows.append(("signs", ", ".join(facts["signs"])))
     if facts.get("comment"):
         rows.append(("comment", facts["comment"]))
+    rows += measured_rows(facts)
     return Report(
         f"{_name(facts)} {verb} {facts['verdict'].replace('_', ' ')} by {facts['reviewer']}",
         rows=rows[1:],

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import click
 
+from lora_pipeline.cli.compared_measures import measures_tables
 from lora_pipeline.cli.lora_options import scope_option
 from lora_pipeline.cli.options import writing_options
 from lora_pipeline.cli.output import Report, Table, counted
@@ -104,10 +105,9 @@ def _compared(result: Result) -> Report:
         for key in ("training", "recipe")
         for one in facts.get(key, ())
     ]
-    measured = [
-        (one["name"], _said(one["before"]), _said(one["after"])) for one in facts["metrics"]
-    ]
-    tables = [Table(columns, rows) for rows in (changed, measured[: 2 * _SHOWN]) if rows]
+    tables = [Table(columns, changed)] if changed else []
+    tables += measures_tables(facts["measures"], facts["before"], facts["after"])
+    tables += _by_prompt(facts["byPrompt"])
     return Report(f"{facts['loraId']} {facts['before']} → {facts['after']}", rows, tables=tables)
 
 
@@ -139,6 +139,17 @@ def _weights(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         return [("weights", "the same tensors")]
     alike = "nothing in common" if found["likeness"] is None else f"{found['likeness']:.3f} of 1"
     return [("weights", f"alike by {alike} over {counted(found['compared'], 'module')}")]
+
+
+def _by_prompt(found: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """Return the prompts on which the releases differ most."""
+    rows = [
+        (_said(one["prompt"]), f"{one['strength']:g}", f"{one['mean']:.3f}",
+         f"{one['largest']:.3f} seed {one['seed']}" if one["pairs"] > 1 else "")
+        for one in found[:_SHOWN]
+    ]  # fmt: skip
+    more = f"differ most, {_SHOWN} of {len(found)}" if len(found) > _SHOWN else "differ by prompt"
+    return [Table((more, "strength", "mean", "largest"), rows)] if rows else []
 
 
 def _cells(facts: Mapping[str, Any]) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
 from lora_pipeline.evaluation.records import Cell, Evaluation, EvaluationMetrics
 
+T = TypeVar("T")
 Number = float | int | bool
 _Key = tuple[Any, ...]
 _NO_VALUES = frozenset({"notProven", "method", "manifestHash"})
@@ -83,6 +85,65 @@ def not_comparable(before: Evaluation | None, after: Evaluation | None) -> list[
     if any(old != new for _, old, new in drawn):
         told.append("their base images differ: more than the LoRA changed")
     return told
+
+
+class PromptDifference(msgspec.Struct, frozen=True):
+    """How much two releases differ on one prompt at one strength.
+
+    Attributes:
+        prompt_id: The prompt.
+        prompt: Its text.
+        strength: The strength.
+        pairs: How many pairs of images were compared.
+        mean: Mean of their differences, in 0..1.
+        largest: The largest of them.
+        seed: The seed that has it.
+    """
+
+    prompt_id: str
+    prompt: str
+    strength: float
+    pairs: int
+    mean: float
+    largest: float
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON-ready form."""
+        return {
+            "promptId": self.prompt_id, "prompt": self.prompt, "strength": self.strength,
+            "pairs": self.pairs, "mean": self.mean, "largest": self.largest, "seed": self.seed,
+        }  # fmt: skip
+
+
+def differences_by_prompt(
+    measured: Iterable[tuple[CellPair, float | None]],
+) -> list[PromptDifference]:
+    """Return how much two releases differ by prompt and strength, the most different first."""
+    groups: dict[tuple[str, float], list[tuple[float, Cell]]] = {}
+    for pair, difference in measured:
+        if difference is not None:
+            cell = pair.cell
+            groups.setdefault((cell.prompt, cell.strength), []).append((difference, cell))
+    found = []
+    for (prompt, strength), ones in groups.items():
+        largest, cell = max(ones, key=lambda one: one[0])
+        mean = round(sum(difference for difference, _ in ones) / len(ones), 6)
+        found.append(
+            PromptDifference(cell.prompt_id, prompt, strength, len(ones), mean, largest, cell.seed)
+        )
+    return sorted(found, key=lambda one: -one.mean)  # stable: the order stays otherwise
+
+
+def of_every_prompt(things: Sequence[T], prompt_of: Callable[[T], str]) -> list[T]:
+    """Return things in an order that takes one of every prompt, then another of every prompt."""
+    turns: Counter[str] = Counter()
+    numbered = []
+    for one in things:
+        prompt = prompt_of(one)
+        numbered.append((turns[prompt], one))
+        turns[prompt] += 1
+    return [one for _, one in sorted(numbered, key=lambda pair: pair[0])]
 
 
 def metric_values(metrics: EvaluationMetrics | None) -> dict[str, Number]:

@@ -115,6 +115,32 @@ def test_a_page_tells_the_same_when_the_sides_are_exchanged(studio: Studio) -> N
     assert set(prompts[0]) == set(prompts[1])
 
 
+def test_what_was_measured_is_told_with_the_result_and_never_before(studio: Studio) -> None:
+    asked, page = make_page(studio)
+    text = re.sub(r"data:image/[^\"]*", "", page.read_text())
+    waiting = invoke(["eval", "blind", LORA, "r2", "--json"], studio.root)
+
+    answered = answer_page(studio, page, KIM).document["data"]
+    told = invoke(["eval", "blind", LORA, "r2", "--json"], studio.root).document["data"]
+    words = invoke(["eval", "blind", LORA, "r2"], studio.root).stdout
+
+    assert "measured" not in json.dumps(asked.document["data"])
+    assert [one for one in ("effect", "0.235", "0.275", "CLIP", "palette") if one in text] == []
+    assert waiting.document["data"]["comparisons"] == []
+    for facts in (answered, told["comparisons"][0]):
+        effect = next(one for one in facts["measures"] if one["name"] == "effectMean")
+        assert (effect["before"]["words"], effect["after"]["words"]) == ("0.235", "0.275")
+    assert re.search(r"effect +0\.235 +0\.275", words)
+
+
+def test_against_the_base_each_value_stands_beside_the_bases(studio: Studio) -> None:
+    _, page = make_page(studio, "r2", "--against", "base")
+    facts = answer_page(studio, page, KIM).document["data"]
+
+    assert facts["measures"] == []
+    assert "measured" in facts
+
+
 def test_git_holds_the_commitment_and_not_the_order(studio: Studio) -> None:
     answer, _ = make_page(studio)
     plan = studio.path("blind-plan", answer.document["data"]["id"]).read_text()

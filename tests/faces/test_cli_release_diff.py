@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from lora_pipeline.evaluation.metric_records import Compared
 from lora_pipeline.evaluation.records import Evaluation
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.store import open_store
@@ -194,7 +195,7 @@ def test_a_page_shows_as_many_cells_as_were_asked_for(studio: Studio) -> None:
     page = (studio.root / "out" / "c.html").read_text(encoding="utf-8")
 
     assert page.count("<article>") == 2
-    assert "2 of 8 cells are shown" in page
+    assert "2 of 8 places, of every prompt as many" in page
 
 
 def test_a_cell_that_failed_is_drawn_with_its_reason(studio: Studio) -> None:
@@ -234,3 +235,52 @@ def test_people_read_it_in_a_screen(studio: Studio) -> None:
     assert "r1         approved, active, made 2026-03-01 by lee@studio.example" in text
     assert "8 of 8 places drawn by both, mean difference 0.088" in text
     assert len(text.splitlines()) < 20
+
+
+def test_measured_values_stand_beside_each_other_and_what_is_not_proven_says_why(
+    studio: Studio,
+) -> None:
+    for release, low, high in (("r1", 0.01, 0.03), ("r2", 0.05, 0.07)):
+        metrics = grid_of(studio, release).metrics
+        assert metrics is not None
+        palette = Compared(
+            lora=0.4, base=0.4, difference=0.04, low=low, high=high, pairs=8, prompts=4
+        )
+        reasons = {"clipText": "no model: set metrics.clipModel"}
+        change_grid(
+            studio,
+            release,
+            metrics=replace(metrics, palette_distance=palette, not_proven=reasons),
+        )
+
+    facts = facts_of(compare(studio, LORA, "r1", "r2", "--html", "c.html"))
+    page = (studio.root / "c.html").read_text(encoding="utf-8")
+    words = invoke(["eval", "compare", LORA, "r1", "r2"], studio.root).stdout
+
+    measures = {one["name"]: one for one in facts["measures"]}
+    assert measures["paletteDistance"]["says"] == "farther from the training images than r1"
+    assert measures["clipText"]["after"]["proven"] is False
+    assert "not proven: no model: set metrics.clipModel" in page
+    assert "+0.040 (+0.050 to +0.070)" in page
+    assert "farther from the training images than r1" in words
+
+
+def test_every_pair_is_measured_and_told_by_prompt_whatever_is_shown(studio: Studio) -> None:
+    facts = facts_of(compare(studio, LORA, "r1", "r2", "--html", "c.html", "--pictures", "1"))
+    page = (studio.root / "c.html").read_text(encoding="utf-8")
+
+    assert facts["measured"] == facts["paired"] == 8
+    assert sum(one["pairs"] for one in facts["byPrompt"]) == 8
+    means = [one["mean"] for one in facts["byPrompt"]]
+    assert means == sorted(means, reverse=True)
+    assert all(one["prompt"] in page for one in facts["byPrompt"])
+    assert page.count("<article>") == 1
+
+
+def test_pictures_are_of_every_prompt_before_a_second_one_of_any(studio: Studio) -> None:
+    facts = facts_of(compare(studio, LORA, "r1", "r2", "--html", "c.html", "--pictures", "2"))
+    page = (studio.root / "c.html").read_text(encoding="utf-8")
+
+    prompts = {one["prompt"] for one in facts["cells"]}
+    assert len(prompts) == 2
+    assert all(f'class="caption">{prompt}<' in page for prompt in prompts)

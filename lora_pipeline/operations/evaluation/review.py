@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lora_pipeline.evaluation.metrics.words import measured_facts
 from lora_pipeline.evaluation.records import Evaluation, Review, ReviewBinding, Verdict
 from lora_pipeline.evaluation.reviews import SIGNS, require_complete, sealed
 from lora_pipeline.evaluation.suites import rules_of
@@ -92,7 +93,8 @@ def review_evaluation(
     changes = Changes(workspace)
     changes.create(review, loaded.scope, review.id)
     return Result(
-        data=review.to_dict() | {"rules": rules},
+        # What was measured is told after the verdict: before, it would be half of it.
+        data=review.to_dict() | {"rules": rules} | measured_facts(record.metrics, record.cells),
         reasoning=f"{_WORDS[verdict]} {target.words}, {seen} of {total} cells seen",
         suggestions=_next(target, verdict),
         written=tuple(changes.apply()),

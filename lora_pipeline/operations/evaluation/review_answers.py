@@ -17,6 +17,8 @@ from lora_pipeline.evaluation.blind import (
 from lora_pipeline.evaluation.blind_answers import MAX_BYTES, parse_answers
 from lora_pipeline.evaluation.blind_order import kept_order
 from lora_pipeline.evaluation.blind_records import BlindPlan, BlindReview, Opponent
+from lora_pipeline.evaluation.compare_measures import compare_measures
+from lora_pipeline.evaluation.metrics.words import measured_facts
 from lora_pipeline.evaluation.preference import sentences, weigh
 from lora_pipeline.evaluation.records import Evaluation
 from lora_pipeline.foundation.errors import (
@@ -31,6 +33,7 @@ from lora_pipeline.operations.evaluation.evaluation_subject import Target, find_
 from lora_pipeline.operations.evaluation.review import binding_of
 from lora_pipeline.releases.lookup import ScopeName
 from lora_pipeline.workspace.changes import Changes
+from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 
 BASE = "base"
@@ -115,6 +118,7 @@ def record_blind_review(
     changes = Changes(workspace)
     changes.create(review, target.lora.scope, review.id)
     result = _numbers([review], {plan.id: plan}, _words(plan.against))
+    result |= _measured(workspace, target.lora.scope, plan.evaluation_id, plan.against)
     written = tuple(changes.apply())
     return Result(
         data=result | {"reviewId": review.id, "reviewer": review.reviewer, "planId": plan.id}
@@ -164,6 +168,7 @@ def show_blind(
         _numbers([one for one in reviews if (one.against, one.evaluation_id) == rival],
                  plans, _words(rival[0]))
         | {"evaluationId": rival[1]}
+        | _measured(workspace, target.lora.scope, rival[1], rival[0])
         for rival in rivals
     ]  # fmt: skip
     count = len(reviews)
@@ -209,6 +214,29 @@ def _numbers(
             for one in reviews
         ],
     }  # fmt: skip
+
+
+def _measured(
+    workspace: Workspace, scope: Scope, evaluation_id: str, against: Opponent
+) -> dict[str, Any]:
+    """Return what was measured on the grids that were compared: told once the answers are in."""
+    mine = _grid(workspace, scope, evaluation_id)
+    if mine is None:
+        return measured_facts(None) | {"measures": []}
+    facts = measured_facts(mine.metrics, mine.cells)
+    if against.kind == BASE:
+        return facts | {"measures": []}
+    theirs = _grid(workspace, scope, against.evaluation_id)
+    measures = compare_measures(
+        theirs.metrics if theirs else None, mine.metrics, than_what=against.release_id
+    )
+    return facts | {"measures": [one.to_dict() for one in measures]}
+
+
+def _grid(workspace: Workspace, scope: Scope, evaluation_id: str) -> Evaluation | None:
+    if not workspace.records.exists(Evaluation, scope, evaluation_id):
+        return None
+    return workspace.records.read(Evaluation, scope, evaluation_id).record
 
 
 def _first_of_each(reviews: Sequence[BlindReview]) -> list[BlindReview]:

@@ -10,21 +10,33 @@ import msgspec
 
 from lora_pipeline.datasets.diff_page import Pictures, difference_section
 from lora_pipeline.datasets.diff_view import DiffView
+from lora_pipeline.evaluation.compare import of_every_prompt
 from lora_pipeline.evaluation.records import Cell
 from lora_pipeline.foundation.markup import GENERATOR, Markup, data_uri, element, page
+from lora_pipeline.operations.releases.measures_page import (
+    MEASURES_STYLE,
+    bar,
+    counted,
+    measures_section,
+    scrolled,
+)
 from lora_pipeline.operations.releases.release_sides import Measured, pixels_of
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import ObjectStore, open_store
 
+_MOST_OPEN = 24
 _SIDE = 256  # pixels of the longer side
-_STYLE = """
-.three { display: flex; gap: 14px; flex-wrap: wrap; }
-.three figure { margin: 0; }
+_STYLE = (
+    """
+.three { display: grid; grid-template-columns: repeat(3, minmax(0, 200px)); gap: 14px; }
+.three figure { margin: 0; min-width: 0; }
 .three figcaption { color: var(--muted); font-size: 13px; padding-top: 4px; }
-.three .picture { width: 200px; height: 200px; }
+.three .picture { width: 100%; height: auto; aspect-ratio: 1; }
+.cell { flex: 1; min-width: 0; }
 .cell-head { margin-bottom: 8px; }
-td.number { font-variant-numeric: tabular-nums; }
 """
+    + MEASURES_STYLE
+)
 
 
 class ComparisonPage(msgspec.Struct, frozen=True):
@@ -57,7 +69,8 @@ def comparison_page(shown: ComparisonPage) -> str:
         *_changes("Recipe", facts, "recipe"),
         *_changes("Training", facts, "training"),
         *_weights(facts),
-        *_changes("Measured", facts, "metrics"),
+        *measures_section(facts["measures"], facts["before"], facts["after"]),
+        *_differences(facts),
         *_cells(shown),
     ]
     if shown.dataset is not None:
@@ -111,6 +124,31 @@ def _weights(facts: dict[str, Any]) -> Iterator[Markup]:
     yield element("p", f"{alike}, over {found['compared']} modules", class_="facts")
 
 
+def _differences(facts: dict[str, Any]) -> Iterator[Markup]:
+    """Say of every prompt how far apart the releases are, whether its pictures are shown or not."""
+    found = facts["byPrompt"]
+    if not found:
+        return
+    told = f"{counted(facts['measured'], 'pair')} of images, mean of all pixels in 0 to 1"
+    yield element("h2", "How far apart they draw ", element("span", told, class_="hint"))
+    largest = max(one["mean"] for one in found) or 1.0
+    rows = [
+        (
+            f"{one['prompt']}",
+            f"{one['strength']:g}",
+            bar(one["mean"] / largest, f"{one['mean']:.3f}"),
+            f"{one['largest']:.3f}, seed {one['seed']}" if one["pairs"] > 1 else "",
+        )
+        for one in found
+    ]
+    columns = ("prompt", "strength", "mean difference", "largest")
+    yield scrolled("Differences by prompt", columns, rows[:_MOST_OPEN])
+    if len(rows) > _MOST_OPEN:
+        title = f"{len(rows) - _MOST_OPEN} more prompts and strengths, that differ less"
+        rest = scrolled(title, columns, rows[_MOST_OPEN:])
+        yield element("details", element("summary", title), rest)
+
+
 def _cells(shown: ComparisonPage) -> Iterator[Markup]:
     facts, cells = shown.facts, shown.cells
     yield element("h2", "Cells ", element("span", _counted(facts, len(cells)), class_="hint"))
@@ -118,10 +156,11 @@ def _cells(shown: ComparisonPage) -> Iterator[Markup]:
         return
     store = open_store(shown.workspace)
     names = (facts["before"], facts["after"])
-    yield element("div", [_cell(store, one, names) for one in cells[: shown.most]], class_="rows")
     if len(cells) > shown.most:
-        words = f"{shown.most} of {len(cells)} cells are shown (--pictures N)."
+        words = f"{shown.most} of {len(cells)} places, of every prompt as many (--pictures N)."
         yield element("p", words, class_="hint")
+    drawn = of_every_prompt(cells, lambda one: one.pair.cell.prompt)[: shown.most]
+    yield element("div", [_cell(store, one, names) for one in drawn], class_="rows")
 
 
 def _counted(facts: dict[str, Any], cells: int) -> str:
@@ -147,7 +186,8 @@ def _cell(store: ObjectStore, one: Measured, names: tuple[str, str]) -> Markup:
         element("div", words, class_="facts"),
         class_="cell-head",
     )
-    return element("article", element("div", head, element("div", figures, class_="three")))
+    three = element("div", figures, class_="three")
+    return element("article", element("div", head, three, class_="cell"))
 
 
 def _figure(store: ObjectStore, cell: Cell | None, name: str) -> Markup:

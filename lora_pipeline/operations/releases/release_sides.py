@@ -10,7 +10,15 @@ import msgspec
 
 from lora_pipeline.catalog.weight_files import weights_path
 from lora_pipeline.datasets.diff_view import DiffView, Side, view_of
-from lora_pipeline.evaluation.compare import CellPair, metric_values, not_comparable, pair_cells
+from lora_pipeline.engine.pool import map_ordered
+from lora_pipeline.evaluation.compare import (
+    CellPair,
+    differences_by_prompt,
+    metric_values,
+    not_comparable,
+    pair_cells,
+)
+from lora_pipeline.evaluation.compare_measures import compare_measures
 from lora_pipeline.evaluation.effect import mean_difference
 from lora_pipeline.evaluation.pixels import read_pixels
 from lora_pipeline.evaluation.records import Cell, Evaluation
@@ -27,16 +35,14 @@ from lora_pipeline.workspace.store import ObjectStore, open_store
 if TYPE_CHECKING:
     from lora_pipeline.evaluation.pixels import Pixels
 
-MEASURED = 200  # pairs; decoding ten thousand images would help nobody
-
 
 class Measured(msgspec.Struct, frozen=True):
     """A pair of cells with what lies between its images.
 
     Attributes:
         pair: The cells.
-        difference: Mean absolute difference of both images, in 0..1; None where it was not
-            measured.
+        difference: Mean absolute difference of both images, in 0..1; None where an
+            image is not here.
     """
 
     pair: CellPair
@@ -145,8 +151,11 @@ def weights_facts(workspace: Workspace, sides: Sides) -> dict[str, Any]:
 
 def metric_facts(sides: Sides) -> dict[str, Any]:
     """Return what was measured on both grids, side by side."""
-    first, second = (metric_values(one.metrics if one else None) for one in sides.grids)
+    metrics = [one.metrics if one else None for one in sides.grids]
+    first, second = map(metric_values, metrics)
+    measures = compare_measures(*metrics, than_what=sides.before.release.id)
     return {
+        "measures": [one.to_dict() for one in measures],
         "metrics": [
             {"name": name, "before": first.get(name), "after": second.get(name)}
             for name in dict.fromkeys([*first, *second])
@@ -157,12 +166,20 @@ def metric_facts(sides: Sides) -> dict[str, Any]:
 
 
 def measured_cells(workspace: Workspace, sides: Sides) -> list[Measured]:
-    """Return every place of both grids; the images of the first ones are compared."""
+    """Return every place of both grids, with what lies between its images.
+
+    A few pairs of images are in memory at a time, however many cells there are.
+    """
     store = open_store(workspace)
-    return [
-        Measured(pair, _difference(store, pair) if number < MEASURED else None)
-        for number, pair in enumerate(pair_cells(*sides.grids))
-    ]
+    pairs = pair_cells(*sides.grids)
+    found = map_ordered(
+        lambda pair: _difference(store, pair),
+        pairs,
+        events=workspace.events,
+        topic="compare",
+        unit="pairs",
+    )
+    return [Measured(pair, one) for pair, one in zip(pairs, found, strict=True)]
 
 
 def cell_facts(cells: Sequence[Measured]) -> dict[str, Any]:
@@ -177,6 +194,10 @@ def cell_facts(cells: Sequence[Measured]) -> dict[str, Any]:
         "sameImages": sum(one.pair.same_image for one in both),
         "measured": len(differences),
         "meanDifference": round(sum(differences) / len(differences), 6) if differences else None,
+        "byPrompt": [
+            one.to_dict()
+            for one in differences_by_prompt((one.pair, one.difference) for one in both)
+        ],
     }
 
 
