@@ -43,7 +43,7 @@ def list_all(session: Session, lora: str, *, state: StateName | None, scope: Sco
     lora run list --lora ui_icons --state failed
     """
     from lora_pipeline.cli.run_report import listed
-    from lora_pipeline.operations.training.run import list_runs
+    from lora_pipeline.operations.training.run_views import list_runs
 
     session.run(
         list_runs, listed, lora=lora, state=state or "", project=session.project, scope=scope
@@ -62,7 +62,7 @@ def show(session: Session, run_id: str, *, scope: ScopeName) -> None:
     lora run show 01KAYX3M8Q4Z6V0N5T2R7C9HJD
     """
     from lora_pipeline.cli.run_report import shown
-    from lora_pipeline.operations.training.run import show_run
+    from lora_pipeline.operations.training.run_views import show_run
 
     session.run(show_run, shown, run_id, project=session.project, scope=scope)
 
@@ -174,7 +174,7 @@ def resume(
     lora run resume 7C9HJD --detach
     """
     from lora_pipeline.cli.run_report import resumed
-    from lora_pipeline.operations.training.run import resume_run
+    from lora_pipeline.operations.training.run_resume import resume_run
 
     session.run(
         resume_run, resumed, run_id,

@@ -7,20 +7,15 @@ and nothing is tried a second time.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import shlex
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from lora_pipeline.foundation import process
 from lora_pipeline.foundation.errors import PipelineError, SettingsError
-from lora_pipeline.foundation.loopback import is_confidential
 from lora_pipeline.foundation.redaction import redacted
 
 TIMEOUT_S = 10.0
@@ -57,37 +52,6 @@ def run_command(line: str, notice: Mapping[str, Any], *, timeout_s: float = TIME
         raise SettingsError(f"{argv[0]} ended with exit status {done.status}")
 
 
-def post_webhook(address: str, notice: Mapping[str, Any], *, token: str = "") -> None:
-    """Send the notice as JSON to an address; redirections are not followed.
-
-    Raises:
-        SettingsError: When the address may not be used, or the answer is no.
-        OSError: When there is no answer.
-    """
-    parts = urlsplit(address)
-    if not is_confidential(address):
-        raise SettingsError("a webhook is an https:// address (http:// on this machine alone)")
-    if parts.username or parts.password:
-        raise SettingsError(
-            "the webhook's address holds a password", hint="name it with notify.tokenVariable"
-        )
-    headers = {"Content-Type": "application/json", "User-Agent": "lora-pipeline"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
-    request = urllib.request.Request(  # noqa: S310 - the scheme was checked above
-        address, data=json.dumps(notice).encode(), headers=headers, method="POST"
-    )
-    opener = urllib.request.build_opener(_Stay())
-    try:
-        with opener.open(request, timeout=TIMEOUT_S) as answer:
-            answer.read(1024)
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise SettingsError(f"the webhook answered {error.code}") from error
-    except http.client.HTTPException as error:
-        raise SettingsError("the webhook's answer is no HTTP") from error
-
-
 def show_on_desktop(title: str, text: str) -> None:
     """Show a line on the desktop of this machine, with the program that its system has.
 
@@ -114,13 +78,6 @@ def attempt(name: str, tell: Callable[[], None], secrets: tuple[str, ...] = ()) 
     else:
         return None
     return redacted(f"{name}: {' '.join(words.split())[:_LONGEST]}", secrets)
-
-
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """Takes a redirection as the answer that it is: the token is for one address alone."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
 
 
 def _desktop_argv(title: str, text: str) -> list[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from lora_pipeline.foundation.events import Event, EventSink
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -37,6 +39,8 @@ def map_ordered(
     Raises:
         Exception: The first one that ``function`` raises, in the order of the items.
     """
+    from concurrent.futures import ThreadPoolExecutor  # most commands work on few things
+
     count = workers or default_workers()
     with ThreadPoolExecutor(max_workers=count) as pool:
         pending: list[Future[U]] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -91,6 +90,8 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str | None:
     words = {word: word for word in known}
     same = {word.partition(":")[2]: word for word in words if word.startswith(f"{group}:")}
     wanted, words = (value, same) if colon and same else (wrong, words)
+    import difflib  # only mistakes need it
+
     matches = difflib.get_close_matches(wanted, list(words), n=1, cutoff=0.6)
     return words[matches[0]] if matches else None
 

@@ -24,7 +24,7 @@ from lora_pipeline.foundation.errors import ArgumentInvalidError, RecordNotFound
 from lora_pipeline.foundation.findings import Finding, has_errors
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.datasets.caption_target import Target, checkpoint_of, target_of
-from lora_pipeline.operations.datasets.dataset_outcome import with_place
+from lora_pipeline.operations.datasets.dataset_place import with_place
 from lora_pipeline.releases.lookup import find_lora
 from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.root import Workspace

@@ -19,7 +19,7 @@ from lora_pipeline.foundation.findings import Severity
 from lora_pipeline.foundation.ids import did_you_mean, new_ulid
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.datasets.dataset_check_set import CheckSet, chosen_set
-from lora_pipeline.operations.datasets.dataset_outcome import with_place
+from lora_pipeline.operations.datasets.dataset_place import with_place
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import SHARED
 from lora_pipeline.workspace.root import Workspace

@@ -18,7 +18,7 @@ from lora_pipeline.datasets.diff_words import headline
 from lora_pipeline.foundation.files import disk_refusals, write_atomic
 from lora_pipeline.foundation.markup import GENERATOR, element, page
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.operations.datasets.dataset_outcome import with_place
+from lora_pipeline.operations.datasets.dataset_place import with_place
 from lora_pipeline.operations.datasets.dataset_sides import (
     Sides,
     one_in_git,

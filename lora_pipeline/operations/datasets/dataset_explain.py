@@ -15,7 +15,8 @@ from lora_pipeline.datasets.rules import stored_rule
 from lora_pipeline.datasets.sources import source_projects
 from lora_pipeline.foundation.errors import RecordNotFoundError
 from lora_pipeline.operations.catalog.asset_ids import full_ids
-from lora_pipeline.operations.datasets.dataset_outcome import trace, with_place
+from lora_pipeline.operations.datasets.dataset_outcome import trace
+from lora_pipeline.operations.datasets.dataset_place import with_place
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace

@@ -8,7 +8,7 @@ from lora_pipeline.datasets.staging import stage_manifest, staging_folder
 from lora_pipeline.datasets.verify import verify_manifest
 from lora_pipeline.foundation.findings import Finding
 from lora_pipeline.foundation.result import Refusal, Result
-from lora_pipeline.operations.datasets.dataset_outcome import with_place
+from lora_pipeline.operations.datasets.dataset_place import with_place
 from lora_pipeline.operations.datasets.dataset_views import find_dataset
 from lora_pipeline.workspace.root import Workspace
 

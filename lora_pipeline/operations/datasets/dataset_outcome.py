@@ -22,9 +22,10 @@ from lora_pipeline.datasets.staging import Staging
 from lora_pipeline.foundation.errors import RecordError, RepositoryError
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.datasets.caption_warnings import caption_warnings
+from lora_pipeline.operations.datasets.dataset_place import with_place
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.workspace import git
-from lora_pipeline.workspace.layout import SHARED, Scope
+from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.record_bytes import record_from
 from lora_pipeline.workspace.root import Workspace
 
@@ -143,17 +144,6 @@ def trace(caption: Caption) -> list[dict[str, Any]]:
     words = [{"text": one.text, "source": one.source, "used": True} for one in caption.words]
     words += [{"text": one.text, "source": one.source, "used": False} for one in caption.repeated]
     return words
-
-
-def with_place(workspace: Workspace, scope: Scope, command: str) -> str:
-    """Return a command with the options that it needs to find a manifest of that scope."""
-    if scope == SHARED:
-        return f"{command} --scope baseline"
-    if len(workspace.records.project_ids()) > 1 and scope.project_id != workspace.settings.text(
-        "project"
-    ):
-        return f"{command} --project {scope.project_id}"
-    return command
 
 
 def _counted(left_out: Iterable[LeftOut]) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from lora_pipeline.foundation.ids import did_you_mean
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.foundation.system_fonts import font_files
 from lora_pipeline.foundation.typeface import Typeface, require_font
-from lora_pipeline.operations.datasets.dataset_outcome import with_place
+from lora_pipeline.operations.datasets.dataset_place import with_place
 from lora_pipeline.operations.datasets.dataset_views import find_dataset
 from lora_pipeline.operations.workspace.output_file import (
     PNG,

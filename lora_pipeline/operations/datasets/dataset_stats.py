@@ -12,7 +12,7 @@ from lora_pipeline.datasets.stats import statistics
 from lora_pipeline.foundation.errors import RecordError
 from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.operations.datasets.dataset_outcome import with_place
+from lora_pipeline.operations.datasets.dataset_place import with_place
 from lora_pipeline.operations.datasets.dataset_views import dataset_row, find_dataset
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.records import Loaded

@@ -7,8 +7,7 @@ from typing import Any, Literal
 from lora_pipeline.datasets.lookup import find_manifest
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.operations.datasets.dataset_explain import explain_asset
-from lora_pipeline.operations.datasets.dataset_outcome import with_place
+from lora_pipeline.operations.datasets.dataset_place import with_place
 from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
@@ -66,6 +65,9 @@ def show_dataset(
     }
     reasoning = f"{manifest.id} holds {len(manifest.items)} images"
     if explain:
+        # Late: whoever explains builds, and the whole of that comes with it.
+        from lora_pipeline.operations.datasets.dataset_explain import explain_asset
+
         data["explained"] = explain_asset(workspace, loaded, explain)
         reasoning = f"{data['explained']['assetId']} in {manifest.id}"
     return Result(

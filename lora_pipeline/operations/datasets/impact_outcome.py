@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lora_pipeline.catalog.records import ANSWERS, OnWithdrawal, Project
-from lora_pipeline.operations.datasets.dataset_outcome import with_place
+from lora_pipeline.operations.datasets.dataset_place import with_place
 from lora_pipeline.releases.impact import Impact, TouchedRelease
 from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.root import Workspace

@@ -13,7 +13,7 @@ from lora_pipeline.datasets.records import Item, Manifest
 from lora_pipeline.datasets.rules import stored_rule
 from lora_pipeline.foundation.errors import PipelineError, SelectionEmptyError
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.operations.datasets.dataset_outcome import with_place
+from lora_pipeline.operations.datasets.dataset_place import with_place
 from lora_pipeline.releases.evidence import EvidenceReader
 from lora_pipeline.releases.facts import TrainedManifest, Unproven
 from lora_pipeline.releases.lookup import ScopeName, find_lora

@@ -12,7 +12,7 @@ from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.datasets.dataset import build_dataset
-from lora_pipeline.operations.datasets.dataset_outcome import with_place
+from lora_pipeline.operations.datasets.dataset_place import with_place
 from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace

@@ -41,7 +41,13 @@ def ways_to_tell(
         ours = hidden_address or settings.values[f"{area}.webhook"].source != PIPELINE_FILE
         token = _secret(settings.text(f"{area}.tokenVariable")) if ours else ""
         hidden = tuple(one for one in (token, hidden_address) if one)
-        yield "webhook", lambda: notify.post_webhook(address, notice, token=token), hidden
+        yield "webhook", lambda: _post(address, notice, token), hidden
+
+
+def _post(address: str, notice: Mapping[str, Any], token: str) -> None:
+    from lora_pipeline.engine.webhook import post_webhook  # most commands tell nobody
+
+    post_webhook(address, notice, token=token)
 
 
 def _secret(variable: str | None) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lora_pipeline.engine import notify
+from lora_pipeline.engine.webhook import post_webhook
 from lora_pipeline.foundation.errors import ProgramNotFoundError, SettingsError
 
 NOTICE = {"v": 1, "event": "run.failed", "run": "01X", "text": 'a "b" $(touch gone) ; é'}
@@ -64,7 +65,7 @@ def listener() -> Iterator[Listener]:
 
 
 def test_an_address_gets_the_notice_and_the_token(listener: Listener) -> None:
-    notify.post_webhook(listener.address, NOTICE, token="t0ken")
+    post_webhook(listener.address, NOTICE, token="t0ken")
 
     ((path, authorization, body),) = listener.taken
     assert (path, authorization) == ("/hook", "Bearer t0ken")
@@ -75,14 +76,14 @@ def test_a_redirection_is_an_answer_that_is_no(listener: Listener) -> None:
     listener.answers = [307]
 
     with pytest.raises(SettingsError, match="answered 307"):
-        notify.post_webhook(listener.address, NOTICE, token="t0ken")
+        post_webhook(listener.address, NOTICE, token="t0ken")
     assert [path for path, _, _ in listener.taken] == ["/hook"]
 
 
 def test_an_answer_that_is_no_is_told_and_not_asked_again(listener: Listener) -> None:
     listener.answers = [500]
 
-    failure = notify.attempt("webhook", lambda: notify.post_webhook(listener.address, NOTICE))
+    failure = notify.attempt("webhook", lambda: post_webhook(listener.address, NOTICE))
 
     assert failure == "webhook: the webhook answered 500"
     assert len(listener.taken) == 1
@@ -99,15 +100,13 @@ def test_an_answer_that_is_no_is_told_and_not_asked_again(listener: Listener) ->
 )
 def test_an_address_that_is_none_gets_nothing(address: str, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
-        notify.post_webhook(address, NOTICE)
+        post_webhook(address, NOTICE)
 
 
 def test_nobody_there_is_told_without_secrets() -> None:
     address = "http://127.0.0.1:9/services/T0/B0/very-secret"
 
-    failure = notify.attempt(
-        "webhook", lambda: notify.post_webhook(address, NOTICE), secrets=(address,)
-    )
+    failure = notify.attempt("webhook", lambda: post_webhook(address, NOTICE), secrets=(address,))
 
     assert failure is not None
     assert "very-secret" not in failure

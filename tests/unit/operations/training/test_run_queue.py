@@ -16,11 +16,12 @@ from msgspec.structs import replace as changed
 from lora_pipeline.foundation.errors import ExtraMissingError, StateError
 from lora_pipeline.foundation.events import Event
 from lora_pipeline.operations.releases.lora_status import show_lora_status
-from lora_pipeline.operations.training.run import list_runs, resume_run, show_run
 from lora_pipeline.operations.training.run_attempt import attempt_run
 from lora_pipeline.operations.training.run_cancel import cancel_run
 from lora_pipeline.operations.training.run_queue import open_queue, settle
 from lora_pipeline.operations.training.run_reading import follow_run
+from lora_pipeline.operations.training.run_resume import resume_run
+from lora_pipeline.operations.training.run_views import list_runs, show_run
 from lora_pipeline.operations.training.run_worker import work_queue
 from lora_pipeline.operations.training.train import train
 from lora_pipeline.training.records import Run

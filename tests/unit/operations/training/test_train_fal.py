@@ -20,8 +20,8 @@ from lora_pipeline.foundation.errors import (
     TrainerUnavailableError,
 )
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.operations.training.run import resume_run
 from lora_pipeline.operations.training.run_cancel import cancel_run
+from lora_pipeline.operations.training.run_resume import resume_run
 from lora_pipeline.operations.training.train import plan_training, train
 from lora_pipeline.workspace.root import Workspace
 from tests.support import fake_trainer

@@ -22,8 +22,9 @@ from lora_pipeline.foundation.errors import (
     TrainerUnavailableError,
 )
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.operations.training.run import resume_run, show_run
 from lora_pipeline.operations.training.run_cancel import cancel_run
+from lora_pipeline.operations.training.run_resume import resume_run
+from lora_pipeline.operations.training.run_views import show_run
 from lora_pipeline.operations.training.train import plan_training, train
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.records import Run

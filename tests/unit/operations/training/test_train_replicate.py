@@ -20,8 +20,9 @@ from lora_pipeline.foundation.errors import (
     TrainerUnavailableError,
 )
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.operations.training.run import list_runs, resume_run, show_run
 from lora_pipeline.operations.training.run_cancel import cancel_run
+from lora_pipeline.operations.training.run_resume import resume_run
+from lora_pipeline.operations.training.run_views import list_runs, show_run
 from lora_pipeline.operations.training.setup import setup_trainer
 from lora_pipeline.operations.training.train import plan_training, train
 from lora_pipeline.training.run_folder import run_folder

@@ -19,8 +19,8 @@ from lora_pipeline.foundation.errors import (
     TrainerError,
 )
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.operations.training.run import resume_run
 from lora_pipeline.operations.training.run_cancel import cancel_run
+from lora_pipeline.operations.training.run_resume import resume_run
 from lora_pipeline.operations.training.setup import setup_trainer
 from lora_pipeline.operations.training.train import plan_training, train
 from lora_pipeline.operations.workspace.doctor import check_health, mend_workspace

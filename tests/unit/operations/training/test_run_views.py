@@ -11,9 +11,10 @@ import pytest
 from msgspec.structs import replace
 
 from lora_pipeline.foundation.errors import FileMissingError, RecordNotFoundError, StateError
-from lora_pipeline.operations.training.run import list_runs, resume_run, show_run
 from lora_pipeline.operations.training.run_cancel import cancel_run
 from lora_pipeline.operations.training.run_reading import read_run_log
+from lora_pipeline.operations.training.run_resume import resume_run
+from lora_pipeline.operations.training.run_views import list_runs, show_run
 from lora_pipeline.operations.training.train import train
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.records import Run
