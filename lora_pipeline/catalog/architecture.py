@@ -37,6 +37,17 @@ _TENSORS = (
     ("cond_stage_model.model.transformer.", "sd21"),
     ("cond_stage_model.transformer.text_model.", "sd15"),
 )
+# Tensors that only one of the models has that mflux 0.24 knows, by the names of its classes.
+_MLX_TENSORS = (
+    ("flux1", "single_transformer_blocks.0.proj_mlp.weight",
+     "time_text_embed.text_embedder.linear_1.weight"),
+    ("flux2", "double_stream_modulation_img.linear.weight",
+     "single_transformer_blocks.0.attn.to_qkv_mlp_proj.weight"),
+    ("zimage", "all_x_embedder.2-1.weight", "cap_pad_token"),
+    ("qwen_image", "img_in.weight", "transformer_blocks.0.img_ff.mlp_in.weight"),
+    ("ernie_image", "adaln_modulation.weight", "layers.0.adaLN_sa_ln.weight"),
+    ("krea2", "blocks.0.attn.qknorm.qnorm.scale", "blocks.0.mod.lin"),
+)  # fmt: skip
 _CAPTION_EMBEDDER = "cap_embedder.1.weight"
 _CAPTION_WIDTHS = {3840: "zimage", 2304: "lumina2"}
 
@@ -70,6 +81,15 @@ def architecture_of_tensors(tensors: Iterable[tuple[str, tuple[int, ...]]]) -> s
             return architecture
     shape = shapes.get(_CAPTION_EMBEDDER, ())
     return _CAPTION_WIDTHS.get(shape[0]) if shape else None
+
+
+def architecture_of_mlx(tensors: Iterable[str]) -> str | None:
+    """Return the architecture of a folder of mflux by the names of its transformer's tensors."""
+    there = frozenset(tensors)
+    for architecture, *wanted in _MLX_TENSORS:
+        if there.issuperset(wanted):
+            return architecture
+    return None
 
 
 def resolution_of_folder(

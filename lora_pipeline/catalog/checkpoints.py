@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
+from lora_pipeline.catalog.mlx_folder import MlxFolder, read_mlx_folder
 from lora_pipeline.catalog.records import Weights
 from lora_pipeline.engine.pool import map_ordered
 from lora_pipeline.foundation import strict_json
@@ -39,15 +40,17 @@ class CheckpointFiles(msgspec.Struct, frozen=True):
         path: The single file, or the folder.
         names: POSIX paths below the folder, sorted; the file's name for a single file.
         ignored: Pickled weights that stand beside safetensors and are never read.
+        mlx: What the folder is where mflux wrote it; None for every other.
     """
 
     path: Path
     names: tuple[str, ...]
     ignored: tuple[str, ...] = ()
+    mlx: MlxFolder | None = None
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a diffusers folder."""
+        """Whether it is a folder, of diffusers or of mflux."""
         return self.path.is_dir()
 
     def file(self, name: str) -> Path:
@@ -74,8 +77,8 @@ def list_files(path: Path) -> CheckpointFiles:
 
     Raises:
         FileMissingError: When there is nothing at that path.
-        WeightsRefusedError: When it is neither a safetensors file nor a diffusers folder, or
-            has weights in no format but pickles, which can run code when they are read.
+        WeightsRefusedError: When it is neither a safetensors file nor a folder of diffusers or
+            mflux, or has weights in no format but pickles, which can run code when read.
     """
     if path.is_file():
         _require_safetensors(path)
@@ -83,12 +86,14 @@ def list_files(path: Path) -> CheckpointFiles:
     if not path.is_dir():
         raise FileMissingError(f"no model at {path}", hint="--path FILE.safetensors or FOLDER")
     names = sorted(_names_below(path))
-    if MODEL_INDEX not in names:
+    mlx = read_mlx_folder(path)
+    if MODEL_INDEX not in names and mlx is None:
         raise WeightsRefusedError(
-            f"{path} is no diffusers folder: it has no {MODEL_INDEX}",
+            f"{path} is no diffusers folder, it has no {MODEL_INDEX}, and mflux-save did not "
+            "write it",
             hint="give the folder that holds model_index.json, or a .safetensors file",
         )
-    return CheckpointFiles(path, tuple(names), tuple(_harmless_pickles(names)))
+    return CheckpointFiles(path, tuple(names), tuple(_harmless_pickles(names)), mlx)
 
 
 def digest_checkpoint(files: CheckpointFiles, events: EventSink) -> CheckpointDigest:

@@ -30,7 +30,7 @@ def checkpoint() -> None:
     "--path",
     required=True,
     type=click.Path(path_type=Path),
-    help="A .safetensors file or a diffusers folder.",
+    help="A .safetensors file, a diffusers folder, or one of mflux-save.",
 )
 @click.option("--name", default="", help="Name for people; made from the path when left out.")
 @click.option(
@@ -80,8 +80,9 @@ def add(
     """Add a base model, named by the digest of its bytes.
 
     Reads every byte of the model once, looks up its architecture and resolution, and writes
-    checkpoints/ID.json. Pickled models (.ckpt, .pt, .bin) are refused with exit 3: they can
-    run code when they are read.
+    checkpoints/ID.json. A folder that mflux-save wrote is known by its tensors, and read by
+    mflux alone. Pickled models (.ckpt, .pt, .bin) are refused with exit 3: they can run code
+    when they are read.
 
     \b
     lora checkpoint add sdxl --path models/sd_xl_base_1.0.safetensors \\

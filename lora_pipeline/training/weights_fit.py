@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from lora_pipeline.catalog.mlx_folder import read_mlx_folder
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.training.weights_architecture import component_of
 from lora_pipeline.training.weights_file import read_header
@@ -62,7 +63,12 @@ class Fit(msgspec.Struct, frozen=True):
 
 
 def fit_of(modules: Sequence[AdaptedModule], folder: Path) -> Fit | None:
-    """Compare modules with a diffusers folder; None when the folder cannot be compared."""
+    """Compare modules with a diffusers folder; None when the folder cannot be compared.
+
+    One of mflux cannot: its names are others, and what is quantised is packed.
+    """
+    if read_mlx_folder(folder) is not None:
+        return None
     there = {part: _checkpoint_modules(folder, names) for part, names in _FOLDERS.items()}
     if not there["denoiser"]:
         return None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.mlx_folders import write_mlx_folder
 from tests.support.workspace_builders import invoke, make_workspace, tree_digest
 
 SDXL_KEY = "conditioner.embedders.1.model.ln_final.weight"
@@ -231,3 +232,23 @@ def test_unknown_checkpoint_names_the_near_one(added: Path) -> None:
     answer = invoke(["checkpoint", "show", "sdxl_bse", "--json"], added)
 
     assert answer.error["hint"] == "did you mean sdxl_base?"
+
+
+def test_a_folder_that_mflux_saved_is_added_and_read_by_mflux_alone(
+    studio: Path, tmp_path: Path
+) -> None:
+    folder = write_mlx_folder(tmp_path / "klein-base-4b-q4")
+
+    answer = invoke(
+        ["checkpoint", "add", "klein_4b_q4", "--path", str(folder), "--asset-type", "ui_icon"],
+        studio,
+    )
+
+    assert answer.exit_code == 0, answer.stderr
+    assert "flux2" in answer.stdout
+    told = " ".join((answer.stdout + answer.stderr).split())
+    assert "written by mflux 0.24.0, quantised to 4 bits; nothing but mflux reads it" in told
+    assert invoke(["checkpoint", "verify", "klein_4b_q4"], studio).exit_code == 0
+    (folder / "transformer" / "0.safetensors").unlink()
+    again = invoke(["--json", "checkpoint", "verify", "klein_4b_q4"], studio)
+    assert (again.exit_code, again.error["code"]) == (3, "weights_refused")

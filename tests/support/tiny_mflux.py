@@ -43,8 +43,15 @@ model.small_text_encoder = False
 Flux2Initializer._init_config(model, config)
 Flux2Initializer._init_models(model)
 model.tokenizers = {}
+bits = int(sys.argv[2]) or None
+if bits:
+    for part in (model.transformer, model.text_encoder):
+        # Packed in groups of 64; what is narrower stays as it is.
+        nn.quantize(model=part, bits=bits, class_predicate=lambda path, one: (
+            hasattr(one, "to_quantized") and one.weight.shape[-1] % 64 == 0
+        ))
 ModelSaver.save_model(
-    model=model, bits=None, base_path=sys.argv[1], weight_definition=Flux2KleinWeightDefinition
+    model=model, bits=bits, base_path=sys.argv[1], weight_definition=Flux2KleinWeightDefinition
 )
 """
 
@@ -60,17 +67,16 @@ def make_program(folder: Path, python: Path) -> Path:
     )
 
 
-def make_checkpoint(folder: Path, python: Path) -> Path:
-    """Write the checkpoint; returns its folder."""
+def make_checkpoint(folder: Path, python: Path, *, bits: int = 0) -> Path:
+    """Write the checkpoint as mflux-save does, quantised where bits are given."""
     script = folder.with_name(f"{folder.name}.py")
     script.parent.mkdir(parents=True, exist_ok=True)
     script.write_text(_SMALL + _MAKE, encoding="utf-8")
-    done = run([str(python), str(script), str(folder)], environment=child_environment({}))
+    done = run(
+        [str(python), str(script), str(folder), str(bits)], environment=child_environment({})
+    )
     assert done.status == 0, done.stderr
     _tokenizer(folder / "tokenizer")
-    # mflux reads none, and a checkpoint without one is no diffusers folder.
-    index = json.dumps({"_class_name": "Flux2KleinPipeline"})
-    (folder / "model_index.json").write_text(index, encoding="utf-8")
     return folder
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from lora_pipeline.catalog.architecture import (
     architecture_of_folder,
+    architecture_of_mlx,
     architecture_of_tensors,
     resolution_of_folder,
     usual_resolution,
@@ -70,7 +71,7 @@ def add_checkpoint(
     Args:
         workspace: Where the record goes.
         checkpoint_id: Its id, a slug.
-        path: A safetensors file or a diffusers folder.
+        path: A safetensors file, a diffusers folder, or one that mflux-save wrote.
         name: Its name for people.
         architecture: ``sd15``, ``sdxl``, ``flux1``, …; needed when the files do not tell it.
         asset_types: Asset types that it draws; all of the catalog when none is given.
@@ -288,6 +289,8 @@ def _looked_up(files: CheckpointFiles) -> tuple[str, int]:
         header = read_header(files.path)
         found = architecture_of_tensors((one.name, one.shape) for one in header.tensors)
         return found or "", 0
+    if files.mlx is not None:
+        return architecture_of_mlx(files.mlx.tensors) or "", 0
     found = architecture_of_folder(
         read_config(files, "model_index.json"), read_config(files, "text_encoder/config.json")
     )
@@ -319,6 +322,8 @@ def _warnings(record: Checkpoint, files: CheckpointFiles, found: str) -> list[st
         warnings.append("its licence is not recorded, nor whether its LoRAs may be sold")
     if found and found != record.architecture:
         warnings.append(f"its files look like {found}, not {record.architecture}")
+    if files.mlx is not None:
+        warnings.append(files.mlx.words)
     if files.ignored:
         warnings.append(f"{', '.join(files.ignored[:3])}: pickled weights that are never read")
     return warnings

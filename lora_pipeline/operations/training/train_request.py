@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.catalog.checkpoints import digest_checkpoint, list_files
+from lora_pipeline.catalog.mlx_folder import READER, read_mlx_folder
 from lora_pipeline.catalog.records import Checkpoint
 from lora_pipeline.catalog.weight_files import place_of_weights, weights_path
 from lora_pipeline.datasets.lookup import find_manifest
@@ -37,6 +38,7 @@ from lora_pipeline.training.plan import (
 from lora_pipeline.training.recipe import ResolvedRecipe, resolve_recipe
 from lora_pipeline.training.run_folder import run_folder
 from lora_pipeline.training.trainers.interface import Trainer
+from lora_pipeline.training.trainers.manual import MANUAL
 from lora_pipeline.training.trainers.registry import find_trainer
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
@@ -234,9 +236,11 @@ def make_plan(
 
     Raises:
         RecipeInvalidError: When the recipe asks for what the trainer cannot do.
-        StateError: When the base model needs an adapter that the trainer does not load.
+        StateError: When the base model needs an adapter that the trainer does not load, or
+            stands in a format that it does not read.
     """
     _require_adapter_loaded(training)
+    _require_readable(training, base)
     request = request_for(workspace, training, staging, base, run_id=run_id)
     return training.trainer.prepare(request, workspace.settings, version)
 
@@ -324,4 +328,15 @@ def _require_adapter_loaded(training: Training) -> None:
             f"checkpoint {training.checkpoint.id} is distilled: it must be trained with an "
             f"adapter, and {training.trainer.name} loads none",
             hint="--trainer ai_toolkit, or train on the model that it was distilled from",
+        )
+
+
+def _require_readable(training: Training, base: CheckpointOnDisk) -> None:
+    if training.trainer.name in {READER, MANUAL.name}:
+        return
+    mlx = read_mlx_folder(base.path)
+    if mlx is not None:
+        raise StateError(
+            f"checkpoint {base.checkpoint_id} was {mlx.words}",
+            hint="--trainer mflux, or a checkpoint that is a diffusers folder or one file",
         )

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from lora_pipeline.catalog.mlx_folder import read_mlx_folder
 from lora_pipeline.evaluation.records import RendererIdentity
 from lora_pipeline.evaluation.renderers.interface import (
     CellRequest,
@@ -76,6 +77,11 @@ class DiffusersRenderer:
         Raises:
             RendererError: When the models cannot be loaded or a LoRA does not apply.
         """
+        mlx = read_mlx_folder(source.checkpoint_path)
+        if mlx is not None:
+            raise RendererError(
+                f"checkpoint {source.checkpoint_id} was {mlx.words}", hint="--renderer mflux"
+            )
         # Loaders go by the ending of a name, and objects of the store have none.
         named = {folder / f"lora-{lora.sha256[:12]}.safetensors": lora for lora in source.loras}
         for weights, lora in named.items():

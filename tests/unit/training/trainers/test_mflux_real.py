@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from lora_pipeline.catalog.architecture import architecture_of_mlx
+from lora_pipeline.catalog.checkpoints import digest_checkpoint, list_files
+from lora_pipeline.foundation.events import discard
 from lora_pipeline.foundation.process import Supervised, child_environment, run
 from lora_pipeline.training.plan import Plan
 from lora_pipeline.training.trainers.mflux.models import MODELS
@@ -58,9 +61,20 @@ def test_the_real_program_accepts_every_plan(
     assert "Training config validated." in done.stdout
 
 
-def test_the_real_program_trains_is_killed_and_goes_on(tmp_path: Path) -> None:
+def test_what_the_real_program_saved_is_known_by_its_bytes_and_its_names(tmp_path: Path) -> None:
+    for bits in (0, 4):
+        python = Path(_PROGRAM).with_name("python")
+        found = list_files(tiny_mflux.make_checkpoint(tmp_path / f"base{bits}", python, bits=bits))
+        assert found.mlx is not None
+        assert found.mlx.bits == (bits or None)
+        assert architecture_of_mlx(found.mlx.tensors) == "flux2"
+        assert digest_checkpoint(found, discard).bytes > 100_000
+
+
+@pytest.mark.parametrize("bits", [0, 8])
+def test_the_real_program_trains_is_killed_and_goes_on(bits: int, tmp_path: Path) -> None:
     python = Path(_PROGRAM).with_name("python")
-    base = tiny_mflux.make_checkpoint(tmp_path / tiny_mflux.NAME, python)
+    base = tiny_mflux.make_checkpoint(tmp_path / tiny_mflux.NAME, python, bits=bits)
     program = tiny_mflux.make_program(tmp_path / "bin", python)
     here = settings_with(tmp_path / "ws", trainers__mflux__program=str(program))
     own = tmp_path / "own.json"
