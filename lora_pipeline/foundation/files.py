@@ -16,9 +16,9 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
@@ -29,6 +29,7 @@ from lora_pipeline.foundation.errors import (
     UnsafePathError,
 )
 
+P = TypeVar("P")
 TEMPORARY_PREFIX = ".lora-tmp-"
 _NO_FSYNC = frozenset({errno.ENOTSUP, errno.ENOTTY, errno.EINVAL})
 _CROSS_DEVICE_OR_NO_LINKS = frozenset(
@@ -43,6 +44,7 @@ _PLAIN_PATH = re.compile(
     r"(?!(?:con|prn|aux|nul|com|lpt)[0-9]?\.)\w[\w-]{0,63}\.[a-z0-9]{1,8}",
     re.IGNORECASE | re.ASCII,
 )
+_AT_ONCE = 2048  # files whose outcome is waited for together
 _LONGEST_NAME = 255  # bytes of one part of a path, on every common file system
 _UMASK_LOCK = threading.Lock()
 _REFUSED = {
@@ -159,14 +161,14 @@ def copy_atomic(source: Path, target: Path) -> None:
     write_all([Write(target, source=source)])
 
 
-def write_all(writes: Sequence[Write], *, tell: Callable[[int], None] | None = None) -> None:
+def write_all(writes: Iterable[Write], *, tell: Callable[[int], None] | None = None) -> None:
     """Write several files, each whole or not there, in the order given.
 
     All of them are complete and durable under temporary names before the first is put in its
     place, and all but the last are durable there before the last one is: it may point at them.
 
     Args:
-        writes: The files.
+        writes: The files; each is looked at once, so they need not be in memory together.
         tell: Is told, for each file that was written, how many there are by now.
 
     Raises:
@@ -175,22 +177,24 @@ def write_all(writes: Sequence[Write], *, tell: Callable[[int], None] | None = N
         OSError: As the file system says; no temporary file is left over.
     """
     folders: set[Path] = set()
-    temporaries: list[Path] = []
+    temporaries: list[str] = []  # texts: 100,000 paths would need four times the memory
+    targets: list[str] = []
     try:
         for write in writes:
             folders |= _make_folder(write.target.parent)
             temporaries.append(_written_beside(write))
+            targets.append(str(write.target))
             if tell is not None:
                 tell(len(temporaries))
         _each(_fsync_path, temporaries)
-        for position, write in enumerate(writes):
-            if position == len(writes) - 1 and position > 0:
+        for position, (temporary, target) in enumerate(zip(temporaries, targets, strict=True)):
+            if position == len(targets) - 1 and position > 0:
                 _each(fsync_folder, sorted(folders))
-            install(temporaries[position], write.target)
-        _each(fsync_folder, [writes[-1].target.parent] if len(writes) > 1 else sorted(folders))
+            install(Path(temporary), Path(target))
+        _each(fsync_folder, [Path(targets[-1]).parent] if len(targets) > 1 else sorted(folders))
     except BaseException:
         for temporary in temporaries:
-            _discard(temporary)
+            _discard(Path(temporary))
         raise
 
 
@@ -321,7 +325,7 @@ def _make_folder(folder: Path) -> set[Path]:
     return changed
 
 
-def _written_beside(write: Write) -> Path:
+def _written_beside(write: Write) -> str:
     descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=write.target.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -332,7 +336,7 @@ def _written_beside(write: Write) -> Path:
     except BaseException:
         _discard(Path(name))
         raise
-    return Path(name)
+    return name
 
 
 def _copy_into(stream: BinaryIO, source: Path, sha256: str) -> None:
@@ -350,12 +354,12 @@ def _copy_into(stream: BinaryIO, source: Path, sha256: str) -> None:
         raise DigestMismatchError(f"{source} changed while it was copied")
 
 
-def _fsync_path(path: Path) -> None:
-    with path.open("r+b") as stream:
+def _fsync_path(path: str) -> None:
+    with Path(path).open("r+b") as stream:
         fsync_descriptor(stream.fileno())
 
 
-def _each(function: Callable[[Path], None], paths: Sequence[Path]) -> None:
+def _each(function: Callable[[P], None], paths: Sequence[P]) -> None:
     if len(paths) <= 2:
         for path in paths:
             function(path)
@@ -364,8 +368,10 @@ def _each(function: Callable[[Path], None], paths: Sequence[Path]) -> None:
 
     # Many at once cost the disk little more than one: it writes them in one go.
     with ThreadPoolExecutor(max_workers=min(16, len(paths))) as pool:
-        for done in [pool.submit(function, path) for path in paths]:
-            done.result()
+        for start in range(0, len(paths), _AT_ONCE):
+            some = paths[start : start + _AT_ONCE]
+            for done in [pool.submit(function, path) for path in some]:
+                done.result()
 
 
 def _replace(temporary: Path, path: Path) -> None:

@@ -20,6 +20,7 @@ from lora_pipeline.foundation.errors import StateError
 from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.record import Record
 from lora_pipeline.workspace import journal
+from lora_pipeline.workspace.held_bytes import Held, HeldBytes
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.lock import workspace_lock
 from lora_pipeline.workspace.record_bytes import encode_record, parse_record
@@ -29,9 +30,9 @@ from lora_pipeline.workspace.root import Workspace
 _MANY = 1000  # records; a bar for fewer would be gone before it was read
 
 
-class _RecordWrite(msgspec.Struct, frozen=True):
-    path: Path
-    data: bytes
+class _RecordWrite(msgspec.Struct, frozen=True, gc=False):
+    path: str  # there may be 100,000, and a path takes four times the memory
+    data: Held
     based_on: str | None
     stands_at: Path | None = None  # where it is now, when its folder moves
 
@@ -49,6 +50,7 @@ class Changes:
     _records: list[_RecordWrite] = field(default_factory=list)
     _removals: list[tuple[Path, str | None]] = field(default_factory=list)
     _moves: list[tuple[Path, Path]] = field(default_factory=list)
+    _held: HeldBytes = field(default_factory=HeldBytes)
 
     def copy_file(self, source: Path, target: Path, *, sha256: str = "") -> None:
         """Copy a file into the workspace before any record is written.
@@ -68,7 +70,7 @@ class Changes:
             RecordInvalidError: When it breaks its schema.
         """
         path = self.workspace.records.path(record.KIND, scope, record_id)
-        self._records.append(_RecordWrite(path, encode_record(record, path.name), None))
+        self._write(path, encode_record(record, path.name), None)
 
     def update(self, loaded: Loaded[R], record: R) -> None:
         """Replace a record that was read; applying fails when it changed since.
@@ -80,7 +82,7 @@ class Changes:
         """
         data = encode_record(record, loaded.path.name)
         if digest_of_bytes(data) != loaded.digest:
-            self._records.append(_RecordWrite(loaded.path, data, loaded.digest))
+            self._write(loaded.path, data, loaded.digest)
 
     def rewrite(
         self,
@@ -106,12 +108,12 @@ class Changes:
         data = strict_json.dumps(document, one_line_each=kind.ONE_LINE_EACH)
         parse_record(kind, data, path.name)
         if digest_of_bytes(data) != based_on:
-            self._records.append(_RecordWrite(path, data, based_on, stands_at))
+            self._write(path, data, based_on, stands_at)
 
     def replace_file(self, path: Path, data: bytes, *, based_on: str | None) -> None:
         """Write a file that is no record; applying fails when it is not what it was."""
         if based_on is None or digest_of_bytes(data) != based_on:
-            self._records.append(_RecordWrite(path, data, based_on))
+            self._write(path, data, based_on)
 
     def remove_document(self, path: Path, *, based_on: str) -> None:
         """Remove a file; applying fails when it is not what it was."""
@@ -135,13 +137,16 @@ class Changes:
     @property
     def paths(self) -> list[str]:
         """What is (or would be) written or removed, relative to the workspace, in order."""
-        every = [write.target for write in self._files]
-        every += [write.path for write in self._records]
-        every += [path for path, _ in self._removals]
+        return list(dict.fromkeys(map(self.workspace.relative, self._targets())))
+
+    def _targets(self) -> Iterator[Path]:
+        yield from (write.target for write in self._files)
+        yield from (Path(write.path) for write in self._records)
+        yield from (path for path, _ in self._removals)
         for source, target in self._moves:
             for path in sorted(one for one in source.rglob("*") if one.is_file()):
-                every += [path, target / path.relative_to(source)]
-        return list(dict.fromkeys(self.workspace.relative(path) for path in every))
+                yield path
+                yield target / path.relative_to(source)
 
     def apply(self) -> list[str]:
         """Write everything and return the paths; in a dry run only return them.
@@ -161,10 +166,7 @@ class Changes:
             return paths
         with self._locked():
             files.write_all(self._files)
-            files.write_all(
-                [files.Write(write.path, data=write.data) for write in self._records],
-                tell=self._tell,
-            )
+            files.write_all(map(self._record_file, self._records), tell=self._tell)
             for path, _ in self._removals:
                 path.unlink(missing_ok=True)
                 files.fsync_folder(path.parent)
@@ -193,6 +195,14 @@ class Changes:
             self._decided(what).finish()
         return paths
 
+    def _write(
+        self, path: Path, data: bytes, based_on: str | None, stands_at: Path | None = None
+    ) -> None:
+        self._records.append(_RecordWrite(str(path), self._held.hold(data), based_on, stands_at))
+
+    def _record_file(self, write: _RecordWrite) -> files.Write:
+        return files.Write(Path(write.path), data=self._held.read(write.data))
+
     def _tell(self, done: int) -> None:
         total = len(self._records)
         if total >= _MANY and (done % 100 == 0 or done == total):
@@ -204,10 +214,10 @@ class Changes:
             self.workspace.root,
             self.workspace.runtime,
             what,
-            writes=[
-                journal.Staged(write.path, write.data, write.based_on or "")
+            writes=(
+                journal.Staged(Path(write.path), self._held.read(write.data), write.based_on or "")
                 for write in self._records
-            ],
+            ),
             removals=[
                 (path, based_on or journal.digest_of_file(path))
                 for path, based_on in self._removals
@@ -223,7 +233,7 @@ class Changes:
         with workspace_lock(self.workspace.runtime, timeout_s=timeout_s), files.disk_refusals():
             journal.require_none_pending(self.workspace.root, self.workspace.runtime)
             for write in self._records:
-                check_base(write.stands_at or write.path, write.based_on)
+                check_base(write.stands_at or Path(write.path), write.based_on)
             for path, based_on in self._removals:
                 if based_on is not None:
                     check_base(path, based_on)

@@ -12,7 +12,7 @@ import errno
 import hashlib
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -174,7 +174,7 @@ def decide(
     runtime: Path,
     what: str,
     *,
-    writes: Sequence[Staged],
+    writes: Iterable[Staged],
     removals: Iterable[tuple[Path, str]] = (),
     moves: Iterable[tuple[Path, Path]] = (),
 ) -> Journal:
@@ -184,7 +184,7 @@ def decide(
         root: The workspace; every path lies below it.
         runtime: Where the journal is kept.
         what: What it is, for people.
-        writes: New contents of files.
+        writes: New contents of files; each is looked at once.
         removals: Files that go, with the digest of what they hold now.
         moves: Folders that get another name, done first; other paths are those after it.
 
@@ -197,26 +197,23 @@ def decide(
         return path.relative_to(root).as_posix()
 
     steps = [Step(action="move", path=named(new), source=named(old)) for old, new in moves]
-    staged: list[files.Write] = []
-    for number, one in enumerate(writes, start=1):
-        name = f"{number:06}"
-        staged.append(
-            files.Write(folder / name, data=one.data, source=one.source, sha256=one.sha256)
-        )
-        steps.append(
-            Step(
-                action="write",
-                path=named(one.target),
-                before=one.before,
-                after=one.after,
-                staged=name,
+
+    def prepared() -> Iterator[files.Write]:
+        for number, one in enumerate(writes, start=1):
+            name, target = f"{number:06}", named(one.target)
+            steps.append(
+                Step(action="write", path=target, before=one.before, after=one.after, staged=name)
             )
+            yield files.Write(folder / name, data=one.data, source=one.source, sha256=one.sha256)
+        steps.extend(
+            Step(action="remove", path=named(path), before=before) for path, before in removals
         )
-    steps += [Step(action="remove", path=named(path), before=before) for path, before in removals]
-    index = _Index(what=what, steps=tuple(steps))
-    data = strict_json.dumps(msgspec.to_builtins(index), one_line_each=("steps",))
+        index = _Index(what=what, steps=tuple(steps))
+        data = strict_json.dumps(msgspec.to_builtins(index), one_line_each=("steps",))
+        yield files.Write(folder / _INDEX, data=data)
+
     try:
-        files.write_all([*staged, files.Write(folder / _INDEX, data=data)])
+        files.write_all(prepared())
     except BaseException:
         if not (folder / _INDEX).is_file():
             shutil.rmtree(folder, ignore_errors=True)
