@@ -16,10 +16,11 @@ from typing import Any
 
 import msgspec
 
-from lora_pipeline.foundation import strict_json, strict_yaml
+from lora_pipeline.foundation import strict_json
 from lora_pipeline.foundation.errors import RecordError, SettingsError
 from lora_pipeline.foundation.files import unsafe_reason
 from lora_pipeline.foundation.ids import did_you_mean
+from lora_pipeline.workspace import kept_yaml
 from lora_pipeline.workspace.setting_table import (
     LOCAL_FILE,
     PIPELINE_FILE,
@@ -100,7 +101,7 @@ def read_settings(root: Path, environment: Mapping[str, str] | None = None) -> S
             a machine's own value in the file that Git keeps.
     """
     environment = os.environ if environment is None else environment
-    shared = _flatten(_read_yaml(root / PIPELINE_FILE), PIPELINE_FILE)
+    shared = _flatten(_read_yaml(root), PIPELINE_FILE)
     local = _flatten(_read_local(root / LOCAL_FILE), LOCAL_FILE)
     for key in shared:
         if _BY_KEY[key].local_only:
@@ -198,11 +199,13 @@ def _secret(key: str, source: str) -> SettingsError:
     )
 
 
-def _read_yaml(path: Path) -> Mapping[str, Any]:
+def _read_yaml(root: Path) -> Mapping[str, Any]:
+    path = root / PIPELINE_FILE
     if not path.is_file():
         return {}
     try:
-        document = strict_yaml.loads(strict_json.read_bytes(path), PIPELINE_FILE)
+        kept = root / ".lora" / "cache" / "settings.json"
+        document = kept_yaml.loads(strict_json.read_bytes(path), PIPELINE_FILE, kept)
     except RecordError as error:
         raise SettingsError(error.message, hint=error.hint) from error
     return _require_mapping({} if document is None else document, PIPELINE_FILE)
