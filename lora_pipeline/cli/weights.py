@@ -16,6 +16,11 @@ _MOST_COLUMNS = 60
 _BARS = "▁▂▃▄▅▆▇█"
 _PASSPORT = "lora_pipeline.passport"
 _LABELS = {"error": "fail", "warning": "warn", "info": "note", "not_proven": "not proven"}
+_CHARTS = {
+    "added": "how much each block is changed (Frobenius norm at strength 1)",
+    "before_rescaling": "how much DoRA adds to each block before it rescales (Frobenius norm)",
+    "turned": "how far OFT turns the weights of each block (Frobenius norm of R - I)",
+}
 _TITLES = {
     "lora": "LoRA", "dora": "DoRA", "loha": "LoHa", "lokr": "LoKr", "oft": "OFT",
     "glora": "GLoRA", "ia3": "IA3", "full": "full difference",
@@ -117,7 +122,7 @@ def _inspected(result: Result) -> Report:
         rows.append(("fail", result.refusal.message))
     name = data["path"].replace("\\", "/").rpartition("/")[2]
     usable = "cannot be used" if result.refusal else "usable"
-    return Report(f"{name} · {usable}", rows, _texts(data), _chart(data["norms"]))
+    return Report(f"{name} · {usable}", rows, _texts(data), _charts(data["norms"]))
 
 
 def _texts(data: Any) -> list[Table]:
@@ -132,13 +137,22 @@ def _texts(data: Any) -> list[Table]:
     return [Table(("metadata", "", "leaks"), shown)]
 
 
-def _chart(norms: Any) -> list[str]:
+def _charts(norms: Any) -> list[str]:
+    """Return how much each block is changed, for each way in which that was measured."""
+    return [
+        line
+        for measure, title in _CHARTS.items()
+        for line in _chart(title, [one for one in norms["blocks"] if one["measure"] == measure])
+    ]
+
+
+def _chart(title: str, every: list[Any]) -> list[str]:
     """Return one line for each run of blocks: how much the LoRA changes each of them."""
-    most = max((one["norm"] for one in norms["blocks"]), default=0.0)
+    most = max((one["norm"] for one in every), default=0.0)
     if most <= 0:
         return []
     series: dict[str, list[Any]] = {}
-    for one in norms["blocks"]:
+    for one in every:
         series.setdefault(f"{one['part']} {one['series']}", []).append(one)
     names = {name: f"{name}{_numbers(blocks)}" for name, blocks in series.items()}
     charts = {
@@ -146,7 +160,7 @@ def _chart(norms: Any) -> list[str]:
         for name, blocks in series.items()
     }
     width, bars = max(map(len, names.values())) + 2, max(map(len, charts.values())) + 2
-    lines = ["", "how much each block is changed (Frobenius norm at strength 1)"]
+    lines = ["", title]
     for name, blocks in series.items():
         low, high = min(one["norm"] for one in blocks), max(one["norm"] for one in blocks)
         span = f"{low:.3g} to {high:.3g}" if len(blocks) > 1 else f"{high:.3g}"

@@ -181,6 +181,7 @@ def _norms(report: WeightsReport) -> dict[str, Any]:
             {
                 "part": one.block.part,
                 "series": one.block.series,
+                "measure": one.measure,
                 "number": one.block.number,
                 "modules": one.modules,
                 "norm": round(one.norm, 6),
