@@ -81,11 +81,10 @@ def _sentences(lora: Any) -> list[str]:
 
 
 def _decision(decision: Any) -> str:
+    from lora_pipeline.operations.pull_requests.reporting.words import decision_words
+
     active = ", active," if decision["active"] else ""
-    if decision["passed"]:
-        return f"{decision['releaseId']}{active} passes {decision['policyId']}"
-    refusing = [one["title"] for one in decision["conditions"] if one["status"] != "pass"]
-    return f"{decision['releaseId']}{active} is refused by the gate: {', '.join(refusing)}"
+    return f"{decision['releaseId']}{active} {decision_words(decision)}"
 
 
 def _verdict(review: Any) -> str:

@@ -3,7 +3,7 @@
 A command that read 30,000 files and wrote nothing says the same thing the next time, unless one
 of these files changed. So its words are kept with the status of every file and folder that it
 read, and looking at these is all that is done the next time: no record is parsed, and nothing
-of this package but this module is imported.
+of this package is imported but what looks at files.
 
 Statuses are believed as in ``stat_index``: content changed with its size and time put back is
 told by the change time, and an answer is kept only when everything it depends on is older than
