@@ -7,7 +7,6 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from lora_pipeline.catalog.asset_endings import full_id
 from lora_pipeline.catalog.records import Asset, Spec, Variant, Version
 from lora_pipeline.foundation.errors import SelectionEmptyError
 from lora_pipeline.foundation.ids import did_you_mean
@@ -78,35 +77,56 @@ class _Step(msgspec.Struct, frozen=True):
     offered: Callable[[AssetEntry], Iterable[str]]
 
 
-def choose(entries: Sequence[AssetEntry], wanted: AssetFilter, *, where: str) -> list[AssetEntry]:
-    """Return the assets that are meant, in the order of their titles.
+class Sieve:
+    """Tells, one asset after the other, which are meant, and in the end why none was.
 
     Args:
-        entries: All assets.
-        wanted: What was said.
-        where: Whose assets these are, for messages.
-
-    Raises:
-        RecordNotFoundError: When an id is not there, or an ending fits several.
-        SelectionEmptyError: When nothing is left; names the filter that left nothing.
+        wanted: What was said; ids are for the caller.
+        counted: What was left before the first filter: ``neon_city 48``, ``ids 3``.
     """
-    if not entries:
-        raise SelectionEmptyError(
-            f"{where} has no assets", hint="lora asset import DIR --asset-type TYPE"
-        )
-    left = _by_ids(entries, wanted.ids, where) if wanted.ids else list(entries)
-    counted = [f"{where} {len(entries)}"] + ([f"ids {len(left)}"] if wanted.ids else [])
-    for step in _steps(wanted):
-        kept = [entry for entry in left if step.keeps(entry)]
-        counted.append(f"{step.name} {len(kept)}")
-        if not kept:
-            raise SelectionEmptyError(
-                f"no asset is left: {step.name} kept 0 of {len(left)}",
-                hint=_hint(step, left),
-                source=" → ".join(counted),
-            )
-        left = kept
-    return sorted(left, key=lambda entry: (entry.title.casefold(), entry.asset.id))
+
+    def __init__(self, wanted: AssetFilter, counted: Sequence[str]) -> None:
+        self._tallies = [_Tally(step) for step in _steps(wanted)]
+        self._counted = counted
+
+    def keeps(self, entry: AssetEntry) -> bool:
+        """Return whether an asset is meant."""
+        return all(tally.keeps(entry) for tally in self._tallies)
+
+    def require_any(self) -> None:
+        """Check that something was left.
+
+        Raises:
+            SelectionEmptyError: When nothing was; names the filter that left nothing.
+        """
+        counted = list(self._counted)
+        for tally in self._tallies:
+            counted.append(f"{tally.step.name} {tally.kept}")
+            if not tally.kept:
+                raise SelectionEmptyError(
+                    f"no asset is left: {tally.step.name} kept 0 of {tally.reached}",
+                    hint=_hint(tally.step, sorted(tally.offered)),
+                    source=" → ".join(counted),
+                )
+
+
+class _Tally:
+    """How many assets reached a filter, how many it kept, and the words that it was offered."""
+
+    def __init__(self, step: _Step) -> None:
+        self.step = step
+        self.reached, self.kept = 0, 0
+        self.offered: set[str] = set()
+
+    def keeps(self, entry: AssetEntry) -> bool:
+        self.reached += 1
+        if self.step.keeps(entry):
+            self.kept += 1
+            self.offered.clear()
+            return True
+        if not self.kept:  # else nobody asks which words there are
+            self.offered.update(filter(None, self.step.offered(entry)))
+        return False
 
 
 def _steps(wanted: AssetFilter) -> list[_Step]:
@@ -150,18 +170,8 @@ def _fits(title: str, pattern: str) -> bool:
     return fnmatchcase(title.casefold(), literal)
 
 
-def _hint(step: _Step, left: Sequence[AssetEntry]) -> str | None:
-    offered = sorted({word for entry in left for word in step.offered(entry) if word})
+def _hint(step: _Step, offered: Sequence[str]) -> str | None:
     near = next((near for word in step.wanted if (near := did_you_mean(word, offered))), None)
     if near and near not in step.wanted:
         return f"did you mean {near}?"
     return "there are: " + ", ".join(offered[:8]) if offered else None
-
-
-def _by_ids(entries: Sequence[AssetEntry], ids: Sequence[str], where: str) -> list[AssetEntry]:
-    by_id = {entry.asset.id: entry for entry in entries}
-    chosen: dict[str, AssetEntry] = {}
-    for given in ids:
-        asset_id = full_id(given, by_id, where)
-        chosen[asset_id] = by_id[asset_id]
-    return list(chosen.values())

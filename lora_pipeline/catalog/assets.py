@@ -2,65 +2,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from lora_pipeline.catalog.asset_filter import AssetEntry, AssetFilter, choose
+from lora_pipeline.catalog.asset_endings import full_id
+from lora_pipeline.catalog.asset_filter import AssetEntry, AssetFilter, Sieve
 from lora_pipeline.catalog.records import Asset, Project, Spec
-from lora_pipeline.foundation.errors import ArgumentInvalidError, FileMissingError
+from lora_pipeline.foundation.errors import (
+    ArgumentInvalidError,
+    FileMissingError,
+    SelectionEmptyError,
+)
 from lora_pipeline.foundation.events import Event
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 
 _MANY = 1000  # assets; a bar for fewer would be gone before it was read
+_SPECS = 1024  # specs that are kept for the next asset that was made for one of them
 
 
 class ProjectAssets(msgspec.Struct, frozen=True):
-    """The assets of a project.
+    """The assets of a project, read one after the other: 100,000 do not fit into memory.
 
     Attributes:
+        workspace: Where they are.
         project: The project's record.
         scope: Where they stand.
-        entries: All of them, in the order of their ids.
-        loaded: Their records as they stand on disk, by id.
     """
 
+    workspace: Workspace
     project: Project
     scope: Scope
-    entries: Sequence[AssetEntry]
-    loaded: dict[str, Loaded[Asset]]
 
-    def choose(self, wanted: AssetFilter) -> list[AssetEntry]:
-        """Return the assets that are meant.
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.workspace.records.ids(Asset, self.scope))
+
+    def each(self) -> Iterator[AssetEntry]:
+        """Yield all of them, in the order of their ids.
 
         Raises:
-            RecordNotFoundError, SelectionEmptyError: As ``asset_filter.choose`` does.
+            RecordError: At the first record that is not valid.
         """
-        return choose(self.entries, wanted, where=str(self.project.id))
+        spec = self._specs()
+        for one in self._told():
+            yield AssetEntry(one.record, spec(one.record.spec_id))
+
+    def meant(self, wanted: AssetFilter) -> Iterator[tuple[Loaded[Asset], AssetEntry]]:
+        """Yield the assets that are meant, each with its record as it stands on disk.
+
+        Those that are named by ids come in that order, and no others are read.
+
+        Raises:
+            RecordNotFoundError: When an id is not there, or an ending fits several.
+            SelectionEmptyError: When nothing was left; names the filter that left nothing.
+            RecordError: At the first record that is not valid.
+        """
+        where = str(self.project.id)
+        known = frozenset(self.workspace.records.ids(Asset, self.scope))
+        if not known:
+            raise SelectionEmptyError(
+                f"{where} has no assets", hint="lora asset import DIR --asset-type TYPE"
+            )
+        counted, read, spec = [f"{where} {len(known)}"], self._told, self._specs()
+        if wanted.ids:
+            ids = tuple(dict.fromkeys(full_id(one, known, where) for one in wanted.ids))
+            counted.append(f"ids {len(ids)}")
+            read = functools.partial(self._named, ids)
+        sieve = Sieve(wanted, counted)
+        for one in read():
+            entry = AssetEntry(one.record, spec(one.record.spec_id))
+            if sieve.keeps(entry):
+                yield one, entry
+        sieve.require_any()
+
+    def choose(self, wanted: AssetFilter) -> list[AssetEntry]:
+        """Return the assets that are meant, in the order of their titles.
+
+        Raises:
+            RecordNotFoundError, SelectionEmptyError, RecordError: As ``meant``.
+        """
+        chosen = (entry for _, entry in self.meant(wanted))
+        return sorted(chosen, key=lambda entry: (entry.title.casefold(), entry.asset.id))
+
+    def _specs(self) -> Callable[[str], Spec | None]:
+        return functools.lru_cache(_SPECS)(self.workspace.records.lookup(Spec, self.scope))
+
+    def _named(self, ids: Sequence[str]) -> Iterator[Loaded[Asset]]:
+        return (self.workspace.records.read(Asset, self.scope, one) for one in ids)
+
+    def _told(self) -> Iterator[Loaded[Asset]]:
+        total = len(self)
+        for done, one in enumerate(self.workspace.records.all(Asset, self.scope), start=1):
+            if total >= _MANY and (done % 100 == 0 or done == total):
+                event = Event("progress", "read", step=done, total=total, unit="assets")
+                self.workspace.events(event)
+            yield one
 
 
 def read_assets(workspace: Workspace, scope: Scope) -> ProjectAssets:
-    """Return all assets of a project.
+    """Return the assets of a project, to be read.
 
     Raises:
-        RecordError: At the first record that is not valid.
+        RecordError: When the project's record is not valid.
     """
     project = workspace.records.read(Project, scope, "project").record
-    specs = {one.record_id: one.record for one in workspace.records.all(Spec, scope)}
-    loaded = {one.record_id: one for one in _told(workspace, scope)}
-    entries = [AssetEntry(one.record, specs.get(one.record.spec_id)) for one in loaded.values()]
-    return ProjectAssets(project, scope, entries, loaded)
-
-
-def _told(workspace: Workspace, scope: Scope) -> Iterator[Loaded[Asset]]:
-    total = len(workspace.records.ids(Asset, scope))
-    for done, one in enumerate(workspace.records.all(Asset, scope), start=1):
-        if total >= _MANY and (done % 100 == 0 or done == total):
-            workspace.events(Event("progress", "read", step=done, total=total, unit="assets"))
-        yield one
+    return ProjectAssets(workspace, project, scope)
 
 
 def ids_from_file(path: Path) -> tuple[str, ...]:
@@ -73,7 +124,9 @@ def ids_from_file(path: Path) -> tuple[str, ...]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise FileMissingError(f"no file {path}") from error
+        raise FileMissingError(
+            f"no file {path}", hint="--from-file takes a text file with one id on each line"
+        ) from error
     except OSError as error:
         raise FileMissingError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from lora_pipeline.catalog.image_index import assets_with_images
-from lora_pipeline.catalog.records import Asset
+from lora_pipeline.catalog.records import Asset, Variant
 from lora_pipeline.datasets.records import Item, Manifest
 from lora_pipeline.datasets.staging import staging_folder
 from lora_pipeline.foundation.errors import PipelineError
@@ -142,22 +142,20 @@ class Impact(msgspec.Struct, frozen=True):
 
 def subject_of(assets: Iterable[Asset], ids: Iterable[str] = ()) -> Subject:
     """Return the subject of some assets, and of ids whose records are gone."""
-    known = list(assets)
-    images = {
-        digest: asset.id
-        for asset in known
-        for version in asset.versions
-        for variant in version.variants
-        for identity in (variant.original, variant.alpha)
-        if identity is not None
-        for digest in (identity.sha256, identity.pixel_sha256)
-        if digest
-    }
-    return Subject(
-        frozenset([*(asset.id for asset in known), *ids]),
-        frozenset(asset.project_id for asset in known),
-        images,
-    )
+    known, projects, images = set(ids), set(), {}
+    for asset in assets:
+        known.add(asset.id)
+        projects.add(asset.project_id)
+        for version in asset.versions:
+            for variant in version.variants:
+                images.update(dict.fromkeys(_digests_of(variant), asset.id))
+    return Subject(frozenset(known), frozenset(projects), images)
+
+
+def _digests_of(variant: Variant) -> list[str]:
+    identities = [one for one in (variant.original, variant.alpha) if one is not None]
+    digests = [digest for one in identities for digest in (one.sha256, one.pixel_sha256)]
+    return [digest for digest in digests if digest]
 
 
 def impact_of(reader: EvidenceReader, subject: Subject) -> Impact:

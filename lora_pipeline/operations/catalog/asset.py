@@ -52,17 +52,19 @@ def list_assets(
     wanted = AssetFilter(
         tags=tags, asset_types=asset_types, statuses=statuses, titles=titles, styles=styles
     )
-    chosen = assets.choose(wanted) if assets.entries or wanted else []
-    states = Counter(entry.version.status for entry in chosen)
+    of, rights = len(assets), assets.project.rights
+    chosen = assets.meant(wanted) if of or wanted else ()
+    rows = sorted((_row(entry, rights) for _, entry in chosen), key=_by_title)
+    states = Counter(row["status"] for row in rows)
     return Result(
         data={
             "project": assets.project.id,
-            "of": len(assets.entries),
+            "of": of,
             "statuses": dict(sorted(states.items())),
-            "assets": [_row(entry, assets.project.rights) for entry in chosen],
+            "assets": rows,
         },
-        reasoning=f"{len(chosen)} of {len(assets.entries)} assets of {assets.project.id}",
-        suggestions=_next(states, any_there=bool(assets.entries)),
+        reasoning=f"{len(rows)} of {of} assets of {assets.project.id}",
+        suggestions=_next(states, any_there=bool(of)),
     )
 
 
@@ -249,7 +251,6 @@ def _give_status(
     changes, rights = Changes(workspace), assets.project.rights
     decided = decide(
         changes,
-        assets,
         chosen,
         lambda asset: asset_changes.give_status(
             asset, status, by=by, at=now, note=note.strip(), rights=rights
@@ -261,9 +262,7 @@ def _give_status(
     return Result(
         data=data,
         reasoning=_reasoning(decided, status, str(assets.project.id)),
-        warnings=[
-            f"left out {entry.title}: {objection.text}" for entry, objection in decided.left_out
-        ],
+        warnings=[f"left out {one.title}: {objection.text}" for one, objection in decided.left_out],
         suggestions=_after_status(status, assets, decided),
         written=changes.apply(),
         dry_run=workspace.dry_run,
@@ -272,7 +271,7 @@ def _give_status(
 
 def _barred(data: dict[str, Any], decided: Decided, status: str, *, dry_run: bool) -> Result:
     entry, objection = decided.left_out[0]
-    look = f"lora asset show {entry.asset.id}"
+    look = f"lora asset show {entry.id}"
     more = f" (and {len(decided.left_out) - 1} more)" if len(decided.left_out) > 1 else ""
     return Result(
         data=data,
@@ -296,13 +295,12 @@ def _reasoning(decided: Decided, status: str, project_id: str) -> str:
 def _after_status(status: str, assets: ProjectAssets, decided: Decided) -> list[str]:
     if status != "approved" or not decided.changed:
         return []
-    changed = {entry.asset.id for entry in decided.changed}
-    left = [
-        entry
-        for entry in assets.entries
-        if entry.version.status == "review" and entry.asset.id not in changed
-    ]
-    types = sorted({entry.spec.asset_type for entry in decided.changed if entry.spec})
+    changed = {one.id for one in decided.changed}
+    left = len(changed) < len(assets) and any(
+        entry.version.status == "review" and entry.asset.id not in changed
+        for entry in assets.each()
+    )
+    types = sorted({one.asset_type for one in decided.changed if one.asset_type})
     build = f"lora dataset build --asset-type {','.join(types)}"
     return [build, *(["lora asset list --status review"] if left else [])]
 
@@ -331,7 +329,11 @@ def _row(entry: AssetEntry, rights: ProjectRights) -> dict[str, Any]:
     }
 
 
-def _next(states: Counter[VersionStatus], *, any_there: bool) -> Sequence[str]:
+def _by_title(row: dict[str, Any]) -> tuple[str, str]:
+    return row["title"].casefold(), row["id"]
+
+
+def _next(states: Counter[str], *, any_there: bool) -> Sequence[str]:
     if not any_there:
         return ["lora asset import DIR --asset-type TYPE"]
     return ["lora asset approve --status review"] if states.get("review") else []

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.catalog.asset_filter import AssetEntry, AssetFilter
 from lora_pipeline.catalog.assets import ProjectAssets, ids_from_file, read_assets
+from lora_pipeline.catalog.records import Asset
 from lora_pipeline.foundation.errors import ArgumentInvalidError
+from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """Assets of a project that are meant, read one after the other, in the order of their ids."""
+
+    assets: ProjectAssets
+    wanted: AssetFilter
+
+    def __iter__(self) -> Iterator[tuple[Loaded[Asset], AssetEntry]]:
+        """Read them; raises as ``ProjectAssets.meant``."""
+        return self.assets.meant(self.wanted)
 
 
 def chosen_assets(
@@ -20,8 +35,10 @@ def chosen_assets(
     everything: bool,
     from_file: str,
     statuses: tuple[str, ...] = (),
-) -> tuple[ProjectAssets, list[AssetEntry]]:
+) -> tuple[ProjectAssets, Chosen]:
     """Return the assets of a project and those of them that are meant.
+
+    They are read when they are looked at, as often as that happens.
 
     Args:
         workspace: Where they are.
@@ -34,7 +51,8 @@ def chosen_assets(
     Raises:
         ArgumentInvalidError: When nothing was said.
         FileMissingError: When the text file cannot be read.
-        RecordNotFoundError, SelectionEmptyError: When there are none of these.
+        RecordNotFoundError, SelectionEmptyError: When there are none of these; once they are
+            looked at.
     """
     if from_file:
         ids = (*wanted.ids, *ids_from_file(workspace.root / Path(from_file).expanduser()))
@@ -46,4 +64,4 @@ def chosen_assets(
     if not wanted.ids and not wanted.statuses:
         wanted = replace(wanted, statuses=statuses)
     assets = read_assets(workspace, workspace.scope(project))
-    return assets, assets.choose(wanted)
+    return assets, Chosen(assets, wanted)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date
 from typing import Literal
 
 from lora_pipeline.catalog import asset_changes
 from lora_pipeline.catalog.asset_changes import Statement
 from lora_pipeline.catalog.asset_decisions import decide
-from lora_pipeline.catalog.asset_filter import AssetEntry, AssetFilter
+from lora_pipeline.catalog.asset_filter import AssetFilter
 from lora_pipeline.catalog.rights import taken_back
 from lora_pipeline.catalog.rights_license import require_license
 from lora_pipeline.foundation.errors import ArgumentInvalidError, SelectionEmptyError
 from lora_pipeline.foundation.result import Refusal, Result
-from lora_pipeline.operations.catalog.asset_choice import chosen_assets
+from lora_pipeline.operations.catalog.asset_choice import Chosen, chosen_assets
 from lora_pipeline.operations.catalog.asset_words import counted
 from lora_pipeline.operations.datasets.impact_outcome import (
     impact_facts,
@@ -74,11 +73,11 @@ def withdraw_assets(
     )
     changes, now = Changes(workspace), workspace.now()
     if expired:
-        chosen = _ended(chosen, now, assets.project.id)
+        chosen = _ended(chosen, now)
+    subject = subject_of(entry.asset for _, entry in chosen)
     by = workspace.require_actor()
     decided = decide(
         changes,
-        assets,
         chosen,
         lambda asset: asset_changes.withdraw(
             asset,
@@ -88,7 +87,7 @@ def withdraw_assets(
         ),
     )
     reader = EvidenceReader(workspace, workspace.records)
-    impact = impact_of(reader, subject_of(entry.asset for entry in chosen))
+    impact = impact_of(reader, subject)
     count = len(decided.changed)
     return Result(
         data={
@@ -170,7 +169,7 @@ def state_rights(
     )
     changes, now = Changes(workspace), workspace.now()
     decided = decide(
-        changes, assets, chosen, lambda asset: asset_changes.state_rights(asset, stated, at=now)
+        changes, chosen, lambda asset: asset_changes.state_rights(asset, stated, at=now)
     )
     data = {"project": assets.project.id, "training": training, **decided.to_dict()}
     if decided.left_out:
@@ -195,18 +194,18 @@ def state_rights(
     )
 
 
-def _ended(chosen: Sequence[AssetEntry], now: str, project_id: str) -> list[AssetEntry]:
-    found = [
-        entry
-        for entry in chosen
-        if (back := taken_back(entry.asset, now)) is not None and back.code == "expired"
-    ]
+def _ended(chosen: Chosen, now: str) -> Chosen:
+    found, looked_at = [], 0
+    for looked_at, (_, entry) in enumerate(chosen, start=1):  # noqa: B007 - counts
+        back = taken_back(entry.asset, now)
+        if back is not None and back.code == "expired":
+            found.append(entry.asset.id)
     if not found:
         raise SelectionEmptyError(
-            f"no licence of {project_id} has ended: {counted(len(chosen))} looked at",
+            f"no licence of {chosen.assets.project.id} has ended: {counted(looked_at)} looked at",
             hint="lora asset rights --expires DATE says when one does",
         )
-    return found
+    return Chosen(chosen.assets, AssetFilter(ids=tuple(found)))
 
 
 def _day(text: str) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lora_pipeline.catalog import asset_changes
-from lora_pipeline.catalog.asset_decisions import Decided, decide
+from lora_pipeline.catalog.asset_decisions import Decided, Named, decide
 from lora_pipeline.catalog.asset_filter import AssetEntry, AssetFilter
 from lora_pipeline.catalog.catalogs import read_vocabulary
 from lora_pipeline.catalog.import_plan import Words
 from lora_pipeline.catalog.new_words import add_words
-from lora_pipeline.catalog.vocabulary import Clash, Vocabulary
+from lora_pipeline.catalog.records import Asset
+from lora_pipeline.catalog.vocabulary import Clash
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.ids import require_tag
 from lora_pipeline.foundation.result import Refusal, Result
@@ -80,13 +81,16 @@ def tag_assets(
         )
     changes, now = Changes(workspace), workspace.now()
     add_words(changes, assets.scope, Words(tags=tuple(one.word for one in unknown)))
-    decided = decide(
-        changes,
-        assets,
-        chosen,
-        lambda asset: asset_changes.tag(asset, add=new, remove=old, at=now),
-    )
-    clashing = _clashes(decided.changed, vocabulary)
+    clashes: dict[str, list[Clash]] = {}
+
+    def tagged(asset: Asset) -> Asset:
+        after = asset_changes.tag(asset, add=new, remove=old, at=now)
+        if after != asset:
+            clashes[asset.id] = vocabulary.clashes(AssetEntry(after, None).variant.tags)
+        return after
+
+    decided = decide(changes, chosen, tagged)
+    clashing = [(one, clash) for one in decided.changed for clash in clashes[one.id]]
     if clashing:
         return _clash(clashing, new, dry_run=workspace.dry_run)
     return Result(
@@ -144,9 +148,7 @@ def rate_assets(
         workspace, project, wanted, everything=everything, from_file=from_file
     )
     changes, now = Changes(workspace), workspace.now()
-    decided = decide(
-        changes, assets, chosen, lambda asset: asset_changes.rate(asset, stars, at=now)
-    )
+    decided = decide(changes, chosen, lambda asset: asset_changes.rate(asset, stars, at=now))
     count = len(decided.changed)
     return Result(
         data={"project": assets.project.id, "stars": stars, **decided.to_dict()},
@@ -161,15 +163,7 @@ def counted(number: int) -> str:
     return f"{number} asset{'' if number == 1 else 's'}"
 
 
-def _clashes(
-    changed: Sequence[AssetEntry], vocabulary: Vocabulary
-) -> list[tuple[AssetEntry, Clash]]:
-    return [(entry, clash) for entry in changed for clash in vocabulary.clashes(entry.variant.tags)]
-
-
-def _clash(
-    clashing: Sequence[tuple[AssetEntry, Clash]], new: Sequence[str], *, dry_run: bool
-) -> Result:
+def _clash(clashing: Sequence[tuple[Named, Clash]], new: Sequence[str], *, dry_run: bool) -> Result:
     entry, clash = clashing[0]
     others = ",".join(dict.fromkeys(tag for _, one in clashing for tag in one.tags))
     old = ",".join(tag for tag in others.split(",") if tag not in new)

@@ -45,9 +45,11 @@ def show_catalog(
     if checkpoint:
         workspace.records.find(Checkpoint, workspace.visible(scope), checkpoint)
     words = read_vocabulary(workspace, scope, checkpoint)
-    entries = read_assets(workspace, scope).entries
-    used = Counter(tag for entry in entries for tag in entry.tags)
-    types = Counter(entry.spec.asset_type for entry in entries if entry.spec)
+    used: Counter[str] = Counter()
+    types: Counter[str] = Counter()
+    for entry in read_assets(workspace, scope).each():
+        used.update(entry.tags)
+        types.update([entry.spec.asset_type] if entry.spec else [])
     unknown = [str(one) for one in words.unknown_tags(sorted(used))]
     return Result(
         data={

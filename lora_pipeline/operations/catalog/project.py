@@ -113,8 +113,11 @@ def show_project(workspace: Workspace, project_id: str | None = None) -> Result:
     """
     scope = workspace.scope(project_id)
     assets = read_assets(workspace, scope)
-    states = Counter(entry.version.status for entry in assets.entries)
-    withdrawn = sum(1 for entry in assets.entries if entry.asset.rights.withdrawn_at)
+    states: Counter[str] = Counter()
+    withdrawn = 0
+    for entry in assets.each():
+        states[entry.version.status] += 1
+        withdrawn += bool(entry.asset.rights.withdrawn_at)
     waiting = states.get("review", 0)
     return Result(
         data={
@@ -124,7 +127,7 @@ def show_project(workspace: Workspace, project_id: str | None = None) -> Result:
             "records": _counts(workspace, str(scope.project_id)),
             "catalogs": _word_counts(workspace, scope),
         },
-        reasoning=f"Project {scope.project_id} has {len(assets.entries)} assets",
+        reasoning=f"Project {scope.project_id} has {states.total()} assets",
         suggestions=["lora asset list --status review"] if waiting else [],
     )
 

@@ -88,9 +88,10 @@ def _result(
     changes: Changes,
 ) -> Result:
     project_id = assets.project.id
-    then, now = verdicts(assets.entries, before), verdicts(assets.entries, after)
-    fewer = then.allowed - now.allowed
     changed = after != before
+    then = verdicts(assets.each(), before)
+    now = verdicts(assets.each(), after) if changed else then
+    fewer = then.allowed - now.allowed
     return Result(
         data={
             "project": project_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from lora_pipeline.catalog.asset_decisions import brief
+from lora_pipeline.catalog.asset_decisions import named_as
 from lora_pipeline.catalog.assets import read_assets
 from lora_pipeline.catalog.records import Spec
 from lora_pipeline.foundation.errors import ArgumentInvalidError, SelectionEmptyError
@@ -35,7 +35,7 @@ def list_specs(
     """
     scope = workspace.scope(project)
     results: dict[str, int] = defaultdict(int)
-    for entry in read_assets(workspace, scope).entries:
+    for entry in read_assets(workspace, scope).each():
         results[entry.asset.spec_id] += 1
     specs = [loaded.record for loaded in workspace.records.all(Spec, scope)]
     chosen = [
@@ -80,11 +80,11 @@ def show_spec(workspace: Workspace, spec_id: str, *, project: str | None = None)
     """
     scope = workspace.scope(project)
     spec = workspace.records.read(Spec, scope, spec_id).record
-    made = [one for one in read_assets(workspace, scope).entries if one.asset.spec_id == spec_id]
+    made = [one for one in read_assets(workspace, scope).each() if one.asset.spec_id == spec_id]
     return Result(
         data={
             "spec": spec.to_dict(),
-            "assets": [brief(entry) | {"status": entry.version.status} for entry in made],
+            "assets": [named_as(one).to_dict() | {"status": one.version.status} for one in made],
         },
         reasoning=f"{spec.title} has {len(made)} assets",
     )
@@ -111,7 +111,7 @@ def remove_specs(
     scope = workspace.scope(project)
     chosen = [workspace.records.read(Spec, scope, one) for one in dict.fromkeys(specs)]
     made: dict[str, str] = {}
-    for entry in read_assets(workspace, scope).entries:
+    for entry in read_assets(workspace, scope).each():
         made.setdefault(entry.asset.spec_id, entry.asset.id)
     used = {one.record_id: made[one.record_id] for one in chosen if one.record_id in made}
     if used:

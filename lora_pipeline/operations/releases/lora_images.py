@@ -10,10 +10,11 @@ import msgspec
 from msgspec import UNSET, structs
 from msgspec.structs import replace
 
-from lora_pipeline.catalog.asset_filter import AssetEntry
+from lora_pipeline.catalog.asset_filter import AssetEntry, AssetFilter
 from lora_pipeline.catalog.assets import read_assets
 from lora_pipeline.catalog.catalogs import read_vocabulary
 from lora_pipeline.catalog.import_captions import CaptionKind
+from lora_pipeline.catalog.records import Asset
 from lora_pipeline.datasets.records import Manifest, Selection
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.ids import require_slug
@@ -263,9 +264,12 @@ def _ids(imported: Result) -> list[str]:
 
 
 def _entries(workspace: Workspace, project: str | None, ids: Sequence[str]) -> list[AssetEntry]:
-    wanted = set(ids)
-    assets = read_assets(workspace, workspace.scope(project))
-    return [one for one in assets.entries if one.asset.id in wanted]
+    scope = workspace.scope(project)
+    there = sorted({*ids} & {*workspace.records.ids(Asset, scope)})
+    if not there:
+        return []
+    chosen = read_assets(workspace, scope).meant(AssetFilter(ids=tuple(there)))
+    return [entry for _, entry in chosen]
 
 
 def _built(
