@@ -86,12 +86,16 @@ def _print_schema(operation: str) -> None:
 
 def _values(arguments: str | None) -> dict[str, Any]:
     from lora_pipeline.foundation import strict_json
-    from lora_pipeline.foundation.errors import ArgumentInvalidError
+    from lora_pipeline.foundation.errors import ArgumentInvalidError, JsonInvalidError
 
     if arguments is None:
         return {}
     data = sys.stdin.buffer.read() if arguments == "-" else arguments.encode("utf-8", "replace")
-    values = strict_json.loads(data, "the arguments")
+    try:
+        values = strict_json.loads(data, "the argument")
+    except JsonInvalidError as error:
+        error.hint = """lora call OPERATION '{"key": "value"}'; --schema says which keys"""
+        raise
     if not isinstance(values, dict):
         raise ArgumentInvalidError('the arguments must be one JSON object, such as {"id": "x"}')
     return values

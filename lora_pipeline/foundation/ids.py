@@ -55,7 +55,7 @@ def require_slug(value: str, what: str) -> str:
     nearest = slugify(value)
     raise ArgumentInvalidError(
         f"{what} must be a slug (a-z, 0-9, _ and -, at most 63), got {value!r}",
-        hint=f"try {nearest}" if nearest else None,
+        hint=f"try {nearest}" if nearest else "such as neon_city",
     )
 
 

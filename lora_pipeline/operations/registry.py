@@ -246,4 +246,9 @@ def call_operation(workspace: Workspace, name: str, arguments: dict[str, Any]) -
     except msgspec.ValidationError as error:
         raise ArgumentInvalidError(f"{name}: {error}", hint=f"lora call {name} --schema") from error
     values = {field: getattr(checked, field) for field in checked.__struct_fields__}
+    for field, value in values.items():
+        if isinstance(value, str) and "\0" in value:  # no path and no program takes it
+            raise ArgumentInvalidError(
+                f"{name}: {field} holds a null character", hint=f"lora call {name} --schema"
+            )
     return operation.load()(workspace, **values)

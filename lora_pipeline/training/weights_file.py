@@ -38,6 +38,7 @@ _NAME = re.compile(r"^[A-Za-z0-9_.\-:/]{1,512}$")
 # What people have saved under the name of a weights file, told by its first bytes.
 _PICKLE = "is a pickle, which can run code when it is read"
 _CONVERT = "convert it to safetensors"
+_HINT = "give the path of a .safetensors file"
 _SNIFFED = (
     ("git_lfs_pointer", b"version https://git-lfs", "is a Git LFS pointer, not the file itself",
      "git lfs pull"),
@@ -103,13 +104,13 @@ def read_header(path: Path) -> WeightsHeader:
     try:
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):  # a pipe or a device could be read for ever
-            raise WeightsRefusedError(f"{path.name} is no file", rule="no_file")
+            raise WeightsRefusedError(f"{path.name or path} is no file", rule="no_file", hint=_HINT)
         with path.open("rb") as stream:
             return _read_header(stream, facts.st_size, path.name)
     except FileNotFoundError as error:
-        raise FileMissingError(f"no file {path}") from error
+        raise FileMissingError(f"no file {path}", hint=_HINT) from error
     except OSError as error:
-        raise FileMissingError(f"cannot read {path}: {error.strerror}") from error
+        raise FileMissingError(f"cannot read {path}: {error.strerror}", hint=_HINT) from error
 
 
 def tensor_blocks(path: Path, header: WeightsHeader) -> Iterator[tuple[Tensor, bytes]]:

@@ -74,6 +74,15 @@ SINGLES = {
     "palettes": "catalogs/palettes.json",
     "tags": "catalogs/tags.json",
 }
+_LONGEST_ID = 200  # file systems hold names of 255 bytes
+_LISTED = {
+    "asset": "lora asset list",
+    "checkpoint": "lora checkpoint list",
+    "dataset": "lora dataset list",
+    "lora": "lora list",
+    "run": "lora run list",
+    "spec": "lora spec list",
+}
 _CHECKPOINT_CATALOG = re.compile(r"^catalogs/checkpoints/([^/]+)/(styles|scenarios|tags)\.json$")
 _SCOPED = re.compile(r"^(?:shared|projects/([^/]+))/(.+)$")
 
@@ -96,8 +105,14 @@ def relative_path(kind: str, scope: Scope, record_id: str) -> str:
         ArgumentInvalidError: When the kind is unknown, or the id cannot be a file name.
     """
     if kind in FOLDERS:
-        if "/" in record_id:
-            raise ArgumentInvalidError(f"{record_id!r} is no id of a {kind}")
+        if "/" in record_id or not record_id.isprintable() or len(record_id) > _LONGEST_ID:
+            listed = _LISTED.get(kind)
+            raise ArgumentInvalidError(
+                f"{record_id!r:.60} is no id of a {kind}",
+                hint=f"{listed} shows them"
+                if listed
+                else "an id is a file name without its ending",
+            )
         return f"{scope.folder}/{FOLDERS[kind]}/{record_id}.json"
     if kind in SINGLES:
         checkpoint_id, _, _ = record_id.rpartition("/")

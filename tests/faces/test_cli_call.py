@@ -58,7 +58,7 @@ def test_an_operation_that_writes_has_its_dry_run(folder: Path) -> None:
         (["workspace.stats"], "argument_invalid", "no operation 'workspace.stats'"),
         (["workspace.status", "[]"], "argument_invalid", "one JSON object"),
         (["workspace.status", "null"], "argument_invalid", "one JSON object"),
-        (["workspace.status", "{"], "json_invalid", "the arguments is not JSON"),
+        (["workspace.status", "{"], "json_invalid", "the argument is not JSON"),
         (["workspace.status", '{"project": NaN}'], "json_invalid", "NaN"),
         (["workspace.status", '{"a": 1, "a": 2}'], "json_invalid", "stands twice"),
         (["workspace.status", '{"unknown": 1}'], "argument_invalid", "unknown"),

@@ -116,7 +116,9 @@ def plan_scene(workspace: Workspace, options: SceneOptions) -> ScenePlan | Resul
 
 def _require_sound(options: SceneOptions) -> None:
     if not options.prompt.strip():
-        raise ArgumentInvalidError("the prompt is empty")
+        raise ArgumentInvalidError(
+            "the prompt is empty", hint='lora generate "a red heart" --lora ID'
+        )
     if bool(options.lora) == bool(options.asset_type):
         raise ArgumentInvalidError("name a LoRA or an asset type", hint="--lora ID")
     if options.release and not options.lora:

@@ -79,7 +79,9 @@ def scrub_weights(
         StorageError: When the disk refuses.
     """
     source = Path(path).expanduser()
-    target = Path(output).expanduser() if output else source.with_stem(f"{source.stem}-scrubbed")
+    # Beside it; what has no name is no file, and reading it says so.
+    beside = source.parent / f"{source.stem}-scrubbed{source.suffix}"
+    target = Path(output).expanduser() if output else beside
     if target.exists() or target.is_symlink():
         raise ArgumentInvalidError(
             f"{target} exists already", hint="--output ANOTHER; nothing is written over"

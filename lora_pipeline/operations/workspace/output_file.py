@@ -61,7 +61,9 @@ def require_output(
     kind = next((one for one in kinds if path.suffix.lower() == one.extension), None)
     if kind is None:
         names = " or ".join(one.extension for one in kinds)
-        raise ArgumentInvalidError(f"{target!r} must end with {names}")
+        raise ArgumentInvalidError(
+            f"{target!r} must end with {names}", hint=f"{target}{kinds[0].extension}"
+        )
     example = f"name a file in the workspace, such as {path.name}"
     if not path.is_relative_to(workspace.root):
         raise UnsafePathError(f"{target} leads outside the workspace", hint=example)
