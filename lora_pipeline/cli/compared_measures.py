@@ -12,8 +12,14 @@ def measures_tables(measures: Sequence[Mapping[str, Any]], before: str, after: s
     """Return each value of two grids beside each other, and what follows from it."""
     rows = []
     for one in measures:
-        rows.append((one["title"], one["before"]["words"], one["after"]["words"], one["says"]))
+        rows.append(
+            (one["title"], *(_value(one[side]) for side in ("before", "after")), one["says"])
+        )
         differences = (one["before"]["difference"], one["after"]["difference"])
         if any(differences):
             rows.append(("", *differences, ""))
     return [Table(("", before, after, ""), rows)] if rows else []
+
+
+def _value(side: Mapping[str, Any]) -> str:
+    return str(side["words"]) if side["proven"] else "not proven"

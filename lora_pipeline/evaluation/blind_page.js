@@ -153,6 +153,11 @@
     mark(pair, open.find((group) => !chosen(group)) || event.target.closest("fieldset"));
     keep();
   });
+  // The keys answer the question that somebody has tabbed to.
+  all.addEventListener("focusin", (event) => {
+    const group = event.target.closest("fieldset");
+    if (group) mark(group.closest(".pair-page"), group);
+  });
   for (const pair of pairs) {
     const index = pairs.indexOf(pair);
     pair.querySelector(".back").addEventListener("click", () => show(Math.max(0, index - 1)));

@@ -121,7 +121,9 @@ def _pair(words: PageWords, pair: ShownPair, number: int, count: int) -> Markup:
         element("div", asked, class_="questions"),
         element(
             "nav",
-            element("button", "Back", type="button", class_="back"),
+            element(
+                "button", "Back", type="button", class_="back", disabled="" if number == 1 else None
+            ),
             element("button", "Flicker", type="button", class_="flicker", aria_pressed="false"),
             element("button", "Next", type="button", class_="next main"),
         ),

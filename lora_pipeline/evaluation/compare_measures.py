@@ -63,7 +63,7 @@ class Measure(msgspec.Struct, frozen=True):
         title: What it is.
         before: What the older grid says.
         after: What the newer one says.
-        says: What follows for the two, and what does not.
+        says: What follows for the two, and what does not; or why a value is lacking.
     """
 
     name: str
@@ -121,10 +121,12 @@ def _values(
         reasons = [one.not_proven.get(name, "") if one else "" for one in (before, after)]
         if first is None and second is None and not any(reasons):
             continue
-        says = ""
+        sides = (_side(first, reasons[0]), _side(second, reasons[1]))
         if first is not None and second is not None:
             says = _unlike(name, before, after) or _compared(name, first, second, than_what)
-        sides = (_side(first, reasons[0]), _side(second, reasons[1]))
+        else:
+            # One reason for both, or that of the one that lacks the value.
+            says = "; ".join(dict.fromkeys(side.words for side in sides if not side.proven))
         yield Measure(name, title_of(name), *sides, says)
 
 

@@ -22,6 +22,7 @@ from lora_pipeline.evaluation.sheet_layout import (
     GROUP_GAP,
     GROUP_HEAD,
     LABEL,
+    LINE_GAP,
     MARGIN,
     ROW_GAP,
     Layout,
@@ -111,8 +112,8 @@ def draw_sheet(
     pen.text(
         MARGIN,
         top - 4,
-        "Below each picture: its strength, and the mean difference to the base beside it "
-        "(0 is none, 1 is black against white).",
+        f"Below each picture: its {'step' if captions else 'strength'}, and the mean difference to "
+        "the base beside it (0 is none, 1 is black against white).",
         SMALL_SIZE,
         MUTED,
     )
@@ -188,7 +189,7 @@ class _Drawing(msgspec.Struct, frozen=True):
         for number, group in enumerate(prompt.groups):
             row, place = divmod(number, layout.groups_a_line)
             left = MARGIN + LABEL + place * (layout.group_width + GROUP_GAP)
-            group_top = top + row * layout.line_height
+            group_top = top + row * (layout.line_height + LINE_GAP)
             pen.text(left, group_top, f"seed {group[0].seed}", SMALL_SIZE, MUTED)
             for column, cell in enumerate(group):
                 self._cell(cell, left + column * (layout.width + GAP), group_top + GROUP_HEAD)

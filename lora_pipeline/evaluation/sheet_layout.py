@@ -16,7 +16,7 @@ from lora_pipeline.evaluation.suites import rule_words
 
 MAX_WIDTH = 2000
 PAGE_HEIGHT = 8000
-MARGIN, LABEL, GAP, GROUP_GAP, ROW_GAP = 44, 236, 16, 40, 30
+MARGIN, LABEL, GAP, GROUP_GAP, ROW_GAP, LINE_GAP = 44, 236, 16, 40, 30, 14
 GROUP_HEAD, CAPTION = 26, 26
 SMALL_SIDE, _ENLARGED_SIDE, _LARGE_SIDE = 96, 192, 224
 
@@ -72,7 +72,7 @@ class Layout(msgspec.Struct, frozen=True):
     def height_of(self, prompt: Prompt) -> int:
         """Return the height of one prompt with the gap below it."""
         lines = -(-len(prompt.groups) // self.groups_a_line)
-        return lines * self.line_height + ROW_GAP
+        return lines * (self.line_height + LINE_GAP) - LINE_GAP + ROW_GAP
 
     def size(self, page: int, header_height: int) -> tuple[int, int]:
         """Return the size of a page, counted from 1."""

@@ -410,3 +410,22 @@ def test_a_person_answers_it_in_a_browser_with_the_keyboard(studio: Studio, tmp_
     assert done.exit_code == 0, done.stdout
     assert (done.document["data"]["wins"], done.document["data"]["losses"]) == (4, 0)
     assert hashlib.sha256(read_page(page).pictures["p001"][0]).hexdigest() in text
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium (LORA_TEST_CHROMIUM)")
+def test_keys_answer_the_question_that_somebody_has_tabbed_to(
+    studio: Studio, tmp_path: Path
+) -> None:
+    _, page = make_page(studio)
+    with browser(tmp_path / "profile") as chromium:
+        chromium.open(page, tmp_path)
+        chromium.run("document.getElementById('begin').click()")
+        chromium.run("document.querySelector('input[name=p001-prompt]').focus()")
+        chromium.press("2")
+        said = chromium.run(
+            "[...document.querySelectorAll('#p001 input:checked')].map((one) => one.name).join()"
+        )
+        back = chromium.run("document.querySelector('#p001 .back').disabled")
+
+    assert said == "p001-prompt"
+    assert back is True

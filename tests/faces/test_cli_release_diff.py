@@ -260,7 +260,8 @@ def test_measured_values_stand_beside_each_other_and_what_is_not_proven_says_why
     measures = {one["name"]: one for one in facts["measures"]}
     assert measures["paletteDistance"]["says"] == "farther from the training images than r1"
     assert measures["clipText"]["after"]["proven"] is False
-    assert "not proven: no model: set metrics.clipModel" in page
+    assert "no model: set metrics.clipModel" in page
+    assert "not proven" in page
     assert "+0.040 (+0.050 to +0.070)" in page
     assert "farther from the training images than r1" in words
 

@@ -16,13 +16,28 @@ MEASURES_STYLE = """
 .scroll tbody tr + tr > * { border-top: 1px solid var(--line); }
 .scroll th, .scroll td { padding: 7px 18px 7px 0; font-variant-numeric: tabular-nums; }
 .scroll .than { display: block; color: var(--muted); font-size: 13px; white-space: nowrap; }
-.scroll .unproven { color: var(--changed); font-size: 13px; max-width: 260px; display: block; }
+.scroll .chip { font-size: 13px; margin: 0; }
+.scroll .says { display: block; max-width: 300px; font-size: 14px; }
 .scroll svg { display: block; margin: 5px 0 1px; overflow: visible; }
 .scroll .axis { stroke: var(--muted); stroke-dasharray: 2 2; }
 .scroll .span { stroke: var(--ink); stroke-width: 3; stroke-linecap: round; opacity: .35; }
 .scroll .middle { fill: var(--ink); }
 .scroll .bar { fill: var(--changed); }
 .with-number { display: flex; gap: 10px; align-items: center; }
+@media (max-width: 640px) {
+  .scroll table { min-width: 0; }
+  .scroll thead { display: none; }
+  .scroll tr { display: grid; grid-template-columns: 1fr 1fr; gap: 4px 12px; padding: 10px 0; }
+  .scroll tr > * { border: 0 !important; padding: 0; }
+  .scroll tbody tr + tr { border-top: 1px solid var(--line); }
+  .scroll th, .scroll td:empty, .scroll td:last-child { grid-column: 1 / -1; }
+  .scroll td:not(:last-child)::before {
+    content: attr(data-of); display: block; color: var(--muted); font-size: 13px;
+  }
+  .scroll .than { white-space: normal; }
+  .scroll svg { max-width: 100%; }
+  .scroll .says { max-width: none; }
+}
 """
 _WIDE, _HIGH, _EDGE = 150, 12, 5
 
@@ -48,7 +63,7 @@ def measures_section(
             one["title"],
             *(_value(one[side], _reach(one), name)
               for side, name in zip(_SIDES, (before, after), strict=True)),
-            _says(str(one["says"])),
+            element("span", str(one["says"]), class_="says"),
         )
         for one in measures
     ]  # fmt: skip
@@ -62,7 +77,10 @@ def scrolled(name: str, columns: Sequence[str], rows: Sequence[Sequence[Child]])
         element(
             "tr",
             element("th", row[0], scope="row"),
-            [element("td", one) for one in row[1:]],
+            [
+                element("td", one, data_of=column)
+                for column, one in zip(columns[1:], row[1:], strict=True)
+            ],
         )
         for row in rows
     ]
@@ -91,17 +109,12 @@ _SIDES = ("before", "after")
 
 def _value(side: Mapping[str, Any], reach: float, name: str) -> Child:
     if not side["proven"]:
-        return element("span", f"not proven: {side['words']}", class_="unproven")
+        return element("span", "not proven", class_="chip changed")
     parts = [element("span", side["words"])]
     if side["middle"] is not None:
         parts.append(_interval(side, reach, name))
         parts.append(element("span", f"to the base {side['difference']}", class_="than"))
     return parts
-
-
-def _says(words: str) -> Markup:
-    unproven = words.startswith("not proven") or words.endswith("do not compare")
-    return element("span", words, class_="unproven" if unproven else None)
 
 
 def _reach(measure: Mapping[str, Any]) -> float:

@@ -32,6 +32,7 @@ _STYLE = (
 .three figure { margin: 0; min-width: 0; }
 .three figcaption { color: var(--muted); font-size: 13px; padding-top: 4px; }
 .three .picture { width: 100%; height: auto; aspect-ratio: 1; }
+.cells { grid-template-columns: repeat(auto-fill, minmax(min(460px, 100%), 1fr)); }
 .cell { flex: 1; min-width: 0; }
 .cell-head { margin-bottom: 8px; }
 """
@@ -160,7 +161,7 @@ def _cells(shown: ComparisonPage) -> Iterator[Markup]:
         words = f"{shown.most} of {len(cells)} places, of every prompt as many (--pictures N)."
         yield element("p", words, class_="hint")
     drawn = of_every_prompt(cells, lambda one: one.pair.cell.prompt)[: shown.most]
-    yield element("div", [_cell(store, one, names) for one in drawn], class_="rows")
+    yield element("div", [_cell(store, one, names) for one in drawn], class_="rows cells")
 
 
 def _counted(facts: dict[str, Any], cells: int) -> str:

@@ -86,7 +86,8 @@ def test_what_could_not_be_computed_is_not_proven_with_its_reason() -> None:
 
     assert (found.before.proven, found.before.words) == (False, "no model: set metrics.clipModel")
     assert found.after.proven
-    assert found.says == ""
+    assert found.says == "no model: set metrics.clipModel"
+    assert one("clipText", without, without).says == "no model: set metrics.clipModel"
 
 
 def test_a_release_without_a_grid_has_no_values() -> None:

@@ -13,6 +13,7 @@ from lora_pipeline.operations.pull_requests.reporting.words import (
     STATUS_WORDS,
     asset_words,
     decision_words,
+    verdict_mark,
     verdict_words,
 )
 
@@ -30,7 +31,7 @@ def report_page(view: ReportView, pictures: Sequence[Pictures]) -> str:
         element("h1", "What changed", class_="name"),
         element("p", f"{view.older.label} → {view.newer.label}", class_="sides"),
         element("p", view.headline(), class_="headline"),
-        element("p", verdict_words(view), class_="note"),
+        element("p", verdict_words(view), class_=f"note {verdict_mark(view)}".strip()),
         *_rules(view),
         *_listed("Not as it should be", view.unreadable),
         *_listed(
@@ -111,7 +112,7 @@ def _reviews(view: ReportView) -> list[Markup]:
         )
         for one in view.reviews
     ]
-    return [element("h2", "Verdicts"), element("table", head, rows, class_="rules")]
+    return [element("h2", "Verdicts"), element("table", head, rows, class_="rules stacks")]
 
 
 def _grid(grid: GridChange) -> Markup:
@@ -120,7 +121,11 @@ def _grid(grid: GridChange) -> Markup:
     parts = [element("h2", "Grid ", element("span", words, class_="hint"))]
     if grid.sheet:
         source = data_uri("image/webp", grid.sheet)
-        parts.append(element("img", src=source, alt=f"contact sheet of {words}", class_="sheet"))
+        sheet = element("img", src=source, alt=f"contact sheet of {words}", class_="sheet")
+        name = f"contact sheet of {words}"
+        parts.append(
+            element("div", sheet, class_="frame", tabindex="0", role="region", aria_label=name)
+        )
     else:
         parts.append(element("p", "no contact sheet in Git", class_="hint"))
     return element("section", parts)

@@ -24,14 +24,24 @@ def verdict_words(view: ReportView) -> str:
     return words
 
 
-def _verdict(view: ReportView) -> str:
-    errors = len(view.errors)
-    refused = [
+def verdict_mark(view: ReportView) -> str:
+    """Return how a page marks the verdict: all is well, it is not, or nobody looked."""
+    if view.findings is None:
+        return ""
+    return "went" if view.errors or _refused(view) else "came"
+
+
+def _refused(view: ReportView) -> list[str]:
+    return [
         f"{one['loraId']} {one['releaseId']}"
         for lora in view.loras
         for one in lora.decisions
         if one["active"] and not one["passed"]
     ]
+
+
+def _verdict(view: ReportView) -> str:
+    errors, refused = len(view.errors), _refused(view)
     if refused:
         return f"active without passing the gate: {', '.join(refused)}"
     if errors:
