@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-train demo test test-slow test-fast check format format-check lint types \
+.PHONY: help install install-train demo test test-slow test-live test-fast check format format-check lint types \
 	imports docs docs-check goldens wheel bench bench-peers clean demo-art demo-checkpoint
 
 help:  ## Show this list
@@ -36,13 +36,16 @@ demo: install-train  ## Import, approve, build, train, evaluate, review and prom
 	$(BIN)/lora demo demo-workspace --replace
 
 test: install-train  ## Tests, but for the slow ones
-	$(BIN)/pytest --numprocesses 2 -m 'not slow' $(ARGS)
+	$(BIN)/pytest --numprocesses 2 -m 'not slow and not live' $(ARGS)
 
 test-slow: install-train  ## The slow ones: the demo, faults at every write, the largest models
 	$(BIN)/pytest --numprocesses 2 -m slow $(ARGS)
 
+test-live: install-train  ## Services that LORA_LIVE names; costs money (CONTRIBUTING.md)
+	$(BIN)/pytest -m live -rs $(ARGS)
+
 test-fast: install  ## Tests that need no torch and no patience
-	$(BIN)/pytest --numprocesses 2 -m 'not train and not slow' $(ARGS)
+	$(BIN)/pytest --numprocesses 2 -m 'not train and not slow and not live' $(ARGS)
 
 check: format-check lint types imports docs-check test test-slow  ## Everything that CI checks
 

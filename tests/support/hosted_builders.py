@@ -28,13 +28,7 @@ WEIGHTS = fake_trainer.weights("wrong_architecture")
 def flux_studio(folder: Path, *, architecture: str = "flux1") -> Workspace:
     """Return a workspace with images, a LoRA, and a base model of which only headers are here."""
     workspace = studio(folder, icons=4, git=False)
-    base = folder.parent / f"{folder.name}-base"
-    write_checkpoint_headers(
-        base, {"transformer": {MODULE: (fake_trainer.SIZE, fake_trainer.SIZE)}}
-    )
-    (base / "model_index.json").write_text(
-        json.dumps({"_class_name": "FluxPipeline"}), encoding="utf-8"
-    )
+    base = flux_base(folder.parent / f"{folder.name}-base")
     add_checkpoint(
         workspace, "flux_dev", path=str(base), architecture=architecture, asset_types=("ui_icon",),
         resolution=64, license="FLUX-1-dev", commercial_loras="no", project=PROJECT,
@@ -45,6 +39,16 @@ def flux_studio(folder: Path, *, architecture: str = "flux1") -> Workspace:
         project=PROJECT,
     )  # fmt: skip
     return reopen(folder)
+
+
+def flux_base(folder: Path) -> Path:
+    """Write a base model of FLUX.1's kind of which there is nothing but headers."""
+    write_checkpoint_headers(
+        folder, {"transformer": {MODULE: (fake_trainer.SIZE, fake_trainer.SIZE)}}
+    )
+    index = json.dumps({"_class_name": "FluxPipeline"})
+    (folder / "model_index.json").write_text(index, encoding="utf-8")
+    return folder
 
 
 def look_until(service: HostedService, job_id: str, *states: str) -> JobView:

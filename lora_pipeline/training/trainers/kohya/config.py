@@ -32,6 +32,7 @@ _OPTIMIZERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }  # fmt: skip
 _SAVE_PRECISION = {"no": "float", "fp16": "fp16", "bf16": "bf16"}
 _SWAPPED_BLOCKS = 18
+_KEPT_OF_ACCUMULATION = 8
 
 
 def run_options(
@@ -207,9 +208,11 @@ def _saving(request: TrainingRequest) -> dict[str, Value]:
     recipe, options = request.recipe, dict[str, Value]()
     if recipe.save_every:
         options["save_every_n_steps"] = recipe.save_every
-        # What an interrupted run goes on from; the last two, for one may be cut short.
+        # What an interrupted run goes on from: two, for one may be cut short; more where only
+        # some of them can be gone on from.
+        kept = 2 if recipe.gradient_accumulation == 1 else _KEPT_OF_ACCUMULATION
         options["save_state"] = True
-        options["save_last_n_steps_state"] = recipe.save_every
+        options["save_last_n_steps_state"] = (kept - 1) * recipe.save_every
     if recipe.sample_every and recipe.sample_prompts:
         options["sample_every_n_steps"] = recipe.sample_every
         options["sample_prompts"] = (request.run_folder / "sample-prompts.json").as_posix()

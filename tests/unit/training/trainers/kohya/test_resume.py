@@ -164,3 +164,13 @@ def test_a_state_behind_a_link_is_not_taken(tmp_path: Path) -> None:
     (earlier / "output" / f"{STEM}-step00000006-state").symlink_to(elsewhere)
 
     assert KOHYA_SS.carry_over(plan, earlier, tmp_path / "again") is None
+
+
+@pytest.mark.parametrize(("accumulation", "kept"), [(1, 3), (2, 21)])
+def test_more_states_are_kept_where_only_some_will_do(
+    accumulation: int, kept: int, tmp_path: Path
+) -> None:
+    plan = planned(tmp_path, gradient_accumulation=accumulation)
+
+    (run,) = [one.content for one in plan.files if one.path == "run.toml"]
+    assert f"save_last_n_steps_state = {kept}\n" in run
