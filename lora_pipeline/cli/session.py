@@ -71,9 +71,14 @@ class Session:
             **kwargs: Passed to the operation.
 
         Raises:
+            RepositoryError: When there is nowhere to commit to.
             PipelineError: As the operation does.
         """
         workspace = self.open_workspace()
+        if self.commit and not self.dry_run:
+            from lora_pipeline.operations.workspace.commit import require_repository
+
+            require_repository(workspace)  # before anything is written
         try:
             result = operation(workspace, *args, **kwargs)
         finally:

@@ -32,8 +32,8 @@ def init(
     """Make this folder a workspace.
 
     Writes settings, suites, gate policies, schemas for editors, .gitignore, .gitattributes, a
-    Makefile and a README, and makes a Git repository where there is none. What is there already
-    is kept as it is, so it can be run again at any time.
+    Makefile and a README, and makes a Git repository where there is none that takes them. What is
+    there already is kept as it is, so it can be run again at any time.
 
     Exits with 0, or with 3 when the folder lies inside another workspace.
 

@@ -112,6 +112,16 @@ def test_without_git_there_is_no_repository(tmp_path: Path) -> None:
     assert not (tmp_path / ".git").exists()
 
 
+def test_inside_a_repository_that_ignores_the_folder_one_is_made(tmp_path: Path) -> None:
+    make_repository(tmp_path)
+    (tmp_path / ".gitignore").write_text("/play/\n")
+
+    answer = invoke(["init", "play/studio", "--json"], tmp_path)
+
+    assert answer.document["data"]["madeRepository"] is True
+    assert (tmp_path / "play/studio/.git").is_dir()
+
+
 def test_inside_a_repository_none_is_made(tmp_path: Path) -> None:
     make_repository(tmp_path)
 

@@ -11,6 +11,7 @@ from lora_pipeline.evaluation.renderers.interface import Registry, Renderer
 from lora_pipeline.evaluation.renderers.registry import RENDERERS, find_renderer
 from lora_pipeline.evaluation.rendering import render_grid
 from lora_pipeline.foundation.errors import ArgumentInvalidError, RendererError
+from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.evaluation.evaluation_cost import estimate_grid, sending_refusal
 from lora_pipeline.operations.evaluation.evaluation_metrics import training_of
@@ -46,6 +47,7 @@ from lora_pipeline.workspace.root import Workspace
 
 # More cells than this are drawn only when somebody said yes: they are hours of computing.
 ASK_ABOVE = 200
+_SIZES_APART = 2  # times; SD 1.5 at 768 px and SDXL at 768 px still draw
 
 
 class GridOptions(msgspec.Struct, frozen=True):
@@ -169,7 +171,7 @@ def render_subject(
     name = options.renderer or workspace.settings.require_text("renderers.default")
     renderer = find_renderer(name, registry)
     earlier, warnings = earlier_evaluations(workspace, subject.target.lora.scope)
-    warnings += _unused_parts(subject, renderer)
+    warnings += [*_unused_parts(subject, renderer), *(unfit := _size_that_says_little(subject))]
     planned = planned_evaluation(workspace, subject, options.notes)
     loaded, lost = continued_evaluation(
         workspace, planned, earlier, name, scope=subject.target.lora.scope, again=options.again
@@ -195,6 +197,8 @@ def render_subject(
     source = render_source(workspace, subject, with_base=renderer.loads_base)
     # Who asks for pictures again wants to see them drawn, not taken over.
     donors = () if options.again else [one.record for one in earlier if one is not loaded]
+    for words in unfit:  # before hours are spent on it
+        workspace.events(Event("warning", "grid", words))
     started = loaded or write_evaluation(workspace, subject, record)
     till = till_for(
         workspace,
@@ -313,6 +317,19 @@ def _unused_parts(subject: Subject, renderer: Renderer) -> list[str]:
         (
             f"checkpoint {checkpoint.id} names a VAE, which renderer {renderer.name} does not "
             "load; base and LoRA are both drawn with the one inside the checkpoint"
+        )
+    ]
+
+
+def _size_that_says_little(subject: Subject) -> list[str]:
+    made_for, render = subject.checkpoint.native_resolution, subject.suite.suite.render
+    side = max(render.width, render.height)
+    if not made_for or made_for / _SIZES_APART < side < made_for * _SIZES_APART:
+        return []
+    return [
+        (
+            f"suite {subject.suite.suite.id} draws {side} px and {subject.checkpoint.id} was made "
+            f"for {made_for} px: that says little; --suite ID takes another (lora suite list)"
         )
     ]
 

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from lora_pipeline.foundation.errors import RepositoryError
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.workspace import git_commit
+from lora_pipeline.workspace import git, git_commit
 from lora_pipeline.workspace.root import Workspace
+
+
+def require_repository(workspace: Workspace) -> None:
+    """Check that there is a repository to commit to.
+
+    Raises:
+        RepositoryError: When the workspace is in none.
+    """
+    if git.repository_root(workspace.root) is None:
+        raise RepositoryError(
+            f"{workspace.root} is not in a Git repository, so nothing can be committed; "
+            "nothing was written",
+            hint="git init, or leave --commit out",
+        )
 
 
 def commit_written(workspace: Workspace, result: Result) -> Result:

@@ -90,7 +90,8 @@ def _require_place(root: Path) -> None:
 
 def _make_repository(root: Path, *, dry_run: bool) -> bool:
     existing = next(folder for folder in (root, *root.parents) if folder.is_dir())
-    if git.repository_root(existing) is not None:
+    # A repository that ignores the folder would never hold its records.
+    if git.repository_root(existing) is not None and not git.ignored(existing, root / "data"):
         return False
     if not dry_run:
         with files.disk_refusals():

@@ -58,16 +58,17 @@ def test_without_the_wish_or_in_a_dry_run_nothing_is_committed(
     assert git(tmp_path, "rev-parse", "HEAD") == before
 
 
-def test_a_commit_outside_of_a_repository_fails_and_what_was_written_stays(
+def test_a_commit_outside_of_a_repository_is_refused_before_anything_is_written(
     tmp_path: Path,
 ) -> None:
     make_workspace(tmp_path, git=False)
     session = Session(workspace_path=str(tmp_path), commit=True, quiet=True)
 
-    with pytest.raises(RepositoryError):
+    with pytest.raises(RepositoryError, match="nothing was written") as refused:
         session.run(write_two, text)
 
-    assert (tmp_path / "data" / "shared" / "a.txt").is_file()
+    assert refused.value.hint == "git init, or leave --commit out"
+    assert not (tmp_path / "data" / "shared" / "a.txt").exists()
 
 
 def test_a_question_needs_somebody_to_answer_it(monkeypatch: pytest.MonkeyPatch) -> None:
