@@ -285,3 +285,21 @@ def test_pictures_are_of_every_prompt_before_a_second_one_of_any(studio: Studio)
     prompts = {one["prompt"] for one in facts["cells"]}
     assert len(prompts) == 2
     assert all(f'class="caption">{prompt}<' in page for prompt in prompts)
+
+
+def test_what_lies_between_two_images_is_remembered_and_a_swapped_image_is_none(
+    studio: Studio,
+) -> None:
+    first = facts_of(compare(studio, LORA, "r1", "r2"))
+    store = open_store(studio.workspace)
+    for cell in grid_of(studio, "r2").cells:
+        if cell.strength:
+            store.path(cell.image_sha256).unlink(missing_ok=True)
+    again = facts_of(compare(studio, LORA, "r1", "r2"))
+    (studio.root / ".lora" / "cache" / "cell-differences").unlink()
+    other = store.path(grid_of(studio, "r1").cells[0].image_sha256).read_bytes()
+    store.path(first["cells"][0]["after"]).write_bytes(other)
+    swapped = facts_of(compare(studio, LORA, "r1", "r2"))
+
+    assert again["cells"] == first["cells"]
+    assert swapped["measured"] == 0

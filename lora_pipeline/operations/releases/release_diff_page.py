@@ -13,6 +13,7 @@ from lora_pipeline.datasets.diff_view import DiffView
 from lora_pipeline.evaluation.compare import of_every_prompt
 from lora_pipeline.evaluation.records import Cell
 from lora_pipeline.foundation.markup import GENERATOR, Markup, data_uri, element, page
+from lora_pipeline.operations.releases.cell_differences import pixels_of
 from lora_pipeline.operations.releases.measures_page import (
     MEASURES_STYLE,
     bar,
@@ -20,7 +21,7 @@ from lora_pipeline.operations.releases.measures_page import (
     measures_section,
     scrolled,
 )
-from lora_pipeline.operations.releases.release_sides import Measured, pixels_of
+from lora_pipeline.operations.releases.release_sides import Measured
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import ObjectStore, open_store
 

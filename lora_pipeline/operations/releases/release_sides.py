@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from lora_pipeline.catalog.weight_files import weights_path
 from lora_pipeline.datasets.diff_view import DiffView, Side, view_of
-from lora_pipeline.engine.pool import map_ordered
 from lora_pipeline.evaluation.compare import (
     CellPair,
     differences_by_prompt,
@@ -19,10 +17,9 @@ from lora_pipeline.evaluation.compare import (
     pair_cells,
 )
 from lora_pipeline.evaluation.compare_measures import compare_measures
-from lora_pipeline.evaluation.effect import mean_difference
-from lora_pipeline.evaluation.pixels import read_pixels
-from lora_pipeline.evaluation.records import Cell, Evaluation
+from lora_pipeline.evaluation.records import Evaluation
 from lora_pipeline.foundation.errors import ArgumentInvalidError, PipelineError
+from lora_pipeline.operations.releases.cell_differences import differences_of
 from lora_pipeline.operations.training.weights_compare import compare_weights
 from lora_pipeline.releases.card_facts import CardFacts, card_facts
 from lora_pipeline.releases.facts import TrainedManifest
@@ -30,10 +27,6 @@ from lora_pipeline.releases.lookup import ScopeName, find_lora, require_release
 from lora_pipeline.releases.records import Lora, Release
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
-from lora_pipeline.workspace.store import ObjectStore, open_store
-
-if TYPE_CHECKING:
-    from lora_pipeline.evaluation.pixels import Pixels
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -166,19 +159,9 @@ def metric_facts(sides: Sides) -> dict[str, Any]:
 
 
 def measured_cells(workspace: Workspace, sides: Sides) -> list[Measured]:
-    """Return every place of both grids, with what lies between its images.
-
-    A few pairs of images are in memory at a time, however many cells there are.
-    """
-    store = open_store(workspace)
+    """Return every place of both grids, with what lies between its images."""
     pairs = pair_cells(*sides.grids)
-    found = map_ordered(
-        lambda pair: _difference(store, pair),
-        pairs,
-        events=workspace.events,
-        topic="compare",
-        unit="pairs",
-    )
+    found = differences_of(workspace, pairs)
     return [Measured(pair, one) for pair, one in zip(pairs, found, strict=True)]
 
 
@@ -199,26 +182,6 @@ def cell_facts(cells: Sequence[Measured]) -> dict[str, Any]:
             for one in differences_by_prompt((one.pair, one.difference) for one in both)
         ],
     }
-
-
-def pixels_of(store: ObjectStore, cell: Cell | None) -> Pixels | None:
-    """Return the pixels of a cell, or None where there is no sound image here."""
-    if cell is None or not cell.image_sha256:
-        return None
-    path: Path = store.path(cell.image_sha256)
-    try:
-        return read_pixels(path, width=cell.width, height=cell.height)
-    except PipelineError:
-        return None
-
-
-def _difference(store: ObjectStore, pair: CellPair) -> float | None:
-    if pair.before is None or pair.after is None:
-        return None
-    if pair.same_image:
-        return 0.0
-    first, second = pixels_of(store, pair.before), pixels_of(store, pair.after)
-    return None if first is None or second is None else mean_difference(first, second)
 
 
 def _release(facts: CardFacts) -> dict[str, Any]:
