@@ -24,8 +24,11 @@ from lora_pipeline.operations.pull_requests.reporting.view import (
     LoraChange,
     ReportView,
 )
-from lora_pipeline.operations.releases.release import show_release
 from lora_pipeline.operations.workspace.validate import validate_workspace
+from lora_pipeline.releases.evidence import EvidenceReader
+from lora_pipeline.releases.history import evidence_of
+from lora_pipeline.releases.judging import judge
+from lora_pipeline.releases.lookup import ScopeName, find_lora, require_release
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.workspace import git, git_history
 from lora_pipeline.workspace.git_moments import (
@@ -63,6 +66,11 @@ class _Gathered:
     newer: Moment
     files: list[ChangedFile]
     unreadable: list[str] = field(default_factory=list)
+    reader: EvidenceReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Read what several releases share once."""
+        self.reader = EvidenceReader(self.workspace, self.workspace.records)
 
     def changed(self, kind: str) -> Iterator[_Changed]:
         """Yield the records of a kind with their bytes on both sides."""
@@ -211,19 +219,22 @@ def _in_question(before: Lora | None, after: Lora | None) -> dict[str, None]:
 def _decisions(
     found: _Gathered, scope: Scope, lora_id: str, releases: dict[str, None]
 ) -> Iterator[dict[str, object]]:
+    home: ScopeName = "project" if scope.project_id else "baseline"
+    try:
+        loaded = find_lora(found.workspace, lora_id, project=scope.project_id, scope=home)
+    except PipelineError as error:
+        found.unreadable += [f"{lora_id} {release_id}: {error.message}" for release_id in releases]
+        return
+    lora = loaded.record
     for release_id in releases:
         try:
-            result = show_release(
-                found.workspace,
-                lora_id,
-                release_id,
-                project=scope.project_id,
-                scope="project" if scope.project_id else "baseline",
-            )
+            release = require_release(lora, release_id)
+            bound = evidence_of(lora.history, release_id)
+            judged = judge(found.reader, loaded, release, entry=bound)
         except PipelineError as error:
             found.unreadable.append(f"{lora_id} {release_id}: {error.message}")
             continue
-        yield {**result.data["decision"], "active": result.data["active"]}
+        yield {**judged.decision.to_dict(), "active": release_id == lora.active_release_id}
 
 
 def _assets(found: _Gathered) -> AssetChanges:

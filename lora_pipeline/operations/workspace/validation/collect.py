@@ -16,7 +16,12 @@ from lora_pipeline.foundation.canonical import digest_of_bytes
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.foundation.files import TEMPORARY_PREFIX, unsafe_reason
 from lora_pipeline.foundation.findings import Finding
-from lora_pipeline.operations.workspace.validation.collected import CollectedRecords, Key
+from lora_pipeline.operations.workspace.validation.collected import (
+    CollectedRecords,
+    Key,
+    Packed,
+    packed,
+)
 from lora_pipeline.operations.workspace.validation.kinds import KINDS
 from lora_pipeline.workspace.layout import (
     FOLDERS,
@@ -77,7 +82,7 @@ class _Walk:
     def __init__(self, workspace: Workspace, project: str | None) -> None:
         self.workspace = workspace
         self.project = project
-        self.loaded: dict[Key, Loaded[Any]] = {}
+        self.loaded: dict[Key, Loaded[Any] | Packed] = {}
         self.broken: set[Key] = set()
         self.findings: list[Finding] = []
         self.checked = 0
@@ -175,7 +180,9 @@ class _Walk:
                 f"it holds the id {stated!r}, its place says {expected!r}",
                 fix="the file name is the id: rename the file, or correct the id",
             )
-        self.loaded[key] = Loaded(record, place.scope, place.record_id, path, digest_of_bytes(data))
+        self.loaded[key] = packed(
+            Loaded(record, place.scope, place.record_id, path, digest_of_bytes(data))
+        )
 
     def _invalid(self, path: Path, error: PipelineError) -> None:
         shown, where = error.violations or (error.message,), self.workspace.relative(path)
