@@ -123,7 +123,7 @@ def test_a_killed_grid_counts_with_its_estimate_until_what_it_ordered_is_counted
     listed = invoke(["--json", "run", "list"], here).document["data"]["costs"]
     assert [(one["paid"], one["open"]) for one in listed] == [(0.0, 0.45)]
     # It is counted before the cap is asked: with the estimate there would be no room for the rest.
-    cap(here, 0.6)
+    cap(here, 0.7)
     assert invoke(GRID, here).exit_code == 0
     first, second = expenses(here)
     assert (first["pictures"], first["cost"]["actual"]) == (6, pytest.approx(0.18))

@@ -131,7 +131,11 @@ class Renderer(Protocol):
         """Return where weights and prompts go; empty when they stay on this machine."""
 
     def price(self, settings: Settings, width: int, height: int) -> float | None:
-        """Return what one image costs in ``spending.currency``, or None when nobody said."""
+        """Return what one image costs in ``spending.currency``, or None when nobody said.
+
+        Where it costs something, every image is noted in the folder's ``OrderBook`` before it is
+        ordered: what is not noted is not counted as spent.
+        """
 
     def open(
         self, source: RenderSource, settings: Settings, folder: Path

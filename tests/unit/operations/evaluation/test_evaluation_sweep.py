@@ -105,6 +105,16 @@ def test_a_sweep_writes_no_record(workspace: Workspace) -> None:
     assert files_below(workspace.data_root) == before
 
 
+def test_every_checkpoint_is_proven_anew_and_that_is_paid(workspace: Workspace) -> None:
+    renderer = FakeRenderer(sends_to="https://draws.example", costs=0.05)
+    result = sweep(workspace, renderer)
+    assert result.refusal is not None
+    assert result.refusal.code == "upload_not_agreed"
+    # Sixteen cells, and three probes for each of three checkpoints.
+    assert result.data["estimate"]["cost"] == pytest.approx((16 + 9) * 0.05)
+    assert renderer.opened == 0
+
+
 def test_a_sweep_that_was_drawn_is_not_drawn_again(workspace: Workspace) -> None:
     first = sweep(workspace, FakeRenderer())
     again = FakeRenderer()
