@@ -86,7 +86,10 @@ def _resolved(result: Result) -> Report:
     facts = result.data
     if not result.success:
         words = result.refusal.message if result.refusal else ""
-        return Report(f"refused · {words}", _skipped(facts["explanation"]["skipped"]))
+        skipped = facts["explanation"]["skipped"]
+        for one in skipped:  # its reason stands below
+            words = words.removesuffix(f": {one['reason']}")
+        return Report(f"refused · {words}", _skipped(skipped))
     if "usage" in facts:
         return Report(facts["usage"])
     return Report(f"{facts['loraId']} → {facts['releaseId']}", _use_rows(facts))

@@ -119,7 +119,7 @@ def _push_text(result: Result) -> Report:
     rows += [("fail", f"{one} holds other bytes there") for one in data["differsThere"]]
     size = f" · {size_text(data['bytes'])}" if data["sent"] else ""
     headline = f"refused · {result.refusal.message}" if result.refusal else result.reasoning + size
-    return Report(headline=headline, rows=rows, lines=_names(data["sent"]))
+    return Report(headline=headline, rows=rows)
 
 
 def _pull_text(result: Result) -> Report:
@@ -129,7 +129,7 @@ def _pull_text(result: Result) -> Report:
         rows.append(("here", counted(data["alreadyHere"], "object")))
     rows += _absent(data["notThere"], data["notThereCount"], "not there")
     size = f" · {size_text(data['bytes'])}" if data["fetched"] else ""
-    return Report(headline=result.reasoning + size, rows=rows, lines=_names(data["fetched"]))
+    return Report(headline=result.reasoning + size, rows=rows)
 
 
 def _absent(named: list[dict[str, str]], count: int, label: str) -> list[tuple[str, str]]:

@@ -74,5 +74,6 @@ def _objects_of(node: Any) -> Iterator[str]:
         digest = node.get("sha256") if node.get("kind") == "store" else node.get("imageSha256")
         if isinstance(digest, str) and digest:
             yield digest
-        for value in node.values():
-            yield from _objects_of(value)
+        for key, value in node.items():
+            if key != "metrics":  # they name images of the dataset, which are in no store
+                yield from _objects_of(value)
