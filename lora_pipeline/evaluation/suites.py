@@ -107,6 +107,31 @@ def suite_id_for(workspace: Workspace, scope: Scope, asset_types: Sequence[str])
     return listing[0]
 
 
+def judging_suites(
+    workspace: Workspace, scope: Scope, asset_types: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the suites by which a LoRA of these asset types may be judged.
+
+    For each of them it is the one that the catalog names, else the one of its name, else those
+    that list it: not whichever somebody rendered.
+
+    Raises:
+        RecordInvalidError: When a suite that has to be looked into is not valid.
+    """
+    named, known = _named_by_catalog(workspace, scope), suite_ids(workspace)
+    found: list[str] = []
+    for asset_type in asset_types:
+        if asset_type in named:
+            found.append(named[asset_type])
+        elif asset_type in known:
+            found.append(asset_type)
+        else:
+            found += [
+                one for one in known if asset_type in read_suite(workspace, one).suite.asset_types
+            ]
+    return tuple(dict.fromkeys(found))
+
+
 def with_prompts(suite: Suite, prompts: Sequence[str]) -> Suite:
     """Return the suite with other prompts: for a look, not for the gate, which knows the suite.
 

@@ -80,6 +80,7 @@ _FINDERS: dict[str, Callable[[ReleaseEvidence], tuple[str, ...]]] = {
     "manifest": _manifest,
     "base_model": _base_model,
     "suite": _suite,
+    "suite_before": _suite,
     "grid": _grid,
     "result": _grid,
     "images": _grid,

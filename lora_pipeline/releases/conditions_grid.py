@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime, timedelta
 
 from lora_pipeline.evaluation.grid import BASE, plan_cells, problems_of_grid, result_digest
 from lora_pipeline.evaluation.records import Cell, Evaluation, Suite
+from lora_pipeline.evaluation.suites import suite_digest
 from lora_pipeline.evaluation.training_captions import captions_wanted, training_captions
 from lora_pipeline.foundation.canonical import short
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.ids import time_of_ulid
 from lora_pipeline.releases.decision import Condition, ConditionStatus
-from lora_pipeline.releases.facts import ReleaseEvidence, TrainedManifest, Unproven
+from lora_pipeline.releases.facts import (
+    PolicyBefore,
+    ReleaseEvidence,
+    TrainedManifest,
+    Unproven,
+)
 from lora_pipeline.releases.records import GatePolicy
 
 # Between drawing an id and writing the record.
@@ -54,7 +60,57 @@ def suite_unchanged(evidence: ReleaseEvidence, evaluation: Evaluation) -> Condit
         return _condition(
             "suite", "fail", f"{name} is for {', '.join(types)}, not {_types(evidence)}"
         )
+    if name not in evidence.suites:
+        judging = " or ".join(evidence.suites) or "none"
+        return _condition(
+            "suite", "fail", f"{name} is for a look: {_types(evidence)} is judged by {judging}"
+        )
     return _condition("suite", "pass", f"{name}, {short(now)}")
+
+
+def suite_not_smuggled(
+    evidence: ReleaseEvidence, evaluation: Evaluation, before: PolicyBefore
+) -> Condition | None:
+    """Everything that was asked before the change that the promotion came with is in the grid.
+
+    None where the suite is the same. More may be asked together with a promotion, less may not:
+    that takes a change of its own, as with policies.
+    """
+    if not before.suites or evaluation.suite_digest in map(suite_digest, before.suites):
+        return None
+    drawn = {cell.id for cell in evaluation.cells}
+    lacking = min(
+        (_lacking(evidence, evaluation, suite, drawn) for suite in before.suites), key=len
+    )
+    words = ", ".join(one.id for one in before.suites)
+    if lacking:
+        return Condition(
+            "suite_before",
+            "suite of before",
+            "fail",
+            f"changed together with the promotion; {words} of {before.where} asks for "
+            f"{len(lacking)} cells that the grid lacks, first: {lacking[0]}",
+        )
+    return Condition(
+        "suite_before",
+        "suite of before",
+        "pass",
+        f"changed, and the grid holds every cell of {words} of {before.where} as well",
+    )
+
+
+def _lacking(
+    evidence: ReleaseEvidence, evaluation: Evaluation, suite: Suite, drawn: Container[str]
+) -> list[str]:
+    captions = _captions(evidence, suite)
+    planned = plan_cells(
+        suite,
+        trigger_word=evidence.lora.trigger_word,
+        weights_sha256=evaluation.weights_sha256,
+        checkpoint_digest=evaluation.checkpoint_digest,
+        captions=() if isinstance(captions, Unproven) else captions,
+    )
+    return [f"{one.prompt_id} seed {one.seed}" for one in planned if one.id not in drawn]
 
 
 def grid_complete(evidence: ReleaseEvidence, evaluation: Evaluation) -> Condition:

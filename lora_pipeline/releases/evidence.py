@@ -11,7 +11,7 @@ from lora_pipeline.catalog.records import Checkpoint
 from lora_pipeline.catalog.weight_files import weights_path
 from lora_pipeline.evaluation.blind_records import BlindPlan, BlindReview
 from lora_pipeline.evaluation.records import Evaluation, Review
-from lora_pipeline.evaluation.suites import read_suite
+from lora_pipeline.evaluation.suites import judging_suites, read_suite
 from lora_pipeline.foundation.digests import sha256_of_file
 from lora_pipeline.foundation.errors import (
     FileMissingError,
@@ -80,7 +80,8 @@ class EvidenceReader:
         Raises:
             RecordError: When a record that belongs to the release is not valid.
         """
-        evaluation = self._evaluation(lora, release, evaluation_id)
+        suites = self._suites(lora)
+        evaluation = self._evaluation(lora, release, evaluation_id, suites)
         manifest = self.manifests.trained(lora.scope, release)
         run = self._run(lora, release)
         reviews = self._reviews(lora, release)
@@ -98,6 +99,7 @@ class EvidenceReader:
             manifest=manifest,
             checkpoint_digest=self._checkpoint(lora),
             suite_digest=self._suite(evaluation),
+            suites=suites,
             rights=rights_facts(self.records, manifest, today),
             images=image_facts(self.workspace, evaluation, measure=self.measure_images),
             run=run,
@@ -204,8 +206,18 @@ class EvidenceReader:
         except PipelineError as error:
             return Unproven(error.message)
 
+    def _suites(self, lora: Loaded[Lora]) -> tuple[str, ...]:
+        try:
+            return judging_suites(self.workspace, lora.scope, lora.record.asset_types)
+        except PipelineError:
+            return ()  # a suite that cannot be read judges nothing
+
     def _evaluation(
-        self, lora: Loaded[Lora], release: Release, evaluation_id: str
+        self,
+        lora: Loaded[Lora],
+        release: Release,
+        evaluation_id: str,
+        suites: tuple[str, ...],
     ) -> Evaluation | None:
         if evaluation_id:
             return self._found(Evaluation, [lora.scope], evaluation_id)
@@ -214,12 +226,12 @@ class EvidenceReader:
             for loaded in self.records.all(Evaluation, lora.scope)
             if (loaded.record.lora_id, loaded.record.release_id) == (lora.record.id, release.id)
         ]
-        # Neither an unfinished grid nor one of prompts that no suite has takes the place of a
-        # complete grid of a suite as it stands.
+        # Neither an unfinished grid nor one of prompts or a suite for a look takes the place of
+        # a complete grid of the suite as it stands.
         own.sort(
             key=lambda one: (
                 one.status == "complete",
-                self._suite(one) == one.suite_digest,
+                one.suite_id in suites and self._suite(one) == one.suite_digest,
                 one.created_at,
                 one.id,
             )

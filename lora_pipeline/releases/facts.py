@@ -9,7 +9,7 @@ import msgspec
 from lora_pipeline.catalog.records import OnWithdrawal
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.evaluation.blind_records import BlindPlan, BlindReview
-from lora_pipeline.evaluation.records import Evaluation, Review
+from lora_pipeline.evaluation.records import Evaluation, Review, Suite
 from lora_pipeline.releases.people import person_of
 from lora_pipeline.releases.records import GatePolicy, Lora, Release, Waiver, WithdrawalAnswer
 from lora_pipeline.training.records import Run
@@ -176,15 +176,17 @@ class GivenWaiver(msgspec.Struct, frozen=True):
 
 
 class PolicyBefore(msgspec.Struct, frozen=True):
-    """The policy as it stood before the change that a promotion came with.
+    """What was asked for before the change that a promotion came with.
 
     Attributes:
-        policy: What was asked for then.
+        policy: The policy of then.
         where: Where that is written, as people read it.
+        suites: The suites by which a LoRA of these asset types was judged.
     """
 
     policy: GatePolicy
     where: str
+    suites: tuple[Suite, ...] = ()
 
 
 class ReleaseEvidence(msgspec.Struct, frozen=True):
@@ -202,6 +204,7 @@ class ReleaseEvidence(msgspec.Struct, frozen=True):
         manifest: The manifest that was trained on.
         checkpoint_digest: Digest that the record of the base model holds today.
         suite_digest: Digest of the suite's definition today.
+        suites: The suites by which a LoRA of these asset types is judged today.
         images: What became of the cells' images.
         rights: What the catalog says about the manifest's images.
         removed_reviews: Reviews of the release that Git knows and that are gone.
@@ -222,6 +225,7 @@ class ReleaseEvidence(msgspec.Struct, frozen=True):
     suite_digest: str | Unproven
     rights: RightsFacts | Unproven
     images: ImageFacts | Unproven
+    suites: tuple[str, ...] = ()
     run: Run | None = None
     evaluation: Evaluation | None = None
     reviews: tuple[GivenReview, ...] = ()

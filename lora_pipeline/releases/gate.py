@@ -59,6 +59,9 @@ def decide(
     waivers = counted_waivers(conditions, evidence, policy)
     if before is not None and policy_digest(before.policy) != policy_digest(policy):
         conditions.append(_not_smuggled(evidence, before))
+    if before is not None and evidence.evaluation is not None:
+        suite = conditions_grid.suite_not_smuggled(evidence, evidence.evaluation, before)
+        conditions += [suite] if suite is not None else []
     approvals = conditions_verdicts.counted_approvals(evidence, policy).counted
     blinds = conditions_blind.counted_blinds(evidence, policy).reviews
     return Decision(

@@ -1,7 +1,8 @@
 """Which gate policy applies to a LoRA; it comes from files that Git keeps, and nowhere else.
 
 ``policy_for`` reads the files as they stand, ``policy_before`` as they stood before a promotion
-came to the main line: what relaxes a policy does not bring what needs it in the same change.
+came to the main line, and the suites beside them: what relaxes either does not bring what needs
+it in the same change.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from lora_pipeline.catalog.records import Project
+from lora_pipeline.catalog.records import AssetTypes, Project
+from lora_pipeline.evaluation.records import Suite
+from lora_pipeline.evaluation.suites import FAMILY as SUITES
 from lora_pipeline.foundation import strict_yaml
 from lora_pipeline.foundation.errors import RecordNotFoundError, RepositoryError
 from lora_pipeline.foundation.resources import resource
@@ -75,7 +78,7 @@ def policy_for(
 def policy_before(
     workspace: Workspace, loaded: Loaded[Lora], entry: HistoryEntry | None, *, base: str = ""
 ) -> PolicyBefore | None:
-    """Return the policy as it stood before the change that a promotion came with.
+    """Return what was asked for before the change that a promotion came with.
 
     For a promotion on the main line that is the commit before the one that brought it there (a
     merge brings a whole branch at once); for one that is not committed yet it is HEAD.
@@ -106,8 +109,7 @@ def policy_before(
             commit, words = base, f"{base[:10]}"
     if not commit:
         return None
-    policy = _policy_at(workspace, root, commit, loaded)
-    return PolicyBefore(policy, words) if policy else None
+    return _asked_at(workspace, root, commit, words, loaded)
 
 
 def _brought_by(loaded: Loaded[Lora], entry: HistoryEntry) -> git_witness.Version | None:
@@ -127,9 +129,9 @@ def _holds(root: Path, commit: str, loaded: Loaded[Lora], entry: HistoryEntry) -
     return data is not None and entry.digest.encode() in data
 
 
-def _policy_at(
-    workspace: Workspace, root: Path, commit: str, loaded: Loaded[Lora]
-) -> GatePolicy | None:
+def _asked_at(
+    workspace: Workspace, root: Path, commit: str, words: str, loaded: Loaded[Lora]
+) -> PolicyBefore | None:
     """Return what was asked for at a commit, for the asset types that the LoRA had there."""
 
     def read(relative: str) -> bytes | None:
@@ -141,16 +143,36 @@ def _policy_at(
         lora = Lora.from_dict(parse_record(Lora, there, loaded.path.name))
     elif read("config/pipeline.yaml") is None:
         return None  # the workspace began later: nothing was asked for yet
+    folder = workspace.relative(workspace.data_root)
     named: dict[str, str] = {}
     if scope.project_id:
-        folder = workspace.relative(workspace.data_root)
         project = f"{folder}/{relative_path('project', scope, 'project')}"
         data = read(project)
         if data is not None:
             named = Project.from_dict(parse_record(Project, data, project)).gate
     default = _default_at(read)
     ids = sorted({named.get(asset_type, default) for asset_type in lora.asset_types})
-    return strictest([_definition_at(policy_id, read) for policy_id in ids])
+    policy = strictest([_definition_at(policy_id, read) for policy_id in ids])
+    by_catalog: dict[str, str] = {}
+    for place in reversed(workspace.visible(scope)):
+        name = f"{folder}/{relative_path(AssetTypes.KIND, place, AssetTypes.KIND)}"
+        data = read(name)
+        if data is not None:
+            types = AssetTypes.from_dict(parse_record(AssetTypes, data, name)).asset_types
+            by_catalog |= {one.id: one.suite_id for one in types if one.suite_id}
+    suites = [_suite_at(by_catalog.get(one, one), read) for one in lora.asset_types]
+    return PolicyBefore(policy, words, tuple(one for one in suites if one is not None))
+
+
+def _suite_at(suite_id: str, read: Callable[[str], bytes | None]) -> Suite | None:
+    """Return a suite as it stood, or as it ships; None where there was none of that id."""
+    name = f"config/{SUITES}/{suite_id}.yaml"
+    data, shipped = read(name), resource("config", SUITES, f"{suite_id}.yaml")
+    if data is None and shipped.is_file():
+        data = shipped.read_bytes()
+    if data is None:
+        return None
+    return Suite.from_dict(parse_definition(SUITES, suite_id, data, name).document)
 
 
 def _default_at(read: Callable[[str], bytes | None]) -> str:

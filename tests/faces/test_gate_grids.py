@@ -33,6 +33,7 @@ from tests.support.release_builders import (
     Studio,
     add_review,
     copy_of,
+    judge_by,
     make_studio,
 )
 from tests.support.workspace_builders import Answer, commit_all, invoke, tree_digest
@@ -274,6 +275,76 @@ def test_what_breaks_a_rule_is_not_approved(studio: Studio, draw: Draw) -> None:
     assert f"{KIM} approved what breaks the rule of sign" in refusing(promote(studio, "r1"))[
         "approvals"
     ]  # fmt: skip
+
+
+def without_the_hard_prompt(studio: Studio, suite_id: str = SUITE) -> None:
+    """Write the suite as it would be easier: nothing asks what shows without the trigger word."""
+    folder = studio.root / "config" / "suites"
+    easier = [
+        line.replace(f"id: {SUITE}", f"id: {suite_id}")
+        for line in (folder / f"{SUITE}.yaml").read_text().splitlines()
+        if "no_trigger" not in line
+    ]
+    (folder / f"{suite_id}.yaml").write_text("\n".join(easier) + "\n")
+
+
+def test_another_suite_for_the_asset_type_is_only_a_look(studio: Studio, draw: Draw) -> None:
+    without_the_hard_prompt(studio, "easy")
+    commit_all(studio.root, "Another suite")
+    draw(None, "--suite", "easy")
+    approve(studio)
+
+    assert refusing(promote(studio, "r1"))["suite"] == (
+        "easy is for a look: ui_icon is judged by tiny"
+    )
+
+
+def test_an_easier_suite_does_not_come_with_the_promotion(studio: Studio, draw: Draw) -> None:
+    without_the_hard_prompt(studio)
+    draw()
+    approve(studio)
+
+    assert refusing(promote(studio, "r1"))["suite_before"] == (
+        "changed together with the promotion; tiny of HEAD asks for 6 cells that the grid lacks, "
+        "first: plain seed 1"
+    )
+
+
+def _other_suite_by_catalog(studio: Studio) -> None:
+    without_the_hard_prompt(studio, "easy")
+    judge_by(studio.workspace, "easy")
+
+
+@pytest.mark.parametrize(
+    ("change", "suite"), [(without_the_hard_prompt, SUITE), (_other_suite_by_catalog, "easy")]
+)
+def test_an_easier_suite_and_the_promotion_on_one_branch_are_found_before_the_merge(
+    studio: Studio, draw: Draw, change: Callable[[Studio], None], suite: str
+) -> None:
+    base = gate_walks.head(studio)
+    change(studio)
+    commit_all(studio.root, "Easier")
+    draw(None, "--suite", suite)
+    approve(studio)
+    assert promote(studio, "r1").exit_code == 0
+    commit_all(studio.root, "r1 is active")
+
+    assert validate(studio).exit_code == 0
+    assert "tiny of" in errors(validate(studio, "--base", base))
+    assert "asks for 6 cells that the grid lacks" in errors(validate(studio, "--base", base))
+
+
+def test_a_suite_that_asks_for_more_may_come_with_the_promotion(studio: Studio, draw: Draw) -> None:
+    path = studio.root / "config" / "suites" / f"{SUITE}.yaml"
+    more = '  - {id: extra, text: "{trigger}, a tree", kind: novel_context}\nseeds:'
+    path.write_text(path.read_text().replace("seeds:", more))
+    draw()
+    approve(studio)
+    conditions = promote(studio, "r1").document["data"]["conditions"]
+    [found] = [one for one in conditions if one["id"] == "suite_before"]
+
+    assert found["status"] == "pass"
+    assert found["reason"] == "changed, and the grid holds every cell of tiny of HEAD as well"
 
 
 # ---- copies of training images --------------------------------------------------------------

@@ -187,6 +187,7 @@ def evidence(**values: Any) -> ReleaseEvidence:
         "manifest": TrainedManifest(MANIFEST),
         "checkpoint_digest": BASE_DIGEST,
         "suite_digest": suite_digest(SUITE),
+        "suites": (SUITE.id,),
         "rights": RightsFacts(),
         "images": ImageFacts(),
         "run": RUN,

@@ -21,6 +21,7 @@ from PIL import Image
 
 from lora_pipeline.catalog.records import (
     Asset,
+    AssetTypes,
     Checkpoint,
     CheckpointLicense,
     Weights,
@@ -106,6 +107,7 @@ def make_studio(root: Path) -> Studio:
     (root / "config" / "suites" / f"{SUITE}.yaml").write_text(SUITE_YAML, encoding="utf-8")
     workspace = make_workspace(root, project=PROJECT, actor=ANA)
     add_catalogs(workspace, PROJECT)
+    judge_by(workspace, SUITE)
     add_checkpoint(workspace)
     art = root.parent / f"{root.name}-art"
     assets = [
@@ -118,6 +120,15 @@ def make_studio(root: Path) -> Studio:
     add_release(studio, "r1")
     commit_all(root, "A trained candidate")
     return studio
+
+
+def judge_by(workspace: Workspace, suite_id: str) -> None:
+    """Say in the catalog by which suite icons are judged."""
+    loaded = workspace.records.read(AssetTypes, SCOPE, AssetTypes.KIND)
+    types = tuple(changed(one, suite_id=suite_id) for one in loaded.record.asset_types)
+    changes = Changes(workspace)
+    changes.update(loaded, changed(loaded.record, asset_types=types))
+    changes.apply()
 
 
 def copy_of(studio: Studio, root: Path) -> Studio:

@@ -132,6 +132,13 @@ def _studio() -> Chapter:
                 ),
                 say="The base model is a record too: its bytes are named by a digest.",
             ),
+            Step(
+                _by(
+                    LEAD, "catalog", "add", "asset-type", "ui_icon", "--label", "UI icon",
+                    "--suite", "demo_icon",
+                ),
+                say="The catalog says by which prompts icons are judged, whoever renders them.",
+            ),
         ),
     )  # fmt: skip
 
@@ -216,8 +223,7 @@ def _evaluation() -> Chapter:
         (
             Step(
                 _by(
-                    ARTIST, "eval", "grid", "sticker_icons", "r1", "--suite", "demo_icon",
-                    "--png", "sheet.png",
+                    ARTIST, "eval", "grid", "sticker_icons", "r1", "--png", "sheet.png",
                 )
             ),
         ),

@@ -25,6 +25,7 @@ NO_ATTACKS = {
     "test_each_condition_names_what_it_rests_on",
     "test_an_honest_grid_is_drawn_approved_and_promoted",
     "test_training_captions_are_those_of_the_manifest_that_was_trained_on",
+    "test_a_suite_that_asks_for_more_may_come_with_the_promotion",
 }
 # The numbers that the list of cases gives away; the others never were.
 GATE = (1, 2, 4, 5, 6, 7, 8)
