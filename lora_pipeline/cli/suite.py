@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
 
-from lora_pipeline.cli.options import shared_options
+from lora_pipeline.cli.options import scope_option, shared_options, writing_options
 from lora_pipeline.cli.output import Report, Table, counted
 from lora_pipeline.cli.session import Session
 from lora_pipeline.foundation.result import Result
 
+ScopeName = Literal["project", "baseline"]
+
 
 @click.group()
 def suite() -> None:
-    """Show evaluation suites.
+    """Show evaluation suites, and choose by which one art is judged.
 
     A suite holds the prompts, seeds, strengths and settings with which every release of an
     asset type is rendered. They are YAML files in config/suites/, which win over those that
@@ -50,6 +54,32 @@ def show(session: Session, suite_id: str) -> None:
     from lora_pipeline.operations.evaluation.suite import show_suite
 
     session.run(show_suite, _shown, suite_id)
+
+
+@suite.command()
+@click.argument("suite_id", metavar="SUITE")
+@click.option("--asset-type", default="", metavar="ID", help="Else the only one it is for.")
+@scope_option("baseline: the catalog that all projects share.")
+@writing_options
+@click.pass_obj
+def use(session: Session, suite_id: str, *, asset_type: str, scope: ScopeName) -> None:
+    """Judge an asset type by this suite from now on.
+
+    Writes suiteId of the asset type into the catalog. The gate judges by that suite alone; what
+    was rendered with another one is for a look. Exits with 0, or with 3 when the suite is not
+    for that asset type.
+
+    Example: lora suite use brand_icon --asset-type ui_icon
+    """
+    from lora_pipeline.operations.evaluation.suite import use_suite
+
+    session.run(
+        use_suite, _used, suite_id, asset_type=asset_type, project=session.project, scope=scope
+    )
+
+
+def _used(result: Result) -> Report:
+    return Report(result.reasoning)
 
 
 def _listed(result: Result) -> Report:

@@ -199,6 +199,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("release.rollback", "releases.promote:rollback_release", "write", agents=False),
     Operation("suite.list", "evaluation.suite:list_suites", "read"),
     Operation("suite.show", "evaluation.suite:show_suite", "read"),
+    Operation("suite.use", "evaluation.suite:use_suite", "write", agents=False),
     Operation("eval.create", "evaluation.evaluate:create_evaluation", "write"),
     Operation("eval.grid", "evaluation.evaluate:render_evaluation", "write"),
     Operation("eval.metrics", "evaluation.evaluation_metrics:measure_evaluation", "write"),

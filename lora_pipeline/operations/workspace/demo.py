@@ -134,8 +134,7 @@ def _studio() -> Chapter:
             ),
             Step(
                 _by(
-                    LEAD, "catalog", "add", "asset-type", "ui_icon", "--label", "UI icon",
-                    "--suite", "demo_icon",
+                    LEAD, "suite", "use", "demo_icon", "--asset-type", "ui_icon",
                 ),
                 say="The catalog says by which prompts icons are judged, whoever renders them.",
             ),
