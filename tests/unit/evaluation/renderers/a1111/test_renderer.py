@@ -113,6 +113,22 @@ def test_the_request_sets_everything_that_makes_the_picture(case: Case) -> None:
     assert body["override_settings"]["sd_model_checkpoint"] == session.asking.model
 
 
+def test_several_loras_are_tags_in_their_order_and_each_must_be_named(case: Case) -> None:
+    case.source = case.stacked(1.0, 0.5)
+    with opened(case) as session:
+        first, second = session.asking.loras
+        body = session.asking.request(CELL, (0.8, 0.4))
+        told = {
+            "Model hash": session.told["Model hash"],
+            "Lora hashes": f"{first.stem}: {first.report.tensor_sha256[:12]}",
+        }
+        with pytest.raises(RendererError, match="names the LoRA not at all"):
+            session.asking.require_told(told, CELL, (0.8, 0.4))
+
+    tags = f"<lora:{first.stem}:0.8> <lora:{second.stem}:0.4>"
+    assert body["prompt"] == f"trg, a red heart {tags}"
+
+
 def test_forge_is_told_from_automatic1111_and_draws_flux(case: Case, tmp_path: Path) -> None:
     assert case.renderer.found(case.settings) == f"AUTOMATIC1111 at {case.server.address}"
     weights = write_flux_lora(tmp_path / "flux")

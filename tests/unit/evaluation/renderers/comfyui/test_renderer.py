@@ -279,6 +279,16 @@ def test_tensors_that_the_server_could_not_load_are_read_in_its_log(
         pass
 
 
+def test_one_of_several_loras_that_does_not_fit_is_noticed(case: Case) -> None:
+    case.beside = write_sd15_lora(case.folder.parent / "foreign", foreign=True, seed=6)
+    case.source = case.stacked(1.0, 1.0)
+    with (
+        pytest.raises(RendererError, match="the second of the 2 LoRAs changes nothing"),
+        opened(case),
+    ):
+        pass
+
+
 def test_a_lora_for_another_architecture_is_refused_before_anything_is_sent(
     case: Case, tmp_path: Path
 ) -> None:
