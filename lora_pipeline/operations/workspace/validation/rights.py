@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
@@ -167,19 +168,21 @@ class _Rights(msgspec.Struct, frozen=True):
         """A misspelt licence is one that no rule knows; told once for each name."""
         projects = list(self.records.all(Project, scope))
         rights = projects[0].record.rights if projects else ProjectRights()
-        named: dict[str, list[Loaded[Asset]]] = defaultdict(list)
+        first: dict[str, Path] = {}
+        named: Counter[str] = Counter()
         for asset in self.records.all(Asset, scope):
             name = license_of(asset.record)
             if name:
-                named[name].append(asset)
-        for name, assets in sorted(named.items()):
+                first.setdefault(name, asset.path)
+                named[name] += 1
+        for name, number in sorted(named.items()):
             meant = read_license(name, rights.allowed_licenses).meant
             if meant:
-                count = "1 asset names" if len(assets) == 1 else f"{len(assets)} assets name"
+                count = "1 asset names" if number == 1 else f"{number} assets name"
                 yield Finding(
                     "license_unknown",
                     "warning",
-                    self.workspace.relative(assets[0].path),
+                    self.workspace.relative(first[name]),
                     f"{count} the licence {name!r}, which is no SPDX id",
                     f"did you mean {meant}? lora asset rights --license {meant}; a licence of "
                     f"your own: {own_name(name)}",
