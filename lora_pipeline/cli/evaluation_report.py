@@ -8,7 +8,7 @@ from typing import Any
 
 from lora_pipeline.cli.measured_report import measured_rows
 from lora_pipeline.cli.output import Report, Table, counted
-from lora_pipeline.cli.spending_report import spent_rows
+from lora_pipeline.cli.spending_report import refusal_rows, spent_rows
 from lora_pipeline.foundation.result import Result
 
 _MOST_FAILED = 5
@@ -103,8 +103,7 @@ def _not_started(result: Result) -> Report:
     rows = [("suite", _suite(facts)), ("takes", facts["estimate"]["words"])]
     if facts["estimate"]["sentTo"]:
         rows.append(("sent to", facts["estimate"]["sentTo"]))
-    if result.refusal:
-        rows.append(("why", result.refusal.message))
+    rows += refusal_rows(result)
     return Report(f"{_name(facts)} · {head} · {to_draw} of {total} cells", rows=rows)
 
 

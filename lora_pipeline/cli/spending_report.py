@@ -6,11 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lora_pipeline.cli.output import counted
+from lora_pipeline.foundation.result import Result
 
 
 def spent_rows(spent: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """Return what pictures at a service came to; nothing where nothing was paid."""
     return [("cost", _pictures(spent))] if spent else []
+
+
+def refusal_rows(result: Result) -> list[tuple[str, str]]:
+    """Return why nothing is drawn, and what helps where that is no command to paste."""
+    if result.refusal is None:
+        return []
+    rows = [("why", result.refusal.message)]
+    if result.refusal.hint and not result.suggestions:
+        rows.append(("", result.refusal.hint))
+    return rows
 
 
 def total_rows(costs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

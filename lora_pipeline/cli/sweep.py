@@ -17,7 +17,7 @@ from lora_pipeline.cli.evaluation_options import (
 from lora_pipeline.cli.options import writing_options
 from lora_pipeline.cli.output import Report, Table, counted
 from lora_pipeline.cli.session import Session
-from lora_pipeline.cli.spending_report import spent_rows
+from lora_pipeline.cli.spending_report import refusal_rows, spent_rows
 from lora_pipeline.foundation.result import Result
 
 _LEGEND = (
@@ -107,8 +107,7 @@ def _swept(result: Result) -> Report:
     compared = counted(len(facts["stepsCompared"]), "checkpoint")
     if "toRender" in facts:
         rows = [("takes", facts["estimate"]["words"])]
-        if result.refusal:
-            rows.append(("why", result.refusal.message))
+        rows += refusal_rows(result)
         cells = counted(facts["toRender"], "cell")
         return Report(f"{name} · {cells} of {compared} to draw", rows=rows)
     drawn = f"{facts['rendered']} drawn now, {facts['reused']} drawn before"

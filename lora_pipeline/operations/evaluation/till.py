@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from lora_pipeline.evaluation.orders import NAME, OrderBook
 from lora_pipeline.evaluation.rendering import private_folder
-from lora_pipeline.foundation.errors import LockedError, StateError
+from lora_pipeline.foundation.errors import LockedError, SettingsError, StateError
 from lora_pipeline.foundation.ids import new_ulid
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.evaluation.evaluation_cost import GridEstimate, drawing_refusal
@@ -129,7 +129,7 @@ def till_for(
         ),
         evaluation_id=evaluation_id,
         run_id=run_id,
-        requested_by=workspace.actor or "",
+        requested_by=_who(workspace),
     )
     return Till(workspace, scope, expense)
 
@@ -177,6 +177,13 @@ def settle_left(workspace: Workspace) -> list[str]:
         with contextlib.suppress(LockedError), private_folder(workspace, path.parent.name):
             written += _settle(workspace, path.parent)[0]
     return written
+
+
+def _who(workspace: Workspace) -> str:
+    try:
+        return workspace.require_actor()
+    except SettingsError:
+        return ""  # pictures need no name; a verdict on them does
 
 
 def _settle(workspace: Workspace, folder: Path) -> tuple[list[str], Expense | None]:
