@@ -19,7 +19,10 @@ _LABELS = {"error": "error", "not_proven": "not proven", "warning": "warning", "
 
 @click.command()
 @click.option("--require-weights", is_flag=True, help="Weights of active releases must be here.")
-@click.option("--require-images", is_flag=True, help="Images must be here; all are hashed.")
+@click.option(
+    "--require-images", is_flag=True,
+    help="Images must be here; all are hashed, grids measured anew.",
+)  # fmt: skip
 @click.option("--base", default="", metavar="REV", help="What the branch is to be merged into.")
 @shared_options
 @click.pass_obj

@@ -70,27 +70,13 @@ def suite_digest(suite: Suite) -> str:
 
 
 def suite_id_for(workspace: Workspace, scope: Scope, asset_types: Sequence[str]) -> str:
-    """Return the suite that belongs to the first of ``asset_types`` that has one.
-
-    The catalog's asset type may name it (``suiteId``); else it is the suite of the same name,
-    else the only one that lists the asset type.
+    """Return the suite by which a LoRA of these asset types is judged.
 
     Raises:
         RecordNotFoundError: When none belongs to them.
         ArgumentInvalidError: When several do.
     """
-    named = _named_by_catalog(workspace, scope)
-    known = suite_ids(workspace)
-    for asset_type in asset_types:
-        if asset_type in named:
-            return named[asset_type]
-        if asset_type in known:
-            return asset_type
-    listing = [
-        suite_id
-        for suite_id in known
-        if set(read_suite(workspace, suite_id).suite.asset_types) & set(asset_types)
-    ]
+    known, listing = suite_ids(workspace), judging_suites(workspace, scope, asset_types)
     words = ", ".join(asset_types)
     if not listing:
         raise RecordNotFoundError(
@@ -110,26 +96,24 @@ def suite_id_for(workspace: Workspace, scope: Scope, asset_types: Sequence[str])
 def judging_suites(
     workspace: Workspace, scope: Scope, asset_types: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return the suites by which a LoRA of these asset types may be judged.
+    """Return the suites by which a LoRA of these asset types may be judged; one, where it is clear.
 
-    For each of them it is the one that the catalog names, else the one of its name, else those
-    that list it: not whichever somebody rendered.
+    It is that of the first asset type that has one: the one that the catalog names (``suiteId``),
+    else the one of its name. Where none has, it may be any that lists one of them.
 
     Raises:
         RecordInvalidError: When a suite that has to be looked into is not valid.
     """
     named, known = _named_by_catalog(workspace, scope), suite_ids(workspace)
-    found: list[str] = []
     for asset_type in asset_types:
         if asset_type in named:
-            found.append(named[asset_type])
-        elif asset_type in known:
-            found.append(asset_type)
-        else:
-            found += [
-                one for one in known if asset_type in read_suite(workspace, one).suite.asset_types
-            ]
-    return tuple(dict.fromkeys(found))
+            return (named[asset_type],)
+        if asset_type in known:
+            return (asset_type,)
+    return tuple(
+        one for one in known
+        if set(read_suite(workspace, one).suite.asset_types) & set(asset_types)
+    )  # fmt: skip
 
 
 def with_prompts(suite: Suite, prompts: Sequence[str]) -> Suite:

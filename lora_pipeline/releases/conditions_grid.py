@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from lora_pipeline.evaluation.grid import BASE, plan_cells, problems_of_grid, result_digest
@@ -26,6 +26,7 @@ from lora_pipeline.releases.records import GatePolicy
 _SLACK = timedelta(days=1)
 _TITLES = {
     "suite": "suite",
+    "suite_before": "suite of before",
     "grid": "grid complete",
     "result": "grid unchanged",
     "images": "images",
@@ -76,33 +77,23 @@ def suite_not_smuggled(
     None where the suite is the same. More may be asked together with a promotion, less may not:
     that takes a change of its own, as with policies.
     """
-    if not before.suites or evaluation.suite_digest in map(suite_digest, before.suites):
+    asked = before.suite
+    if asked is None or evaluation.suite_digest == suite_digest(asked):
         return None
-    drawn = {cell.id for cell in evaluation.cells}
-    lacking = min(
-        (_lacking(evidence, evaluation, suite, drawn) for suite in before.suites), key=len
-    )
-    words = ", ".join(one.id for one in before.suites)
+    lacking = _lacking(evidence, evaluation, asked)
+    name = f"{asked.id} of {before.where}"
     if lacking:
-        return Condition(
-            "suite_before",
-            "suite of before",
-            "fail",
-            f"changed together with the promotion; {words} of {before.where} asks for "
-            f"{len(lacking)} cells that the grid lacks, first: {lacking[0]}",
+        words = f"{len(lacking)} cells that the grid lacks, first: {lacking[0]}"
+        return _condition(
+            "suite_before", "fail", f"changed together with the promotion; {name} asks for {words}"
         )
-    return Condition(
-        "suite_before",
-        "suite of before",
-        "pass",
-        f"changed, and the grid holds every cell of {words} of {before.where} as well",
+    return _condition(
+        "suite_before", "pass", f"changed, and the grid holds every cell of {name} as well"
     )
 
 
-def _lacking(
-    evidence: ReleaseEvidence, evaluation: Evaluation, suite: Suite, drawn: Container[str]
-) -> list[str]:
-    captions = _captions(evidence, suite)
+def _lacking(evidence: ReleaseEvidence, evaluation: Evaluation, suite: Suite) -> list[str]:
+    drawn, captions = {cell.id for cell in evaluation.cells}, _captions(evidence, suite)
     planned = plan_cells(
         suite,
         trigger_word=evidence.lora.trigger_word,

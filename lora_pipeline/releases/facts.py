@@ -181,12 +181,12 @@ class PolicyBefore(msgspec.Struct, frozen=True):
     Attributes:
         policy: The policy of then.
         where: Where that is written, as people read it.
-        suites: The suites by which a LoRA of these asset types was judged.
+        suite: The suite by which a LoRA of these asset types was judged, where there was one.
     """
 
     policy: GatePolicy
     where: str
-    suites: tuple[Suite, ...] = ()
+    suite: Suite | None = None
 
 
 class ReleaseEvidence(msgspec.Struct, frozen=True):

@@ -160,8 +160,9 @@ def _asked_at(
         if data is not None:
             types = AssetTypes.from_dict(parse_record(AssetTypes, data, name)).asset_types
             by_catalog |= {one.id: one.suite_id for one in types if one.suite_id}
-    suites = [_suite_at(by_catalog.get(one, one), read) for one in lora.asset_types]
-    return PolicyBefore(policy, words, tuple(one for one in suites if one is not None))
+    suites = (_suite_at(by_catalog.get(one, one), read) for one in lora.asset_types)
+    judged_by = next((one for one in suites if one is not None), None)
+    return PolicyBefore(policy, words, judged_by)
 
 
 def _suite_at(suite_id: str, read: Callable[[str], bytes | None]) -> Suite | None:

@@ -16,9 +16,14 @@ from msgspec.structs import replace
 
 from lora_pipeline.datasets.manifest import hash_of_manifest
 from lora_pipeline.datasets.records import Manifest
+from lora_pipeline.evaluation.effect import summarise
 from lora_pipeline.evaluation.grid import result_digest
 from lora_pipeline.evaluation.records import Evaluation
 from lora_pipeline.evaluation.training_captions import training_captions
+from lora_pipeline.releases.evidence import EvidenceReader
+from lora_pipeline.releases.gate import bound_evidence
+from lora_pipeline.releases.judging import judge
+from lora_pipeline.releases.records import HistoryEntry
 from lora_pipeline.workspace.store import open_store
 from tests.support import attacks, faulty_drawing, gate_walks
 from tests.support.fake_renderer import FakeRenderer
@@ -31,6 +36,7 @@ from tests.support.release_builders import (
     SCOPE,
     SUITE,
     Studio,
+    add_grid,
     add_review,
     copy_of,
     judge_by,
@@ -345,6 +351,31 @@ def test_a_suite_that_asks_for_more_may_come_with_the_promotion(studio: Studio, 
 
     assert found["status"] == "pass"
     assert found["reason"] == "changed, and the grid holds every cell of tiny of HEAD as well"
+
+
+def test_a_made_up_grid_that_was_promoted_by_hand_is_measured_by_validate(studio: Studio) -> None:
+    """Values that no image shows are sealed, and the pointer is written with a proper chain."""
+    drawn = add_grid(studio, lift=4)
+    assert drawn.suite is not None
+    cells = tuple(
+        replace(one, effect=0.4 * one.strength if one.strength else None) for one in drawn.cells
+    )
+    forged = replace(drawn, cells=cells, metrics=summarise(drawn.suite, cells, 0))
+    forged = replace(forged, result_digest=result_digest(forged))
+    gate_walks.rewrite(studio.path("evaluation", drawn.id), forged, "cells")
+    add_review(studio, forged)
+    loaded = studio.lora()
+    reader = EvidenceReader(studio.workspace, studio.workspace.records)
+    judged = judge(reader, loaded, loaded.record.releases[0])
+    entry = HistoryEntry(
+        event="promoted", at="2026-03-01T12:00:00Z", by=KIM, release_id="r1",
+        evidence=bound_evidence(judged.evidence, judged.decision),
+    )  # fmt: skip
+    approved = replace(loaded.record.releases[0], status="approved")
+    gate_walks.grown_history(studio, entry, active_release_id="r1", releases=(approved,))
+
+    assert "measure otherwise than recorded" in errors(validate(studio, "--require-images"))
+    assert "measure otherwise than recorded" in refusing(promote(studio, "r1"))["images"]
 
 
 # ---- copies of training images --------------------------------------------------------------

@@ -48,7 +48,8 @@ def validate_workspace(
         workspace: What is checked.
         project: Check one project and the shared records; else all.
         require_weights: Whether weights of active releases must be on this machine.
-        require_images: Whether every image of assets and grids must be, with its digest.
+        require_images: Whether every image of assets and grids must be, with its digest; what
+            grids of active releases show is then measured anew.
         base: The commit that the branch is to be merged into, such as ``origin/main``: HEAD must
             hold its whole history, and what was promoted since must pass its policies too.
 
@@ -62,7 +63,7 @@ def validate_workspace(
     collection = collect(workspace, chosen)
     records = collection.records
     seen = workspace.reading(records)
-    reader = EvidenceReader(seen, records)
+    reader = EvidenceReader(seen, records, measure_images=require_images)
     strictness = Strictness(
         weights=require_weights,
         images=require_images,
