@@ -44,6 +44,7 @@ KEPT = {
     "blind-review.planId", "blind-review.loraId", "blind-review.releaseId",
     "blind-review.evaluationId", "blind-review.against.releaseId",
     "blind-review.against.evaluationId", "blind-review.pairs[].promptId",
+    "expense.id", "expense.releaseId", "expense.evaluationId", "expense.runId",
 }  # fmt: skip
 RENAMED = {
     f"{kind}.{place}"
