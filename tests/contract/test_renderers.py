@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from lora_pipeline.evaluation.orders import NAME as ORDERS
 from lora_pipeline.evaluation.pixels import is_constant, read_pixels
 from lora_pipeline.evaluation.renderers.diffusers.renderer import DiffusersRenderer
 from lora_pipeline.evaluation.renderers.interface import (
@@ -203,7 +204,9 @@ def test_another_session_draws_the_same_and_leaves_nothing_but_its_log(
         again = read_pixels(tmp_path / "again.png", width=64, height=64)
         assert second.identity == session.identity
     assert np.array_equal(draw(strength=1.0), again)
-    assert [path.name for path in folder.iterdir()] == ["renderer.log"]
+    # What was ordered for money stays until whoever opened the session has counted it.
+    ordered = {ORDERS} if case.renderer.name in {"replicate", "fal"} else set[str]()
+    assert {path.name for path in folder.iterdir()} == {"renderer.log"} | ordered
 
 
 def test_loras_that_go_together_make_another_picture_than_each_alone(
