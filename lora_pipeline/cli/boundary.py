@@ -65,6 +65,7 @@ def _show_interruption(*, wants_json: bool) -> int:
     if wants_json:
         _print_json(_document_of("interrupted", "interrupted"))
     say("interrupted", err=True)
+    say("next   lora validate says whether anything is left over", err=True)
     return INTERRUPTED
 
 

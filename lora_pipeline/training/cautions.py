@@ -120,6 +120,10 @@ def _about_images(subject: Subject) -> _Found:
         yield "flip_mirrors", f"flip mirrors every {directed[0]}, letters and all"
 
 
+def _times(looks: float) -> str:
+    return "once" if round(looks) == 1 else f"{looks:.0f} times"
+
+
 def _about_length(subject: Subject) -> _Found:
     recipe, per_epoch = subject.recipe, subject.data.images_per_epoch
     looks, steps = looks_per_image(recipe, per_epoch), total_steps(recipe, per_epoch)
@@ -131,7 +135,7 @@ def _about_length(subject: Subject) -> _Found:
     if looks < FEW_LOOKS:
         yield (
             "steps_per_image_low",
-            f"each image is looked at {looks:.0f} times, which may be too few to learn",
+            f"each image is looked at {_times(looks)}, which may be too few to learn",
         )
     low, high = USUAL_STEPS
     if not low <= steps <= high:
