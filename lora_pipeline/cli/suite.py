@@ -16,7 +16,7 @@ ScopeName = Literal["project", "baseline"]
 
 @click.group()
 def suite() -> None:
-    """Show evaluation suites, and choose by which one art is judged.
+    """Show evaluation suites, and choose the one that judges.
 
     A suite holds the prompts, seeds, strengths and settings with which every release of an
     asset type is rendered. They are YAML files in config/suites/, which win over those that
