@@ -186,7 +186,7 @@ def test_an_interruption_ends_with_130_and_a_document(tmp_path: Path) -> None:
     assert answer.exit_code == 130
     check_document(answer)
     assert answer.error["code"] == "interrupted"
-    assert answer.stderr.splitlines()[0] == "interrupted"
+    assert answer.stderr.strip().splitlines()[0] == "interrupted"
     assert "lora validate" in answer.stderr
 
 
