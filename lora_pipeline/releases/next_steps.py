@@ -34,6 +34,8 @@ def steps_after_refusal(
         steps.append(f"lora dataset build {_dataset(release)}")
     if refusing & {"release", "manifest", "rights", "training"}:
         steps.append(f"lora train --lora {lora.id} --dataset {_dataset(release)}")
+    if refusing & {"policy", "suite_before"}:  # what was asked for changed: somebody must look
+        steps.append("git diff HEAD -- config data")
     if "weights" in refusing:
         steps.append(f"lora release verify {name}")
     # A new grid needs a new review: one is of no use without the other.

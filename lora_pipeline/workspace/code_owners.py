@@ -13,6 +13,7 @@ _PATHS = (
     "/config/gates/",
     "/config/pipeline.yaml",
     "/config/suites/",
+    "/{data}/**/catalogs/asset-types.json",
     "/{data}/**/loras/",
     "/{data}/**/project.json",
     "/.github/",

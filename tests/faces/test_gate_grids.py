@@ -309,8 +309,10 @@ def test_an_easier_suite_does_not_come_with_the_promotion(studio: Studio, draw: 
     without_the_hard_prompt(studio)
     draw()
     approve(studio)
+    answer = promote(studio, "r1")
 
-    assert refusing(promote(studio, "r1"))["suite_before"] == (
+    assert answer.document["suggestions"] == ["git diff HEAD -- config data"]
+    assert refusing(answer)["suite_before"] == (
         "changed together with the promotion; tiny of HEAD asks for 6 cells that the grid lacks, "
         "first: plain seed 1"
     )
