@@ -45,6 +45,7 @@ from tests.support.evaluation_builders import (
     CHECKPOINT,
     LORA,
     PROJECT,
+    RELEASE,
     SCOPE,
     SUITE,
     add_subject,
@@ -55,6 +56,7 @@ from tests.support.store_builders import put_bytes
 from tests.support.workspace_builders import make_workspace
 
 _SEEDS, _STRENGTHS = 10, (0.25, 0.5, 0.75, 1.0)
+_OTHER = "r2"
 _CELLS_A_PROMPT = _SEEDS * (1 + len(_STRENGTHS))
 # A refusal is an answer, too.
 _ASK = """\
@@ -82,14 +84,26 @@ def main() -> int:
             ["eval", "show", LORA],
             ["eval", "grid", LORA, "--dry-run"],
             ["eval", "show", LORA, "--png", "page.png", "--page", "2"],
+            ["eval", "metrics", LORA],
+            ["eval", "metrics", LORA],
+            ["eval", "review", LORA, "--blind", "--pairs", "24", "--output", "blind.html"],
+            ["eval", "approve", LORA, "--comment", "looked at it", "--dry-run"],
+            ["release", "show", LORA, RELEASE],
+            ["promote", LORA, RELEASE, "--dry-run"],
             ["validate"],
         ])  # fmt: skip
+        _second_grid(largest)
+        compare = ["eval", "compare", LORA, RELEASE, _OTHER]
+        _questions(f"{max(options.cells):,} cells, two releases", largest, [compare])
         many = _history(Path(folder) / "history", options.releases)
         newest = f"r{options.releases - 1}"
         _questions(f"{options.releases:,} releases", many, [
             ["show", LORA],
             ["release", "list", LORA],
             ["release", "show", LORA, newest],
+            ["release", "history", LORA],
+            ["release", "diff", LORA, f"r{options.releases - 2}", newest],
+            ["eval", "compare", LORA, f"r{options.releases - 2}", newest],
             ["eval", "show", LORA, newest],
             ["eval", "grid", LORA, newest, "--dry-run"],
             ["promote", LORA, newest, "--dry-run"],
@@ -153,6 +167,22 @@ def _render(folder: Path) -> int:
     subject = subject_of(workspace, target, suite_id="", prompts=())
     options = GridOptions(renderer="fake", yes=True)
     return 0 if render_subject(workspace, subject, options, {"fake": _Renderer()}).success else 1
+
+
+def _second_grid(folder: Path) -> None:
+    """Give another release the same grid, so that there is something to compare."""
+    workspace = open_workspace(folder)
+    loaded = workspace.records.read(Lora, SCOPE, LORA)
+    drawn = next(workspace.records.each(Evaluation, SCOPE))
+    sha256 = put_bytes(open_store(workspace), b"other weights")
+    release = make_release(workspace, sha256, _OTHER, _time(1))
+    again = replace(
+        drawn, id="01JNMG7Z9S0000000000000000", release_id=_OTHER, weights_sha256=sha256
+    )
+    changes = Changes(workspace)
+    changes.create(replace(again, result_digest=result_digest(again)), SCOPE, again.id)
+    changes.update(loaded, replace(loaded.record, releases=(*loaded.record.releases, release)))
+    changes.apply()
 
 
 def _history(folder: Path, releases: int) -> Path:
