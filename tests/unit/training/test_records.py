@@ -12,6 +12,7 @@ from lora_pipeline.foundation.schemas import load_schema, violations_of
 from lora_pipeline.training.records import (
     Attempt,
     Cost,
+    Expense,
     OutputFile,
     Preset,
     Recipe,
@@ -21,11 +22,12 @@ from lora_pipeline.training.records import (
 from tests.support.workspace_builders import REPOSITORY
 
 EXAMPLES = REPOSITORY / "tests" / "examples"
-VALID = sorted((EXAMPLES / "run" / "valid").glob("*.json"))
-INVALID = [p for kind in ("run", "preset") for p in (EXAMPLES / kind / "invalid").glob("*.json")]
+VALID = {kind: sorted((EXAMPLES / kind / "valid").glob("*.json")) for kind in ("run", "expense")}
+INVALID = [
+    p for kind in ("run", "expense", "preset") for p in (EXAMPLES / kind / "invalid").glob("*.json")
+]
 PARTS: dict[str, type[msgspec.Struct]] = {
     "recipe": Recipe, "attempt": Attempt, "outputFile": OutputFile, "error": RunError,
-    "cost": Cost,
 }  # fmt: skip
 
 
@@ -35,6 +37,11 @@ def field_names(kind: type[msgspec.Struct]) -> set[str]:
 
 def test_run_has_the_fields_of_its_schema() -> None:
     assert set(load_schema("run/v1")["properties"]) == field_names(Run) | {"schema"}
+
+
+def test_an_expense_has_the_fields_of_its_schema() -> None:
+    assert set(load_schema("expense/v1")["properties"]) == field_names(Expense) | {"schema"}
+    assert set(load_schema("common/v1")["$defs"]["cost"]["properties"]) == field_names(Cost)
 
 
 def test_preset_has_the_fields_of_its_schema() -> None:
@@ -48,7 +55,15 @@ def test_parts_have_the_fields_of_their_definitions(name: str) -> None:
     assert set(definition["properties"]) == field_names(PARTS[name])
 
 
-@pytest.mark.parametrize("path", VALID, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", VALID["expense"], ids=lambda path: path.stem)
+def test_valid_expenses_are_read_and_written_back_unchanged(path: Path) -> None:
+    document = json.loads(path.read_text())
+
+    assert violations_of(document, "expense/v1") == []
+    assert Expense.from_dict(document).to_dict() == document
+
+
+@pytest.mark.parametrize("path", VALID["run"], ids=lambda path: path.stem)
 def test_valid_runs_are_read_and_written_back_unchanged(path: Path) -> None:
     document = json.loads(path.read_text())
 
