@@ -60,6 +60,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "Start")
     lora(folder, "project", "create", "neon_city", "--commit")
+    lora(folder, "suite", "use", "small_icon", "--asset-type", "ui_icon", "--commit")
     lora(
         folder, "checkpoint", "add", "tiny", "--path", str(checkpoint), "--asset-type", "ui_icon",
         "--commit",
@@ -81,7 +82,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder, "train", "--lora", "icons", "--dataset", "icons", "--trainer", "diffusers",
         "--resolution", "64", "--steps", "12", "--rank", "4", "--lr", "0.01", "--commit",
     )  # fmt: skip
-    lora(folder, "eval", "grid", "icons", "r1", "--suite", "small_icon", "--commit")
+    lora(folder, "eval", "grid", "icons", "r1", "--commit")
     return folder
 
 
