@@ -18,13 +18,14 @@ from lora_pipeline import __version__
 from lora_pipeline.foundation import strict_yaml
 
 
-def loads(data: bytes, name: str, kept: Path) -> Any:
+def loads(data: bytes, name: str, kept: Path, *, keep: bool = True) -> Any:
     """Return the value of YAML text, as ``strict_yaml.loads`` does.
 
     Args:
         data: UTF-8 bytes.
         name: What the text is, for messages.
-        kept: File that holds what the text was parsed to; its folder is made, the one above is not.
+        kept: File that holds what the text was parsed to; where its folder is missing, nothing is kept.
+        keep: Whether it may be written.
 
     Raises:
         RecordInvalidError, MergeConflictError: As ``strict_yaml.loads`` does.
@@ -36,6 +37,8 @@ def loads(data: bytes, name: str, kept: Path) -> Any:
         if stated == digest:
             return value
     value = strict_yaml.loads(data, name)
+    if not keep:
+        return value
     with contextlib.suppress(OSError, TypeError):
         text = msgspec.json.encode([digest, value])
         if msgspec.json.decode(text)[1] == value:  # JSON has no infinity
@@ -45,7 +48,6 @@ def loads(data: bytes, name: str, kept: Path) -> Any:
 
 def _replace(file: Path, text: bytes) -> None:
     temporary = file.with_name(f".lora-tmp-{file.name}-{os.getpid()}")
-    file.parent.mkdir(exist_ok=True)
     try:
         temporary.write_bytes(text)
         temporary.replace(file)

@@ -164,7 +164,7 @@ def open_workspace(
     """
     return Workspace(
         root=root.resolve(),
-        settings=read_settings(root),
+        settings=read_settings(root, keep=not dry_run),
         actor=actor,
         project=project,
         dry_run=dry_run,

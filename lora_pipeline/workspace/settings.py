@@ -93,15 +93,22 @@ def typed_settings(texts: Mapping[str, str]) -> dict[str, Any]:
     return {key: _parse(_BY_KEY[key], text, "the service") for key, text in texts.items()}
 
 
-def read_settings(root: Path, environment: Mapping[str, str] | None = None) -> Settings:
+def read_settings(
+    root: Path, environment: Mapping[str, str] | None = None, *, keep: bool = False
+) -> Settings:
     """Read all settings of a workspace.
+
+    Args:
+        root: Its folder.
+        environment: Variables that override; those of this process when left out.
+        keep: Whether what was parsed may be kept in the workspace for the next command.
 
     Raises:
         SettingsError: When a file has an unknown key, a value of the wrong type, a secret, or
             a machine's own value in the file that Git keeps.
     """
     environment = os.environ if environment is None else environment
-    shared = _flatten(_read_yaml(root), PIPELINE_FILE)
+    shared = _flatten(_read_yaml(root, keep=keep), PIPELINE_FILE)
     local = _flatten(_read_local(root / LOCAL_FILE), LOCAL_FILE)
     for key in shared:
         if _BY_KEY[key].local_only:
@@ -199,13 +206,13 @@ def _secret(key: str, source: str) -> SettingsError:
     )
 
 
-def _read_yaml(root: Path) -> Mapping[str, Any]:
+def _read_yaml(root: Path, *, keep: bool) -> Mapping[str, Any]:
     path = root / PIPELINE_FILE
     if not path.is_file():
         return {}
     try:
         kept = root / ".lora" / "cache" / "settings.json"
-        document = kept_yaml.loads(strict_json.read_bytes(path), PIPELINE_FILE, kept)
+        document = kept_yaml.loads(strict_json.read_bytes(path), PIPELINE_FILE, kept, keep=keep)
     except RecordError as error:
         raise SettingsError(error.message, hint=error.hint) from error
     return _require_mapping({} if document is None else document, PIPELINE_FILE)

@@ -55,6 +55,7 @@ def init_workspace(
         with files.disk_refusals():
             for path in FOLDERS_OF_RECORDS:
                 (root / path).mkdir(parents=True, exist_ok=True)
+            (workspace.runtime / "cache").mkdir(parents=True, exist_ok=True)  # kept things go there
     return Result(
         data={
             "root": str(root),

@@ -16,6 +16,7 @@ VALUE = {"project": "icons", "images": {"maxPixels": 64}}
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
+    (tmp_path / "cache").mkdir()
     return tmp_path / "cache" / "settings.json"
 
 
@@ -58,3 +59,8 @@ def test_what_is_no_yaml_is_refused_each_time(kept: Path) -> None:
 def test_without_a_place_nothing_is_kept(tmp_path: Path) -> None:
     assert loads(TEXT, "x", tmp_path / "no" / "cache" / "settings.json") == VALUE
     assert not (tmp_path / "no").exists()
+
+
+def test_whoever_must_not_write_keeps_nothing(kept: Path) -> None:
+    assert loads(TEXT, "x", kept, keep=False) == VALUE
+    assert not kept.exists()
