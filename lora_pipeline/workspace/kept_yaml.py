@@ -24,7 +24,7 @@ def loads(data: bytes, name: str, kept: Path, *, keep: bool = True) -> Any:
     Args:
         data: UTF-8 bytes.
         name: What the text is, for messages.
-        kept: File that holds what the text was parsed to; where its folder is missing, nothing is kept.
+        kept: File that holds what the text was parsed to; not written without its folder.
         keep: Whether it may be written.
 
     Raises:

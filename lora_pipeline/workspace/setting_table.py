@@ -186,7 +186,7 @@ SETTINGS = (
             "What a thousand steps cost, in USD; 0 takes the price known of the endpoint"),
     Setting("trainers.fal.secondsPerStep", 0.0, "Time of a step; 0 is not known"),
     Setting("spending.maxPerRun", 10.0,
-            "The most that a hosted run, or the pictures of a command, may cost; 0 lets nothing be spent",
+            "Most that a hosted run, or a command's pictures, may cost; 0 lets nothing be spent",
             shared_only=True),
     Setting("spending.maxPerProject", 100.0,
             "The most that hosted runs and pictures of a project may cost together",
