@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from lora_pipeline.catalog.import_plan import Words
+from lora_pipeline.catalog.imports.plan import Words
 from lora_pipeline.catalog.records import CatalogWord, Scenarios, Styles, Tag, TagGroup, Tags
 from lora_pipeline.foundation.record import Record
 from lora_pipeline.workspace.changes import Changes

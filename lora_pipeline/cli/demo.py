@@ -135,7 +135,8 @@ class Teller:
 
     def _identify(self) -> None:
         # A machine that never used Git has no name to commit under; the demo brings one.
-        from lora_pipeline.workspace import git, git_commit
+        from lora_pipeline.workspace.git import commit as git_commit
+        from lora_pipeline.workspace.git import repository as git
 
         if (self.root / ".git").is_dir() and len(self.done) == 0:
             git.configure(self.root, "user.name", "Neon City")

@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from lora_pipeline.catalog.rights_license import license_url
-from lora_pipeline.datasets.export_layouts import Described, ExportPlan, PlacedImage
+from lora_pipeline.catalog.rights.license import license_url
+from lora_pipeline.datasets.export.layouts import Described, ExportPlan, PlacedImage
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.foundation.canonical import canonical_bytes
 

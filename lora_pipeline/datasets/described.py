@@ -7,9 +7,9 @@ from sys import intern
 
 import msgspec
 
-from lora_pipeline.datasets.captions import Tokens, caption_of, ingredients
+from lora_pipeline.datasets.captions.prompt_tokens import Words
+from lora_pipeline.datasets.captions.wording import Tokens, caption_of, ingredients
 from lora_pipeline.datasets.picks import Pick
-from lora_pipeline.datasets.prompt_tokens import Words
 from lora_pipeline.datasets.records import Item
 from lora_pipeline.datasets.rules import DatasetRule
 from lora_pipeline.foundation.errors import CaptionInvalidError

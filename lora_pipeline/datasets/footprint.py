@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lora_pipeline.datasets.build import Draft
 from lora_pipeline.foundation.files import walk
-from lora_pipeline.workspace.git import head_files
+from lora_pipeline.workspace.git.repository import head_files
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.settings import LOCAL_FILE, PIPELINE_FILE
 

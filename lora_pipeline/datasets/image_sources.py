@@ -18,8 +18,9 @@ from lora_pipeline.datasets.records import Item
 from lora_pipeline.engine.images import image_limits
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.foundation.files import unsafe_reason
-from lora_pipeline.foundation.image_sniff import is_lfs_pointer
-from lora_pipeline.workspace import git, git_history
+from lora_pipeline.foundation.images.sniff import is_lfs_pointer
+from lora_pipeline.workspace.git import history as git_history
+from lora_pipeline.workspace.git import repository as git
 from lora_pipeline.workspace.root import Workspace
 
 MISSING = "file missing"

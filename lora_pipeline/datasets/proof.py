@@ -23,7 +23,7 @@ from lora_pipeline.foundation.errors import (
 )
 from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.findings import Finding, Severity
-from lora_pipeline.foundation.images import ImageWorker
+from lora_pipeline.foundation.images.client import ImageWorker
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.stat_index import StatIndex
 

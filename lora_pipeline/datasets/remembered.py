@@ -42,7 +42,10 @@ _KEPT = 16  # worlds; each rule, and each change of a catalog, makes another one
 _PACKAGE = Path(__file__).parent.parent
 # Folders of a scope that no outcome depends on, or whose files are looked at one by one.
 _ELSEWHERE = frozenset({"assets", "specs", "datasets", "files", "evals", "runs", "reviews"})
-_CODE = ("datasets", "catalog", "workspace", "foundation")
+_CODE = (
+    "datasets", "datasets/captions", "catalog", "catalog/assets", "catalog/rights", "workspace",
+    "foundation",
+)  # fmt: skip
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from lora_pipeline.catalog.records import Asset, Project
-from lora_pipeline.catalog.rights import license_of, may_train
+from lora_pipeline.catalog.rights.training import license_of, may_train
 from lora_pipeline.datasets.picks import Candidate, Reason
 from lora_pipeline.datasets.records import Selection
 from lora_pipeline.datasets.source_worker import Read, Request, reader

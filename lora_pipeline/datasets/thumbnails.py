@@ -19,7 +19,7 @@ from lora_pipeline.datasets.records import Item
 from lora_pipeline.engine.images import map_images
 from lora_pipeline.foundation.errors import ImageRefusedError
 from lora_pipeline.foundation.files import TEMPORARY_PREFIX
-from lora_pipeline.foundation.images import ImageWorker
+from lora_pipeline.foundation.images.client import ImageWorker
 from lora_pipeline.workspace.root import Workspace
 
 SIDE = 224  # pixels of the longer side

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from lora_pipeline.engine.pool import map_ordered
-from lora_pipeline.foundation.images import ImageLimits, ImageWorker
+from lora_pipeline.foundation.images.client import ImageLimits, ImageWorker
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.settings import Settings
 

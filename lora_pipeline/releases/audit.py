@@ -9,12 +9,12 @@ import msgspec
 from lora_pipeline.foundation.canonical import short
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.foundation.findings import Finding, Severity
-from lora_pipeline.releases import conditions_rights
-from lora_pipeline.releases.conditions_verdicts import is_future
-from lora_pipeline.releases.decision import Condition
-from lora_pipeline.releases.emergencies import judge_emergency
-from lora_pipeline.releases.evidence import EvidenceReader
-from lora_pipeline.releases.facts import ReleaseEvidence, Unproven
+from lora_pipeline.releases.evidence.facts import ReleaseEvidence, Unproven
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
+from lora_pipeline.releases.gate import rights as conditions_rights
+from lora_pipeline.releases.gate.decision import Condition
+from lora_pipeline.releases.gate.emergencies import judge_emergency
+from lora_pipeline.releases.gate.verdicts import is_future
 from lora_pipeline.releases.history import (
     active_after,
     begins_with,

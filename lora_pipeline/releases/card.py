@@ -17,8 +17,8 @@ from lora_pipeline.evaluation.suites import calling_prompts
 from lora_pipeline.foundation.canonical import short
 from lora_pipeline.foundation.markdown import code, table
 from lora_pipeline.releases.card_facts import CardFacts
-from lora_pipeline.releases.facts import TrainedManifest
-from lora_pipeline.releases.people import person_of
+from lora_pipeline.releases.evidence.facts import TrainedManifest
+from lora_pipeline.releases.evidence.people import person_of
 
 MARK = "# Made by lora release card"
 _MOST_IMAGES = 4

@@ -9,8 +9,8 @@ import msgspec
 from lora_pipeline.catalog.records import Asset, Checkpoint
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.foundation.errors import RecordInvalidError
-from lora_pipeline.releases.evidence import EvidenceReader
-from lora_pipeline.releases.facts import ManifestLost, TrainedManifest, Unproven
+from lora_pipeline.releases.evidence.facts import ManifestLost, TrainedManifest, Unproven
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
 from lora_pipeline.releases.history import active_after, evidence_of, open_emergency
 from lora_pipeline.releases.records import HistoryEntry, Lora, Release, Waiver
 from lora_pipeline.training.records import Run

@@ -11,12 +11,12 @@ import msgspec
 from lora_pipeline.catalog.image_index import assets_with_images
 from lora_pipeline.catalog.records import Asset, Variant
 from lora_pipeline.datasets.records import Item, Manifest
-from lora_pipeline.datasets.staging import staging_folder
+from lora_pipeline.datasets.staging.folder import staging_folder
 from lora_pipeline.foundation.errors import PipelineError
-from lora_pipeline.releases.conditions_rights import answers_allowed, judge_withdrawals
-from lora_pipeline.releases.evidence import EvidenceReader
-from lora_pipeline.releases.facts import TrainedManifest
-from lora_pipeline.releases.policies import policy_for
+from lora_pipeline.releases.evidence.facts import TrainedManifest
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
+from lora_pipeline.releases.gate.policies import policy_for
+from lora_pipeline.releases.gate.rights import answers_allowed, judge_withdrawals
 from lora_pipeline.releases.records import Lora, Release
 from lora_pipeline.training.records import Run
 from lora_pipeline.workspace.layout import Scope

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from lora_pipeline.releases.decision import Decision
-from lora_pipeline.releases.evidence import EvidenceReader
-from lora_pipeline.releases.facts import ReleaseEvidence
-from lora_pipeline.releases.gate import decide
-from lora_pipeline.releases.policies import PolicyInForce, policy_before, policy_for
+from lora_pipeline.releases.evidence.facts import ReleaseEvidence
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
+from lora_pipeline.releases.gate.decision import Decision
+from lora_pipeline.releases.gate.judge import decide
+from lora_pipeline.releases.gate.policies import PolicyInForce, policy_before, policy_for
 from lora_pipeline.releases.records import HistoryEntry, Lora, Release
 from lora_pipeline.workspace.records import Loaded
 

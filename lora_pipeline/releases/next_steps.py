@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lora_pipeline.releases.conditions_rights import CONDITION
-from lora_pipeline.releases.decision import Decision
+from lora_pipeline.releases.gate.decision import Decision
+from lora_pipeline.releases.gate.rights import CONDITION
 from lora_pipeline.releases.records import Lora, Release
 
 MAX_STEPS = 3

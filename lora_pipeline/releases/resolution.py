@@ -7,9 +7,9 @@ from typing import Any, Literal
 import msgspec
 
 from lora_pipeline.foundation.errors import PipelineError
-from lora_pipeline.releases.decision import Decision
-from lora_pipeline.releases.emergencies import judge_emergency
-from lora_pipeline.releases.evidence import EvidenceReader
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
+from lora_pipeline.releases.gate.decision import Decision
+from lora_pipeline.releases.gate.emergencies import judge_emergency
 from lora_pipeline.releases.history import (
     active_after,
     broken_link,

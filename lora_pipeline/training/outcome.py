@@ -12,7 +12,7 @@ from lora_pipeline.foundation.result import Refusal
 from lora_pipeline.training.plan import CheckpointOnDisk
 from lora_pipeline.training.records import Cost, OutputFile, RunError
 from lora_pipeline.training.trainers.interface import Collected, CollectedFile
-from lora_pipeline.training.weights import WeightsReport, inspect_weights, require_usable
+from lora_pipeline.training.weights.inspection import WeightsReport, inspect_weights, require_usable
 
 # File systems keep times as coarse as two seconds.
 _CLOCK_GRAIN_NS = 2_000_000_000

@@ -31,8 +31,8 @@ from lora_pipeline.training.outcome import (
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
 from lora_pipeline.training.progress import TOPIC, progress_event
 from lora_pipeline.training.records import RunError
-from lora_pipeline.training.run_folder import trainer_runs
-from lora_pipeline.training.run_log import RunLog
+from lora_pipeline.training.runs.folder import trainer_runs
+from lora_pipeline.training.runs.log import RunLog
 from lora_pipeline.training.trainers.interface import Continuation, Trainer, TrainingProgress
 
 _LEFT = 130  # exit status of a process that leaves its work to somebody else

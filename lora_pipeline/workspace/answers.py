@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 
 FOLDER = (".lora", "cache", "answers")
 REPEATABLE = (("dataset", "build"),)
+# Folders whose modules have a say in an answer; a folder's time tells that one was written.
+CODE = (
+    "cli", "operations", "operations/catalog", "operations/datasets", "operations/workspace",
+    "datasets", "datasets/captions", "datasets/staging", "catalog", "catalog/assets",
+    "catalog/rights", "workspace", "workspace/git", "engine", "foundation", "foundation/images",
+)  # fmt: skip
 _MAGIC = b"lora-pipeline answer 3\n"
 
 
@@ -102,7 +108,7 @@ def key_of(arguments: list[str], *, tty: bool) -> bytes:
     package = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
     code = [
         str(os.stat(f"{package}/{folder}").st_mtime_ns)  # noqa: PTH116
-        for folder in ("cli", "operations", "datasets", "catalog", "workspace", "foundation")
+        for folder in CODE
     ]
     variables = [
         f"{name}={value}"

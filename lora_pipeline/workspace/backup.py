@@ -26,8 +26,8 @@ from lora_pipeline.foundation.errors import (
 )
 from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.files import TEMPORARY_PREFIX, unsafe_reason
-from lora_pipeline.workspace import git
 from lora_pipeline.workspace.backup_list import BackupFile, BackupList
+from lora_pipeline.workspace.git import repository as git
 from lora_pipeline.workspace.record_bytes import record_from
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import open_store

@@ -18,7 +18,7 @@ from lora_pipeline.foundation.errors import (
     WorkspaceNotFoundError,
 )
 from lora_pipeline.foundation.ids import did_you_mean
-from lora_pipeline.workspace import git
+from lora_pipeline.workspace.git import repository as git
 from lora_pipeline.workspace.layout import SHARED, Scope, project_scope
 from lora_pipeline.workspace.records import RecordStore
 from lora_pipeline.workspace.settings import PIPELINE_FILE, Settings, read_settings

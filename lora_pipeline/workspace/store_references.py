@@ -9,7 +9,7 @@ from typing import Any
 
 from lora_pipeline.foundation import strict_json
 from lora_pipeline.foundation.errors import PipelineError
-from lora_pipeline.workspace import git
+from lora_pipeline.workspace.git import repository as git
 from lora_pipeline.workspace.root import Workspace
 
 _DIGEST = re.compile(rb"[0-9a-f]{64}")

@@ -25,11 +25,11 @@ from lora_pipeline.operations.releases.release_register import register_release
 from lora_pipeline.training.hosted.interface import HostedTrainer
 from lora_pipeline.training.outcome import Outcome, verify_outputs
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
-from lora_pipeline.training.run_log import LOG_FILE
+from lora_pipeline.training.runs.log import LOG_FILE
 from lora_pipeline.training.supervision import supervise
 from lora_pipeline.training.trainers.interface import Collected, CollectedFile
 from lora_pipeline.training.trainers.registry import TRAINERS
-from lora_pipeline.training.weights import inspect_weights, require_usable
+from lora_pipeline.training.weights.inspection import inspect_weights, require_usable
 from tests.contract.test_trainers import TAKES, request_for
 from tests.support import misbehaving_program
 from tests.support.misbehaving_program import BAD_BYTES, SECRET, bad_bytes

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from lora_pipeline.foundation.errors import RemoteMissingError, RemoteStoreError
-from lora_pipeline.workspace.remote_address import parse_address
-from lora_pipeline.workspace.remote_bucket import open_bucket
-from lora_pipeline.workspace.remote_folder import FolderRemote
-from lora_pipeline.workspace.remote_store import RemoteStore
-from lora_pipeline.workspace.remote_transfer import fetch_object, remote_sha256, send_object
+from lora_pipeline.workspace.remote.address import parse_address
+from lora_pipeline.workspace.remote.bucket import open_bucket
+from lora_pipeline.workspace.remote.folder import FolderRemote
+from lora_pipeline.workspace.remote.store import RemoteStore
+from lora_pipeline.workspace.remote.transfer import fetch_object, remote_sha256, send_object
 from lora_pipeline.workspace.store import ObjectStore
 from tests.support.remote_builders import BUCKET, credentials, noise, served
 from tests.support.store_builders import put_bytes

@@ -17,7 +17,7 @@ from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.hosted.interface import HostedTrainer
 from lora_pipeline.training.plan import Plan, TrainingRequest
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import run_folder
+from lora_pipeline.training.runs.folder import run_folder
 from lora_pipeline.training.trainers.registry import TRAINERS, find_trainer
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace

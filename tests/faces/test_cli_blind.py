@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lora_pipeline.evaluation.blind_records import BlindReview
+from lora_pipeline.evaluation.blind.records import BlindReview
 from lora_pipeline.workspace.store import open_store
 from tests.support import attacks
 from tests.support.blind_builders import (

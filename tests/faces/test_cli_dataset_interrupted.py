@@ -20,7 +20,7 @@ import pytest
 
 from lora_pipeline.catalog.records import Asset, Spec
 from lora_pipeline.datasets.records import Manifest
-from lora_pipeline.datasets.staging import (
+from lora_pipeline.datasets.staging.folder import (
     stage_manifest,
     staging_folder,
     unfinished_stagings,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_pipeline.training.run_folder import working_in
+from lora_pipeline.training.runs.folder import working_in
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import ObjectStore, open_store
 from tests.support.store_builders import put_bytes

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lora_pipeline.training.run_folder import working_in
+from lora_pipeline.training.runs.folder import working_in
 from tests.support.attacks import forged_pointer, only
 from tests.support.release_builders import LORA, Studio, active_studio, add_lora, copy_of, edit
 from tests.support.workspace_builders import (

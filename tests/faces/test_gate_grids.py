@@ -20,8 +20,8 @@ from lora_pipeline.evaluation.effect import summarise
 from lora_pipeline.evaluation.grid import result_digest
 from lora_pipeline.evaluation.records import Evaluation
 from lora_pipeline.evaluation.training_captions import training_captions
-from lora_pipeline.releases.evidence import EvidenceReader
-from lora_pipeline.releases.gate import bound_evidence
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
+from lora_pipeline.releases.gate.judge import bound_evidence
 from lora_pipeline.releases.judging import judge
 from lora_pipeline.releases.records import HistoryEntry
 from lora_pipeline.workspace.store import open_store

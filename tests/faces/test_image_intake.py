@@ -20,13 +20,13 @@ import pytest
 from PIL import Image, PngImagePlugin, features
 
 from lora_pipeline.catalog.image_index import read_image_index
-from lora_pipeline.catalog.import_cache import FactsCache
-from lora_pipeline.catalog.import_folder import BadFile, FoundImage
-from lora_pipeline.catalog.import_images import InspectedImage, inspect_image
-from lora_pipeline.catalog.import_plan import PlannedAsset
+from lora_pipeline.catalog.imports.cache import FactsCache
+from lora_pipeline.catalog.imports.folder import BadFile, FoundImage
+from lora_pipeline.catalog.imports.images import InspectedImage, inspect_image
+from lora_pipeline.catalog.imports.plan import PlannedAsset
 from lora_pipeline.catalog.records import Provenance, Rights
 from lora_pipeline.foundation.events import Event
-from lora_pipeline.foundation.images import ImageFacts, ImageLimits, ImageWorker
+from lora_pipeline.foundation.images.client import ImageFacts, ImageLimits, ImageWorker
 from lora_pipeline.operations.catalog.asset_import import import_assets
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace

@@ -48,7 +48,7 @@ def proxy(s3: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         for name, value in credentials("s3", found.port).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("LORA_STORE_REMOTE", f"s3://{BUCKET}/{tmp_path.name}")
-        monkeypatch.setattr("lora_pipeline.workspace.remote_bucket._FIRST_WAIT_S", 0.01)
+        monkeypatch.setattr("lora_pipeline.workspace.remote.bucket._FIRST_WAIT_S", 0.01)
         yield found
 
 
@@ -303,8 +303,8 @@ def test_without_credentials_the_hint_says_which(
 def test_azure_and_gcs_say_what_they_refuse(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lora_pipeline.workspace.remote_address import parse_address
-    from lora_pipeline.workspace.remote_bucket import open_bucket
+    from lora_pipeline.workspace.remote.address import parse_address
+    from lora_pipeline.workspace.remote.bucket import open_bucket
 
     local = ObjectStore(tmp_path / "store")
     sha256, other = put_bytes(local, noise(1000)), put_bytes(local, noise(1000, 2))
@@ -338,8 +338,8 @@ def test_azure_and_gcs_say_what_they_refuse(
 def test_gcs_is_told_to_create_only_and_believed_when_it_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lora_pipeline.workspace.remote_address import parse_address
-    from lora_pipeline.workspace.remote_bucket import open_bucket
+    from lora_pipeline.workspace.remote.address import parse_address
+    from lora_pipeline.workspace.remote.bucket import open_bucket
 
     local = ObjectStore(tmp_path / "store")
     small, large = put_bytes(local, noise(100)), put_bytes(local, noise(6 * MIB))

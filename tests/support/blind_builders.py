@@ -10,8 +10,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from lora_pipeline.evaluation.blind_order import kept_order
-from lora_pipeline.evaluation.blind_records import BlindPair
+from lora_pipeline.evaluation.blind.order import kept_order
+from lora_pipeline.evaluation.blind.records import BlindPair
 from tests.support.release_builders import LORA, Studio
 from tests.support.workspace_builders import Answer, invoke
 

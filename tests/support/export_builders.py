@@ -61,7 +61,7 @@ def empty_studio(folder: Path) -> Path:
 
 def withdraw_first(workspace: Workspace) -> Asset:
     """Withdraw the first asset and return it."""
-    from lora_pipeline.catalog.asset_changes import withdraw
+    from lora_pipeline.catalog.assets.changes import withdraw
 
     loaded = next(iter(workspace.records.all(Asset, Scope(PROJECT))))
     changes = Changes(workspace)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lora_pipeline.training.weights import inspect_weights
+from lora_pipeline.training.weights.inspection import inspect_weights
 from tests.support.evaluation_builders import png_of
 from tests.support.fake_renderer import noise_picture
 from tests.support.faulty_server import FaultyServer, Reply

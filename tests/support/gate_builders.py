@@ -23,7 +23,7 @@ from lora_pipeline.evaluation.records import (
 )
 from lora_pipeline.evaluation.reviews import sealed
 from lora_pipeline.evaluation.suites import suite_digest
-from lora_pipeline.releases.facts import (
+from lora_pipeline.releases.evidence.facts import (
     GivenReview,
     ImageFacts,
     ReleaseEvidence,

@@ -9,16 +9,16 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lora_pipeline.evaluation.blind import sealed_plan, sealed_review
-from lora_pipeline.evaluation.blind_records import BlindPlan, BlindReview
+from lora_pipeline.evaluation.blind.comparison import sealed_plan, sealed_review
+from lora_pipeline.evaluation.blind.records import BlindPlan, BlindReview
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.evaluation.reviews import sealed
 from lora_pipeline.foundation import strict_json
 from lora_pipeline.foundation.record import Record
 from lora_pipeline.operations.releases.emergency import break_glass
+from lora_pipeline.releases.gate.waivers import sealed as sealed_waiver
 from lora_pipeline.releases.history import extended
 from lora_pipeline.releases.records import HistoryEntry, Lora, Waiver
-from lora_pipeline.releases.waivers import sealed as sealed_waiver
 from tests.support import attacks
 from tests.support.release_builders import ANA, KIM, LORA, SCOPE, Studio
 from tests.support.workspace_builders import Answer, commit_all, git, invoke

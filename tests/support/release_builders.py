@@ -45,7 +45,7 @@ from lora_pipeline.foundation.ids import new_ulid
 from lora_pipeline.operations.releases.promote import promote_release
 from lora_pipeline.releases.records import Lora, Release
 from lora_pipeline.training.records import OutputFile, Recipe, Run
-from lora_pipeline.training.weights_file import read_header, tensor_sha256
+from lora_pipeline.training.weights.file import read_header, tensor_sha256
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.records import Loaded

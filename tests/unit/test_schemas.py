@@ -16,9 +16,9 @@ from lora_pipeline.catalog import profile_records
 from lora_pipeline.catalog import records as catalog_records
 from lora_pipeline.datasets import records as dataset_records
 from lora_pipeline.datasets.checks import records as check_records
-from lora_pipeline.evaluation import blind_records
 from lora_pipeline.evaluation import records as evaluation_records
-from lora_pipeline.evaluation.blind_answers import BlindAnswers
+from lora_pipeline.evaluation.blind import records as blind_records
+from lora_pipeline.evaluation.blind.answers import BlindAnswers
 from lora_pipeline.foundation.errors import RecordInvalidError
 from lora_pipeline.foundation.record import Part, Record
 from lora_pipeline.foundation.schemas import load_schema, schema_names, violations_of

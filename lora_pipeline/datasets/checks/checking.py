@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from lora_pipeline.datasets.caption_lint import RULES as CAPTION_RULES
-from lora_pipeline.datasets.caption_lint import Subject, lint_captions
+from lora_pipeline.datasets.captions.lint import RULES as CAPTION_RULES
+from lora_pipeline.datasets.captions.lint import Subject, lint_captions
 from lora_pipeline.datasets.checks.findings import CheckFinding, Picture, found
 from lora_pipeline.datasets.checks.measuring import Measured, Wanted, measure_images
 from lora_pipeline.datasets.checks.single import facts_of, judge

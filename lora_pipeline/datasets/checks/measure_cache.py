@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.errors import StorageError
-from lora_pipeline.foundation.images import ImageMeasures
+from lora_pipeline.foundation.images.client import ImageMeasures
 from lora_pipeline.workspace.root import Workspace
 
 FORM = 1  # of the rows and of what they say; a new one whenever a measure changes

@@ -17,7 +17,7 @@ from lora_pipeline.foundation.errors import (
     SettingsError,
     UnsafePathError,
 )
-from lora_pipeline.foundation.images import ImageMeasures, ImageWorker
+from lora_pipeline.foundation.images.client import ImageMeasures, ImageWorker
 from lora_pipeline.workspace.root import Workspace
 
 _SAVE_EVERY = 2_000

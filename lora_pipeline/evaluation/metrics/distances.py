@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from lora_pipeline.foundation.image_colours import REACH, STEPS, TONES
+from lora_pipeline.foundation.images.colours import REACH, STEPS, TONES
 
 Floats = npt.NDArray[np.float32]
 Distances = npt.NDArray[np.float64]

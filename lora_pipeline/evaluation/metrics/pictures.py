@@ -17,8 +17,8 @@ from lora_pipeline.datasets.checks.measure_cache import MeasureCache, Rows
 from lora_pipeline.datasets.near_duplicates import on_background
 from lora_pipeline.engine.images import WORKERS, map_images
 from lora_pipeline.foundation.errors import PipelineError
-from lora_pipeline.foundation.image_colours import DIRECTIONS, STEPS, TONES
-from lora_pipeline.foundation.images import ImageColours, ImageWorker
+from lora_pipeline.foundation.images.client import ImageColours, ImageWorker
+from lora_pipeline.foundation.images.colours import DIRECTIONS, STEPS, TONES
 from lora_pipeline.workspace.root import Workspace
 
 FORM = 1  # of what is measured without a model; a new one whenever a measure changes

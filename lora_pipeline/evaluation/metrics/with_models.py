@@ -27,7 +27,7 @@ from lora_pipeline.evaluation.metrics.training_images import NoTrainingImages, T
 from lora_pipeline.evaluation.metrics.without_models import ONE_SEED, Found
 from lora_pipeline.evaluation.records import Cell, Evaluation
 from lora_pipeline.foundation.errors import EncoderError, ExtraMissingError, ImageRefusedError
-from lora_pipeline.foundation.images import ImageWorker
+from lora_pipeline.foundation.images.client import ImageWorker
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import ObjectStore
 

@@ -15,8 +15,8 @@ from lora_pipeline.foundation.digests import sha256_of_file
 from lora_pipeline.foundation.errors import PipelineError, RendererError
 from lora_pipeline.foundation.files import copy_atomic
 from lora_pipeline.training.plan import CheckpointOnDisk
-from lora_pipeline.training.weights import WeightsReport, inspect_weights, require_usable
-from lora_pipeline.training.weights_fit import Fit, fit_of_file
+from lora_pipeline.training.weights.fit import Fit, fit_of_file
+from lora_pipeline.training.weights.inspection import WeightsReport, inspect_weights, require_usable
 
 _DIGITS = 16
 

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from lora_pipeline.catalog import asset_changes
-from lora_pipeline.catalog.asset_decisions import Decided, decide
-from lora_pipeline.catalog.asset_filter import AssetEntry, AssetFilter
-from lora_pipeline.catalog.assets import ProjectAssets, read_assets
+from lora_pipeline.catalog.assets import changes as asset_changes
+from lora_pipeline.catalog.assets.decisions import Decided, decide
+from lora_pipeline.catalog.assets.filter import AssetEntry, AssetFilter
+from lora_pipeline.catalog.assets.reading import ProjectAssets, read_assets
 from lora_pipeline.catalog.records import ProjectRights, VersionStatus
-from lora_pipeline.catalog.rights import license_of, may_train
+from lora_pipeline.catalog.rights.training import license_of, may_train
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.catalog.asset_choice import chosen_assets

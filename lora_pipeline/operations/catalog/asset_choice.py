@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from lora_pipeline.catalog.asset_filter import AssetEntry, AssetFilter
-from lora_pipeline.catalog.assets import ProjectAssets, ids_from_file, read_assets
+from lora_pipeline.catalog.assets.filter import AssetEntry, AssetFilter
+from lora_pipeline.catalog.assets.reading import ProjectAssets, ids_from_file, read_assets
 from lora_pipeline.catalog.records import Asset
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.workspace.records import Loaded

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lora_pipeline.catalog.asset_endings import full_id
-from lora_pipeline.catalog.assets import ids_from_file
+from lora_pipeline.catalog.assets.endings import full_id
+from lora_pipeline.catalog.assets.reading import ids_from_file
 from lora_pipeline.catalog.records import Asset
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace

@@ -8,12 +8,12 @@ from typing import Literal
 
 from lora_pipeline.catalog.catalogs import read_vocabulary
 from lora_pipeline.catalog.image_index import ImageIndex, read_image_index
-from lora_pipeline.catalog.import_cache import FactsCache
-from lora_pipeline.catalog.import_captions import CaptionKind, WordReader, with_caption
-from lora_pipeline.catalog.import_columns import read_mapping
-from lora_pipeline.catalog.import_facts import FileFacts
-from lora_pipeline.catalog.import_folder import BadFile
-from lora_pipeline.catalog.import_images import (
+from lora_pipeline.catalog.imports.cache import FactsCache
+from lora_pipeline.catalog.imports.captions import CaptionKind, WordReader, with_caption
+from lora_pipeline.catalog.imports.columns import read_mapping
+from lora_pipeline.catalog.imports.facts import FileFacts
+from lora_pipeline.catalog.imports.folder import BadFile
+from lora_pipeline.catalog.imports.images import (
     ASSETS_ROOT,
     InspectedImage,
     NewAsset,
@@ -21,11 +21,11 @@ from lora_pipeline.catalog.import_images import (
     inspect_image,
     new_asset,
 )
-from lora_pipeline.catalog.import_layout import LayoutName, folder_words, read_groups
-from lora_pipeline.catalog.import_leftovers import Leftovers, read_leftovers, remove_temporaries
-from lora_pipeline.catalog.import_plan import WordProblem, Words, plan_asset, unknown_words
-from lora_pipeline.catalog.import_source import read_source
-from lora_pipeline.catalog.import_text import require_encoding
+from lora_pipeline.catalog.imports.layout import LayoutName, folder_words, read_groups
+from lora_pipeline.catalog.imports.leftovers import Leftovers, read_leftovers, remove_temporaries
+from lora_pipeline.catalog.imports.plan import WordProblem, Words, plan_asset, unknown_words
+from lora_pipeline.catalog.imports.source import read_source
+from lora_pipeline.catalog.imports.text import require_encoding
 from lora_pipeline.catalog.new_words import add_words
 from lora_pipeline.catalog.records import Project
 from lora_pipeline.catalog.vocabulary import Vocabulary

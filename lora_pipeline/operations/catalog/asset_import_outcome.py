@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from lora_pipeline.catalog.import_captions import WordReader
-from lora_pipeline.catalog.import_folder import BadFile
-from lora_pipeline.catalog.import_images import InspectedImage
-from lora_pipeline.catalog.import_layout import LayoutName, looks_like_kohya
-from lora_pipeline.catalog.import_plan import PlannedAsset, Words
-from lora_pipeline.catalog.import_source import ImportSource
+from lora_pipeline.catalog.imports.captions import WordReader
+from lora_pipeline.catalog.imports.folder import BadFile
+from lora_pipeline.catalog.imports.images import InspectedImage
+from lora_pipeline.catalog.imports.layout import LayoutName, looks_like_kohya
+from lora_pipeline.catalog.imports.plan import PlannedAsset, Words
+from lora_pipeline.catalog.imports.source import ImportSource
 from lora_pipeline.catalog.records import AssetType
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.workspace.layout import Scope

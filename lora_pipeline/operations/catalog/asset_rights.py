@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import date
 from typing import Literal
 
-from lora_pipeline.catalog import asset_changes
-from lora_pipeline.catalog.asset_changes import Statement
-from lora_pipeline.catalog.asset_decisions import decide
-from lora_pipeline.catalog.asset_filter import AssetFilter
-from lora_pipeline.catalog.rights import taken_back
-from lora_pipeline.catalog.rights_license import require_license
+from lora_pipeline.catalog.assets import changes as asset_changes
+from lora_pipeline.catalog.assets.changes import Statement
+from lora_pipeline.catalog.assets.decisions import decide
+from lora_pipeline.catalog.assets.filter import AssetFilter
+from lora_pipeline.catalog.rights.license import require_license
+from lora_pipeline.catalog.rights.training import taken_back
 from lora_pipeline.foundation.errors import ArgumentInvalidError, SelectionEmptyError
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.catalog.asset_choice import Chosen, chosen_assets
@@ -20,7 +20,7 @@ from lora_pipeline.operations.datasets.impact_outcome import (
     impact_steps,
     impact_warnings,
 )
-from lora_pipeline.releases.evidence import EvidenceReader
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
 from lora_pipeline.releases.impact import impact_of, subject_of
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.root import Workspace

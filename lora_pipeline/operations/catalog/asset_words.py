@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lora_pipeline.catalog import asset_changes
-from lora_pipeline.catalog.asset_decisions import Decided, Named, decide
-from lora_pipeline.catalog.asset_filter import AssetEntry, AssetFilter
+from lora_pipeline.catalog.assets import changes as asset_changes
+from lora_pipeline.catalog.assets.decisions import Decided, Named, decide
+from lora_pipeline.catalog.assets.filter import AssetEntry, AssetFilter
 from lora_pipeline.catalog.catalogs import read_vocabulary
-from lora_pipeline.catalog.import_plan import Words
+from lora_pipeline.catalog.imports.plan import Words
 from lora_pipeline.catalog.new_words import add_words
 from lora_pipeline.catalog.records import Asset
 from lora_pipeline.catalog.vocabulary import Clash

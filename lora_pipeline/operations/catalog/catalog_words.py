@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from lora_pipeline.catalog.assets import read_assets
+from lora_pipeline.catalog.assets.reading import read_assets
 from lora_pipeline.catalog.catalogs import read_vocabulary
 from lora_pipeline.catalog.records import Checkpoint
 from lora_pipeline.catalog.vocabulary import Vocabulary

@@ -39,7 +39,7 @@ from lora_pipeline.foundation.errors import (
 )
 from lora_pipeline.foundation.ids import did_you_mean, require_slug
 from lora_pipeline.foundation.result import Refusal, Result
-from lora_pipeline.training.weights_file import read_header
+from lora_pipeline.training.weights.file import read_header
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.root import Workspace

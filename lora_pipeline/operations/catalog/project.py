@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Literal
 
-from lora_pipeline.catalog.assets import read_assets
+from lora_pipeline.catalog.assets.reading import read_assets
 from lora_pipeline.catalog.catalogs import read_vocabulary
 from lora_pipeline.catalog.records import Project, ProjectDefaults, ProjectRights
-from lora_pipeline.catalog.rights_license import require_license
+from lora_pipeline.catalog.rights.license import require_license
 from lora_pipeline.catalog.starter import starter_catalogs
 from lora_pipeline.foundation.errors import RecordExistsError
 from lora_pipeline.foundation.ids import require_slug

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from lora_pipeline.catalog.assets import ProjectAssets, read_assets
+from lora_pipeline.catalog.assets.reading import ProjectAssets, read_assets
 from lora_pipeline.catalog.records import Project, ProjectRights
-from lora_pipeline.catalog.rights_license import require_license
-from lora_pipeline.catalog.rights_policy import PolicyChange, Verdicts, changed_policy, verdicts
+from lora_pipeline.catalog.rights.license import require_license
+from lora_pipeline.catalog.rights.policy import PolicyChange, Verdicts, changed_policy, verdicts
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.ids import did_you_mean
 from lora_pipeline.foundation.result import Result

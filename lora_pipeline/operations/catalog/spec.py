@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from lora_pipeline.catalog.asset_decisions import named_as
-from lora_pipeline.catalog.assets import read_assets
+from lora_pipeline.catalog.assets.decisions import named_as
+from lora_pipeline.catalog.assets.reading import read_assets
 from lora_pipeline.catalog.records import Spec
 from lora_pipeline.foundation.errors import ArgumentInvalidError, SelectionEmptyError
 from lora_pipeline.foundation.ids import did_you_mean

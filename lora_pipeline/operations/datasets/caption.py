@@ -9,15 +9,15 @@ from typing import Any, Literal
 
 import msgspec
 
-from lora_pipeline.datasets.caption_files import folder_captions
-from lora_pipeline.datasets.caption_lint import (
+from lora_pipeline.datasets.captions.files import folder_captions
+from lora_pipeline.datasets.captions.lint import (
     RULES,
     Subject,
     by_code,
     lint_captions,
     subjects_of,
 )
-from lora_pipeline.datasets.caption_tokens import Reading, token_findings
+from lora_pipeline.datasets.captions.tokens import Reading, token_findings
 from lora_pipeline.datasets.lookup import find_manifest
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.foundation.errors import ArgumentInvalidError, RecordNotFoundError

@@ -9,8 +9,8 @@ import msgspec
 
 from lora_pipeline.catalog.records import Checkpoint
 from lora_pipeline.catalog.weight_files import weights_path
-from lora_pipeline.datasets.caption_tokenizers import Places, read_captions
-from lora_pipeline.datasets.caption_tokens import ENCODERS, UNKNOWN, Encoder, Reading
+from lora_pipeline.datasets.captions.tokenizers import Places, read_captions
+from lora_pipeline.datasets.captions.tokens import ENCODERS, UNKNOWN, Encoder, Reading
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.foundation.errors import ArgumentInvalidError, PipelineError
 from lora_pipeline.workspace.layout import Scope

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lora_pipeline.datasets.caption_lint import RULES, by_code, severe_findings, subjects_of
-from lora_pipeline.datasets.caption_tokens import Reading, estimate_tokens, token_findings
+from lora_pipeline.datasets.captions.lint import RULES, by_code, severe_findings, subjects_of
+from lora_pipeline.datasets.captions.tokens import Reading, estimate_tokens, token_findings
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.foundation.errors import RecordError
 from lora_pipeline.operations.datasets.caption_target import checkpoint_of, target_of

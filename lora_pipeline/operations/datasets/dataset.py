@@ -13,7 +13,7 @@ from lora_pipeline.datasets.build import Draft, draft_dataset
 from lora_pipeline.datasets.footprint import build_footprint
 from lora_pipeline.datasets.records import Alpha, CaptionStrategy, Manifest
 from lora_pipeline.datasets.rules import DatasetRule, stored_rule
-from lora_pipeline.datasets.staging import stage_manifest
+from lora_pipeline.datasets.staging.folder import stage_manifest
 from lora_pipeline.foundation.errors import ArgumentInvalidError, RecordNotFoundError
 from lora_pipeline.foundation.ids import did_you_mean, require_slug
 from lora_pipeline.foundation.result import Result

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from lora_pipeline.catalog.asset_filter import AssetFilter
+from lora_pipeline.catalog.assets.filter import AssetFilter
 from lora_pipeline.datasets.checks.acknowledging import acknowledged, with_acknowledgements
 from lora_pipeline.datasets.checks.checking import Checked, check_pictures
 from lora_pipeline.datasets.checks.findings import RULES, CheckFinding

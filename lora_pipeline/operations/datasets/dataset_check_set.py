@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from lora_pipeline.catalog.asset_filter import AssetEntry, AssetFilter
-from lora_pipeline.catalog.assets import read_assets
+from lora_pipeline.catalog.assets.filter import AssetEntry, AssetFilter
+from lora_pipeline.catalog.assets.reading import read_assets
 from lora_pipeline.catalog.catalogs import read_vocabulary
 from lora_pipeline.catalog.records import Checkpoint, ImageCounts
 from lora_pipeline.catalog.vocabulary import Vocabulary

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from lora_pipeline.catalog.records import Project
-from lora_pipeline.catalog.rights import taken_back
+from lora_pipeline.catalog.rights.training import taken_back
 from lora_pipeline.datasets.croissant import CroissantOptions, plan_croissant
-from lora_pipeline.datasets.export import Export, Exported
+from lora_pipeline.datasets.export.writing import Export, Exported
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.files import disk_refusals

@@ -5,16 +5,16 @@ from __future__ import annotations
 import shlex
 from typing import Any, Literal
 
-from lora_pipeline.datasets.diff_markdown import difference_markdown
-from lora_pipeline.datasets.diff_page import (
+from lora_pipeline.datasets.diff.markdown import difference_markdown
+from lora_pipeline.datasets.diff.page import (
     MOST_ROWS,
     difference_section,
     pictured_items,
     rows_left_out,
 )
-from lora_pipeline.datasets.diff_pictures import pictures_of
-from lora_pipeline.datasets.diff_view import DiffView, view_of
-from lora_pipeline.datasets.diff_words import headline
+from lora_pipeline.datasets.diff.pictures import pictures_of
+from lora_pipeline.datasets.diff.view import DiffView, view_of
+from lora_pipeline.datasets.diff.words import headline
 from lora_pipeline.foundation.files import disk_refusals, write_atomic
 from lora_pipeline.foundation.markup import GENERATOR, element, page
 from lora_pipeline.foundation.result import Result

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from lora_pipeline.catalog.records import Asset, Spec
-from lora_pipeline.catalog.rights import license_of
+from lora_pipeline.catalog.rights.training import license_of
 from lora_pipeline.datasets.build import draft_dataset
-from lora_pipeline.datasets.captions import Caption, caption_of
+from lora_pipeline.datasets.captions.prompt_tokens import Words
+from lora_pipeline.datasets.captions.wording import Caption, caption_of
 from lora_pipeline.datasets.picks import Candidate, pick_of
-from lora_pipeline.datasets.prompt_tokens import Words
 from lora_pipeline.datasets.records import Item, Manifest
 from lora_pipeline.datasets.rules import stored_rule
 from lora_pipeline.datasets.sources import source_projects

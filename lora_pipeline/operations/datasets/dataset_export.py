@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from lora_pipeline.catalog.records import Asset, Project, Spec
-from lora_pipeline.catalog.rights import may_train, taken_back
-from lora_pipeline.datasets.export import Export, Exported, Obstacle
-from lora_pipeline.datasets.export_layouts import (
+from lora_pipeline.catalog.rights.training import may_train, taken_back
+from lora_pipeline.datasets.export.layouts import (
     KNOWS_MASKS,
     Described,
     ExportOptions,
@@ -21,9 +20,10 @@ from lora_pipeline.datasets.export_layouts import (
     chosen_items,
     plan_export,
 )
+from lora_pipeline.datasets.export.writing import Export, Exported, Obstacle
 from lora_pipeline.datasets.manifest import hash_of_manifest
 from lora_pipeline.datasets.records import Item, Manifest
-from lora_pipeline.datasets.staged_files import has_masks
+from lora_pipeline.datasets.staging.files import has_masks
 from lora_pipeline.foundation.errors import (
     ArgumentInvalidError,
     DigestMismatchError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from lora_pipeline.datasets.staging import stage_manifest, staging_folder
+from lora_pipeline.datasets.staging.folder import stage_manifest, staging_folder
 from lora_pipeline.datasets.verify import verify_manifest
 from lora_pipeline.foundation.findings import Finding
 from lora_pipeline.foundation.result import Refusal, Result

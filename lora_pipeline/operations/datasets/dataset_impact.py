@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lora_pipeline.catalog.records import Asset
-from lora_pipeline.catalog.rights import taken_back
+from lora_pipeline.catalog.rights.training import taken_back
 from lora_pipeline.foundation import strict_json
 from lora_pipeline.foundation.errors import ArgumentInvalidError, RecordNotFoundError
 from lora_pipeline.foundation.ids import did_you_mean
@@ -15,7 +15,7 @@ from lora_pipeline.operations.datasets.impact_outcome import (
     impact_steps,
     impact_warnings,
 )
-from lora_pipeline.releases.evidence import EvidenceReader
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
 from lora_pipeline.releases.impact import Impact, impact_of, subject_of
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace

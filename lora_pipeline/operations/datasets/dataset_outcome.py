@@ -13,18 +13,18 @@ from lora_pipeline.catalog.catalogs import read_every_tag
 from lora_pipeline.catalog.vocabulary import Vocabulary
 from lora_pipeline.catalog.word_findings import findings_of_images
 from lora_pipeline.datasets.build import Draft
-from lora_pipeline.datasets.captions import Caption
-from lora_pipeline.datasets.diff import Difference, compare
+from lora_pipeline.datasets.captions.wording import Caption
+from lora_pipeline.datasets.diff.changes import Difference, compare
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.datasets.rules import DatasetRule, changed_settings, stored_rule
 from lora_pipeline.datasets.selection import LeftOut
-from lora_pipeline.datasets.staging import Staging
+from lora_pipeline.datasets.staging.folder import Staging
 from lora_pipeline.foundation.errors import RecordError, RepositoryError
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.datasets.caption_warnings import caption_warnings
 from lora_pipeline.operations.datasets.dataset_place import with_place
 from lora_pipeline.releases.records import Lora
-from lora_pipeline.workspace import git
+from lora_pipeline.workspace.git import repository as git
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.record_bytes import record_from
 from lora_pipeline.workspace.root import Workspace

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from lora_pipeline.catalog.records import Checkpoint, VersionStatus
 from lora_pipeline.catalog.vocabulary import Vocabulary
-from lora_pipeline.datasets.caption_templates import (
+from lora_pipeline.datasets.captions.templates import (
     parse_template,
     usual_form,
 )

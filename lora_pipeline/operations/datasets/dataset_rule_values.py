@@ -9,8 +9,8 @@ from datetime import date, datetime
 from msgspec import UNSET, UnsetType
 
 from lora_pipeline.catalog.vocabulary import Vocabulary
-from lora_pipeline.datasets.caption_templates import BUILT_IN, WORDS, parse_template
-from lora_pipeline.datasets.captions import unsafe_character
+from lora_pipeline.datasets.captions.templates import BUILT_IN, WORDS, parse_template
+from lora_pipeline.datasets.captions.wording import unsafe_character
 from lora_pipeline.datasets.filters import ISSUE_PREFIX
 from lora_pipeline.foundation.errors import ArgumentInvalidError
 from lora_pipeline.foundation.ids import did_you_mean, require_slug, require_tag

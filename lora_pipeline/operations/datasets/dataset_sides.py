@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from lora_pipeline.datasets.diff_view import Side
+from lora_pipeline.datasets.diff.view import Side
 from lora_pipeline.datasets.lookup import find_manifest
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.foundation.errors import (
@@ -17,8 +17,8 @@ from lora_pipeline.foundation.errors import (
     RepositoryError,
 )
 from lora_pipeline.foundation.ids import did_you_mean
-from lora_pipeline.workspace import git_history
-from lora_pipeline.workspace.git_moments import Moment, moments
+from lora_pipeline.workspace.git import history as git_history
+from lora_pipeline.workspace.git.moments import Moment, moments
 from lora_pipeline.workspace.layout import SHARED, RecordPlace, Scope, place_of
 from lora_pipeline.workspace.record_bytes import record_from
 from lora_pipeline.workspace.root import Workspace

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec.structs import replace
 
-from lora_pipeline.evaluation.blind_records import BlindPlan, BlindReview
+from lora_pipeline.evaluation.blind.records import BlindPlan, BlindReview
 from lora_pipeline.evaluation.finishing import remeasure_evaluation
 from lora_pipeline.evaluation.grid import missing_cells, problems_of_grid
 from lora_pipeline.evaluation.metrics.comparing import disagreements, unchecked
@@ -22,10 +21,10 @@ from lora_pipeline.operations.evaluation.evaluation_subject import (
     find_evaluation,
     find_target,
 )
-from lora_pipeline.releases.facts import TrainedManifest
+from lora_pipeline.releases.evidence.facts import TrainedManifest
+from lora_pipeline.releases.evidence.manifest import ManifestFinder
+from lora_pipeline.releases.evidence.record_past import RecordPast
 from lora_pipeline.releases.lookup import ScopeName
-from lora_pipeline.releases.record_past import RecordPast
-from lora_pipeline.releases.trained_manifest import ManifestFinder
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 
@@ -85,7 +84,7 @@ def measure_evaluation(
     told = finished.loaded.record
     if workspace.dry_run:
         told = replace(record, metrics=anew)
-    return msgspec.structs.replace(
+    return replace(
         _measured(told, record, words, f"Measured the grid of {words}"),
         warnings=(f"no longer about this grid: {binding}",) if binding else (),
         written=finished.written,

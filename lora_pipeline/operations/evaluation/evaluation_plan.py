@@ -11,9 +11,9 @@ from lora_pipeline.foundation.errors import RecordNotFoundError
 from lora_pipeline.foundation.ids import new_ulid
 from lora_pipeline.operations.evaluation.evaluation_outcome import lacking_cells
 from lora_pipeline.operations.evaluation.evaluation_subject import Subject
-from lora_pipeline.releases.facts import TrainedManifest
-from lora_pipeline.releases.record_past import RecordPast
-from lora_pipeline.releases.trained_manifest import ManifestFinder
+from lora_pipeline.releases.evidence.facts import TrainedManifest
+from lora_pipeline.releases.evidence.manifest import ManifestFinder
+from lora_pipeline.releases.evidence.record_past import RecordPast
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.records import Loaded

@@ -17,7 +17,7 @@ from lora_pipeline.foundation.files import write_atomic
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.evaluation.evaluation_cost import GridEstimate
 from lora_pipeline.operations.evaluation.evaluation_sweep_plan import Sweep, SweepOptions
-from lora_pipeline.training.run_folder import run_folder
+from lora_pipeline.training.runs.folder import run_folder
 from lora_pipeline.workspace.root import Workspace
 
 

@@ -21,7 +21,7 @@ from lora_pipeline.operations.training.run_lookup import find_run
 from lora_pipeline.releases.lookup import ScopeName
 from lora_pipeline.releases.records import Lora, Release
 from lora_pipeline.training.records import OutputFile, Run
-from lora_pipeline.training.run_folder import run_folder
+from lora_pipeline.training.runs.folder import run_folder
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import open_store

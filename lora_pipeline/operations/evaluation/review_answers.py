@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lora_pipeline.evaluation.blind import (
+from lora_pipeline.evaluation.blind.answers import MAX_BYTES, parse_answers
+from lora_pipeline.evaluation.blind.comparison import (
     QUESTIONS,
     constancy,
     preferences,
@@ -14,9 +15,8 @@ from lora_pipeline.evaluation.blind import (
     require_answers,
     sealed_review,
 )
-from lora_pipeline.evaluation.blind_answers import MAX_BYTES, parse_answers
-from lora_pipeline.evaluation.blind_order import kept_order
-from lora_pipeline.evaluation.blind_records import BlindPlan, BlindReview, Opponent
+from lora_pipeline.evaluation.blind.order import kept_order
+from lora_pipeline.evaluation.blind.records import BlindPlan, BlindReview, Opponent
 from lora_pipeline.evaluation.compare_measures import compare_measures
 from lora_pipeline.evaluation.metrics.words import measured_facts
 from lora_pipeline.evaluation.preference import sentences, weigh

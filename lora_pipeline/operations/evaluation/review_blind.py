@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from lora_pipeline.evaluation.blind import (
+from lora_pipeline.evaluation.blind.comparison import (
     QUESTIONS,
     chosen,
     commitment,
@@ -18,10 +18,10 @@ from lora_pipeline.evaluation.blind import (
     nearest_strength,
     sealed_plan,
 )
-from lora_pipeline.evaluation.blind_order import Order, keep_order
-from lora_pipeline.evaluation.blind_page import PageWords, ShownPair, blind_page
-from lora_pipeline.evaluation.blind_pictures import Picture, picture_of
-from lora_pipeline.evaluation.blind_records import BlindPair, BlindPlan, Opponent
+from lora_pipeline.evaluation.blind.order import Order, keep_order
+from lora_pipeline.evaluation.blind.page import PageWords, ShownPair, blind_page
+from lora_pipeline.evaluation.blind.pictures import Picture, picture_of
+from lora_pipeline.evaluation.blind.records import BlindPair, BlindPlan, Opponent
 from lora_pipeline.evaluation.records import Evaluation
 from lora_pipeline.evaluation.reviews import require_complete
 from lora_pipeline.evaluation.suites import rules_of

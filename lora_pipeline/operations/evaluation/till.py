@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.evaluation.orders import NAME, OrderBook
@@ -143,7 +142,7 @@ def with_spent(result: Result, till: Till | None, counted: Sequence[str]) -> Res
         counted: Expenses of killed commands that were counted before.
     """
     taken = till.written if till else []
-    return msgspec.structs.replace(
+    return replace(
         result,
         data={**result.data, "spent": till.facts() if till else None},
         written=tuple(dict.fromkeys((*result.written, *counted, *taken))),

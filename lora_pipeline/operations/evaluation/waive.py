@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from lora_pipeline.catalog.rights import days_after
+from lora_pipeline.catalog.rights.training import days_after
 from lora_pipeline.foundation.errors import ArgumentInvalidError, StateError
 from lora_pipeline.foundation.ids import did_you_mean, new_ulid
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.evaluation.evaluation_subject import Target, find_target
 from lora_pipeline.operations.evaluation.review import binding_of
-from lora_pipeline.releases.decision import Condition
-from lora_pipeline.releases.evidence import EvidenceReader
-from lora_pipeline.releases.facts import GivenWaiver, Unproven
+from lora_pipeline.releases.evidence.facts import GivenWaiver, Unproven
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
+from lora_pipeline.releases.gate.decision import Condition
+from lora_pipeline.releases.gate.waivers import doubt_about, may_be_waived, sealed
 from lora_pipeline.releases.judging import Judged, judge
 from lora_pipeline.releases.lookup import ScopeName
 from lora_pipeline.releases.records import Waiver
-from lora_pipeline.releases.waivers import doubt_about, may_be_waived, sealed
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.root import Workspace
 

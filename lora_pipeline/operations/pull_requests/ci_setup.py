@@ -7,8 +7,8 @@ from lora_pipeline.foundation.resources import resource
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.code_owners import is_owner, with_owners
-from lora_pipeline.workspace.git_drivers import ATTRIBUTES, attributes_file, attributes_found
-from lora_pipeline.workspace.git_history import require_repository
+from lora_pipeline.workspace.git.drivers import ATTRIBUTES, attributes_file, attributes_found
+from lora_pipeline.workspace.git.history import require_repository
 from lora_pipeline.workspace.root import Workspace
 
 _TEMPLATES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from lora_pipeline.datasets.diff_pictures import pictures_of
+from lora_pipeline.datasets.diff.pictures import pictures_of
 from lora_pipeline.foundation.files import disk_refusals, write_atomic
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.pull_requests.reporting.gather import gather_report
@@ -13,8 +13,8 @@ from lora_pipeline.operations.pull_requests.reporting.page import report_page
 from lora_pipeline.operations.pull_requests.reporting.view import ReportView
 from lora_pipeline.operations.pull_requests.reporting.words import verdict_words
 from lora_pipeline.operations.workspace.output_file import HTML, require_output, require_pictures
-from lora_pipeline.workspace.git_history import require_repository
-from lora_pipeline.workspace.git_moments import moments
+from lora_pipeline.workspace.git.history import require_repository
+from lora_pipeline.workspace.git.moments import moments
 from lora_pipeline.workspace.root import Workspace
 
 PICTURES = 300

@@ -8,17 +8,17 @@ from typing import Any, Literal
 from msgspec.structs import replace
 
 from lora_pipeline.datasets.build import Draft, draft_dataset
-from lora_pipeline.datasets.diff import Change, Difference, compare
+from lora_pipeline.datasets.diff.changes import Change, Difference, compare
 from lora_pipeline.datasets.records import Item, Manifest
 from lora_pipeline.datasets.rules import stored_rule
 from lora_pipeline.foundation.errors import PipelineError, SelectionEmptyError
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.datasets.dataset_place import with_place
-from lora_pipeline.releases.evidence import EvidenceReader
-from lora_pipeline.releases.facts import TrainedManifest, Unproven
+from lora_pipeline.releases.evidence.facts import TrainedManifest, Unproven
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
+from lora_pipeline.releases.evidence.rights import rights_facts
 from lora_pipeline.releases.lookup import ScopeName, find_lora
 from lora_pipeline.releases.records import Lora, Release
-from lora_pipeline.releases.rights_facts import rights_facts
 from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace

@@ -10,13 +10,13 @@ from __future__ import annotations
 from lora_pipeline.foundation.errors import ArgumentInvalidError, StateError
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.releases.promote import moved, refused, require_chain
-from lora_pipeline.releases.emergencies import term_of
-from lora_pipeline.releases.evidence import EvidenceReader
-from lora_pipeline.releases.gate import firm_refusals
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
+from lora_pipeline.releases.evidence.people import is_no_person
+from lora_pipeline.releases.gate.emergencies import term_of
+from lora_pipeline.releases.gate.judge import firm_refusals
 from lora_pipeline.releases.history import emergency_since
 from lora_pipeline.releases.judging import Judged, judge
 from lora_pipeline.releases.lookup import ScopeName, find_lora, require_release
-from lora_pipeline.releases.people import is_no_person
 from lora_pipeline.releases.records import HistoryEntry, Release
 from lora_pipeline.workspace.root import Workspace
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lora_pipeline.evaluation.blind_records import BlindPlan, BlindReview
+from lora_pipeline.evaluation.blind.records import BlindPlan, BlindReview
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.foundation.errors import RecordNotFoundError
 from lora_pipeline.foundation.result import Refusal, Result

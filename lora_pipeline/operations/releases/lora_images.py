@@ -10,10 +10,10 @@ import msgspec
 from msgspec import UNSET, structs
 from msgspec.structs import replace
 
-from lora_pipeline.catalog.asset_filter import AssetEntry, AssetFilter
-from lora_pipeline.catalog.assets import read_assets
+from lora_pipeline.catalog.assets.filter import AssetEntry, AssetFilter
+from lora_pipeline.catalog.assets.reading import read_assets
 from lora_pipeline.catalog.catalogs import read_vocabulary
-from lora_pipeline.catalog.import_captions import CaptionKind
+from lora_pipeline.catalog.imports.captions import CaptionKind
 from lora_pipeline.catalog.records import Asset
 from lora_pipeline.datasets.records import Manifest, Selection
 from lora_pipeline.foundation.errors import ArgumentInvalidError

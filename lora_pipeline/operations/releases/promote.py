@@ -10,11 +10,11 @@ from lora_pipeline.evaluation.records import Evaluation
 from lora_pipeline.foundation.errors import ArgumentInvalidError, StateError
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.releases.release_hooks import telling_of_change
-from lora_pipeline.releases.conditions_rights import answers_allowed
-from lora_pipeline.releases.decision import Decision
-from lora_pipeline.releases.evidence import EvidenceReader
-from lora_pipeline.releases.facts import ReleaseEvidence
-from lora_pipeline.releases.gate import bound_evidence
+from lora_pipeline.releases.evidence.facts import ReleaseEvidence
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
+from lora_pipeline.releases.gate.decision import Decision
+from lora_pipeline.releases.gate.judge import bound_evidence
+from lora_pipeline.releases.gate.rights import answers_allowed
 from lora_pipeline.releases.history import (
     broken_link,
     evidence_of,

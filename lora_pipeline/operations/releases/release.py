@@ -12,13 +12,13 @@ from lora_pipeline.foundation.errors import PipelineError, WeightsRefusedError
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.releases.release_hooks import telling_of_change
 from lora_pipeline.operations.workspace.store_targets import steps_to_fetch
-from lora_pipeline.releases.evidence import EvidenceReader
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
 from lora_pipeline.releases.history import evidence_of, extended
 from lora_pipeline.releases.judging import judge
 from lora_pipeline.releases.lookup import ScopeName, find_lora, require_release
 from lora_pipeline.releases.records import HistoryEntry, Lora, Release
 from lora_pipeline.training.plan import CheckpointOnDisk
-from lora_pipeline.training.weights import WeightsReport, inspect_weights, require_usable
+from lora_pipeline.training.weights.inspection import WeightsReport, inspect_weights, require_usable
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import SHARED
 from lora_pipeline.workspace.records import Loaded

@@ -6,17 +6,22 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from lora_pipeline.catalog.rights import days_after
+from lora_pipeline.catalog.rights.training import days_after
 from lora_pipeline.foundation.errors import ArgumentInvalidError, StateError
 from lora_pipeline.foundation.ids import new_ulid
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.releases.release import deprecate_release
 from lora_pipeline.releases.answers import sealed
-from lora_pipeline.releases.conditions_rights import JudgedImage, judge_withdrawals, term_of
-from lora_pipeline.releases.evidence import EvidenceReader
-from lora_pipeline.releases.facts import GivenAnswer, ReleaseEvidence, Unproven, WithdrawnImage
+from lora_pipeline.releases.evidence.facts import (
+    GivenAnswer,
+    ReleaseEvidence,
+    Unproven,
+    WithdrawnImage,
+)
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
+from lora_pipeline.releases.gate.policies import policy_for
+from lora_pipeline.releases.gate.rights import JudgedImage, judge_withdrawals, term_of
 from lora_pipeline.releases.lookup import ScopeName, find_lora, require_release
-from lora_pipeline.releases.policies import policy_for
 from lora_pipeline.releases.records import (
     AnsweredImage,
     GatePolicy,

@@ -15,8 +15,8 @@ from lora_pipeline.releases.card import MARK, CardForm, card_text
 from lora_pipeline.releases.card_facts import CardFacts, card_facts
 from lora_pipeline.releases.lookup import ScopeName, find_lora, require_release
 from lora_pipeline.releases.records import Lora
-from lora_pipeline.workspace import git
-from lora_pipeline.workspace.git_history import require_repository
+from lora_pipeline.workspace.git import repository as git
+from lora_pipeline.workspace.git.history import require_repository
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 

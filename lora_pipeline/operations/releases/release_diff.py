@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lora_pipeline.datasets.diff_pictures import pictures_of
-from lora_pipeline.datasets.diff_view import DiffView
-from lora_pipeline.datasets.diff_words import headline
+from lora_pipeline.datasets.diff.pictures import pictures_of
+from lora_pipeline.datasets.diff.view import DiffView
+from lora_pipeline.datasets.diff.words import headline
 from lora_pipeline.foundation.files import disk_refusals, write_atomic
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.releases.release_diff_page import ComparisonPage, comparison_page

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from lora_pipeline.datasets.diff_page import Pictures, difference_section
-from lora_pipeline.datasets.diff_view import DiffView
+from lora_pipeline.datasets.diff.page import Pictures, difference_section
+from lora_pipeline.datasets.diff.view import DiffView
 from lora_pipeline.evaluation.compare import of_every_prompt
 from lora_pipeline.evaluation.records import Cell
 from lora_pipeline.foundation.markup import GENERATOR, Markup, data_uri, element, page

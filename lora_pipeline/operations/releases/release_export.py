@@ -25,8 +25,9 @@ from lora_pipeline.foundation.errors import (
 )
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.foundation.schemas import require_valid
-from lora_pipeline.releases.evidence import EvidenceReader
-from lora_pipeline.releases.facts import TrainedManifest, Unproven
+from lora_pipeline.releases.evidence.facts import TrainedManifest, Unproven
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
+from lora_pipeline.releases.evidence.rights import rights_facts
 from lora_pipeline.releases.lookup import ScopeName, find_lora, require_release
 from lora_pipeline.releases.passport import (
     Passport,
@@ -36,8 +37,7 @@ from lora_pipeline.releases.passport import (
     passport_of,
 )
 from lora_pipeline.releases.records import Lora, Release
-from lora_pipeline.releases.rights_facts import rights_facts
-from lora_pipeline.training.weights_file import (
+from lora_pipeline.training.weights.file import (
     WeightsHeader,
     copy_with_metadata,
     encode_header,
@@ -45,7 +45,7 @@ from lora_pipeline.training.weights_file import (
     tensor_blocks,
     tensor_sha256,
 )
-from lora_pipeline.training.weights_metadata import kept_texts
+from lora_pipeline.training.weights.metadata import kept_texts
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 

@@ -32,8 +32,8 @@ from lora_pipeline.operations.releases.release_register import (
 )
 from lora_pipeline.releases.lookup import ScopeName, find_lora
 from lora_pipeline.training.hosted.http_client import Manner, ServiceClient
-from lora_pipeline.workspace.remote_address import parse_address
-from lora_pipeline.workspace.remote_bucket import open_bucket
+from lora_pipeline.workspace.remote.address import parse_address
+from lora_pipeline.workspace.remote.bucket import open_bucket
 from lora_pipeline.workspace.root import Workspace
 
 MOST_BYTES = 16 * 1024 * 1024 * 1024

@@ -23,14 +23,14 @@ from lora_pipeline.operations.releases.promote import refused
 from lora_pipeline.operations.releases.release_export import export_release
 from lora_pipeline.releases.card import CardForm, card_text, example_cells
 from lora_pipeline.releases.card_facts import CardFacts, card_facts
-from lora_pipeline.releases.evidence import EvidenceReader
-from lora_pipeline.releases.facts import Unproven
+from lora_pipeline.releases.evidence.facts import Unproven
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
+from lora_pipeline.releases.evidence.rights import rights_facts
 from lora_pipeline.releases.history import evidence_of
 from lora_pipeline.releases.hub import Sent, hub_address, publish_files, require_repository_name
 from lora_pipeline.releases.judging import judge
 from lora_pipeline.releases.lookup import ScopeName, find_lora, require_release
 from lora_pipeline.releases.records import Lora, Release
-from lora_pipeline.releases.rights_facts import rights_facts
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import open_store

@@ -32,9 +32,9 @@ from lora_pipeline.releases.records import Lora, Release
 from lora_pipeline.training.plan import CheckpointOnDisk
 from lora_pipeline.training.recipe import Layer, resolve_recipe
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.weights import WeightsReport, inspect_weights, require_usable
-from lora_pipeline.training.weights_declared import declared_by
-from lora_pipeline.training.weights_metadata import kept_texts
+from lora_pipeline.training.weights.declared import declared_by
+from lora_pipeline.training.weights.inspection import WeightsReport, inspect_weights, require_usable
+from lora_pipeline.training.weights.metadata import kept_texts
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace

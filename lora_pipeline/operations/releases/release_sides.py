@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from lora_pipeline.catalog.weight_files import weights_path
-from lora_pipeline.datasets.diff_view import DiffView, Side, view_of
+from lora_pipeline.datasets.diff.view import DiffView, Side, view_of
 from lora_pipeline.evaluation.compare import (
     CellPair,
     differences_by_prompt,
@@ -22,7 +22,7 @@ from lora_pipeline.foundation.errors import ArgumentInvalidError, PipelineError
 from lora_pipeline.operations.releases.cell_differences import differences_of
 from lora_pipeline.operations.training.weights_compare import compare_weights
 from lora_pipeline.releases.card_facts import CardFacts, card_facts
-from lora_pipeline.releases.facts import TrainedManifest
+from lora_pipeline.releases.evidence.facts import TrainedManifest
 from lora_pipeline.releases.lookup import ScopeName, find_lora, require_release
 from lora_pipeline.releases.records import Lora, Release
 from lora_pipeline.workspace.records import Loaded

@@ -9,7 +9,7 @@ from lora_pipeline.catalog.weight_files import place_of_weights
 from lora_pipeline.foundation.errors import ArgumentInvalidError, PipelineError
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.workspace.store_targets import steps_to_fetch
-from lora_pipeline.releases.evidence import EvidenceReader
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
 from lora_pipeline.releases.lookup import ScopeName, find_lora
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.releases.resolution import Resolution, resolve_release

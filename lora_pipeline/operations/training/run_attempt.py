@@ -45,9 +45,9 @@ from lora_pipeline.training.hosted.interface import HostedTrainer
 from lora_pipeline.training.outcome import Outcome
 from lora_pipeline.training.plan import Plan
 from lora_pipeline.training.records import Run, RunError
-from lora_pipeline.training.run_folder import run_folder, working_in
-from lora_pipeline.training.run_log import EVENTS_FILE, LOG_FILE, TAIL_FILES
-from lora_pipeline.training.run_ticket import Ticket, cancel_asked, read_ticket
+from lora_pipeline.training.runs.folder import run_folder, working_in
+from lora_pipeline.training.runs.log import EVENTS_FILE, LOG_FILE, TAIL_FILES
+from lora_pipeline.training.runs.ticket import Ticket, cancel_asked, read_ticket
 from lora_pipeline.training.supervision import asked_to_stop
 from lora_pipeline.training.trainers.interface import Continuation, Resuming, Trainer
 from lora_pipeline.training.trainers.registry import TRAINERS
@@ -196,7 +196,7 @@ def _as_queued(workspace: Workspace, scope: Scope, run: Run, asked: dict[str, An
         scope="project" if scope.project_id else "baseline",
         yes_upload=asked.get("yesUpload") is True,
     )
-    training = msgspec.structs.replace(gather(workspace, wishes), release_id=run.release_id)
+    training = replace(gather(workspace, wishes), release_id=run.release_id)
     again = f"lora run cancel {run.id}, or queue it anew: lora train --lora {run.lora_id} --detach"
     if training.manifest.content_hash != run.manifest_hash:
         raise PlanOutdatedError(

@@ -17,14 +17,14 @@ from lora_pipeline.operations.training.train_hosted import stop_job
 from lora_pipeline.operations.training.train_sending import may_have_job
 from lora_pipeline.releases.lookup import ScopeName
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import (
+from lora_pipeline.training.runs.folder import (
     is_alive,
     is_here,
     process_of,
     run_folder,
     working_in,
 )
-from lora_pipeline.training.run_ticket import ask_to_cancel
+from lora_pipeline.training.runs.ticket import ask_to_cancel
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace

@@ -5,8 +5,8 @@ from __future__ import annotations
 from lora_pipeline.operations.training.run_states import UNDER_WAY, WAITING
 from lora_pipeline.releases.lookup import ScopeName, scope_of
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import is_alive, is_here, run_folder
-from lora_pipeline.training.run_ticket import read_ticket
+from lora_pipeline.training.runs.folder import is_alive, is_here, run_folder
+from lora_pipeline.training.runs.ticket import read_ticket
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace

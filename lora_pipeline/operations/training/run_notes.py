@@ -13,8 +13,8 @@ from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.operations.training.train_request import Training
 from lora_pipeline.training.outcome import output_of
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import run_folder
-from lora_pipeline.training.weights import WeightsReport
+from lora_pipeline.training.runs.folder import run_folder
+from lora_pipeline.training.weights.inspection import WeightsReport
 from lora_pipeline.workspace.root import Workspace
 
 _WISHES = "wishes.json"

@@ -10,7 +10,7 @@ from lora_pipeline.engine.gpus import read_gpus
 from lora_pipeline.foundation.result import Refusal
 from lora_pipeline.operations.training.train_request import Training
 from lora_pipeline.operations.training.train_start import Start, expected_of
-from lora_pipeline.training.run_needs import Disk, Lack, Machine, Needs, lacks, needs_of
+from lora_pipeline.training.runs.needs import Disk, Lack, Machine, Needs, lacks, needs_of
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import open_store
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.engine.queue import EXTRA, MODULES, Queue
@@ -40,9 +39,9 @@ from lora_pipeline.operations.training.train_start import (
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.plan import CheckpointOnDisk
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import is_alive, run_folder, working_in
-from lora_pipeline.training.run_retries import MOST_RETRIES
-from lora_pipeline.training.run_ticket import (
+from lora_pipeline.training.runs.folder import is_alive, run_folder, working_in
+from lora_pipeline.training.runs.retries import MOST_RETRIES
+from lora_pipeline.training.runs.ticket import (
     Ticket,
     cancel_asked,
     drop_ticket,
@@ -85,9 +84,9 @@ def enqueue_training(
     if not start.base.digest:
         # A record that does not say what the model is cannot say later that it is the same.
         base = base_model(workspace, training.checkpoint, prove=True)
-        start = msgspec.structs.replace(start, base=base)
+        start = replace(start, base=base)
     _require_new(workspace, training, start)
-    training = msgspec.structs.replace(training, release_id=_free_release(workspace, training))
+    training = replace(training, release_id=_free_release(workspace, training))
     run = _new_run(workspace, training, start, actor)
     folder, scope = run_folder(workspace, run.id), training.lora.scope
     ticket = Ticket(
@@ -268,7 +267,7 @@ def _require_new(workspace: Workspace, training: Training, start: Start) -> None
         StateError: When something does.
     """
     for run in _unfinished(workspace, training):
-        same = msgspec.structs.replace(training, release_id=run.release_id)
+        same = replace(training, release_id=run.release_id)
         base: CheckpointOnDisk = start.base
         digest = plan_digest(workspace, same, base, start.staging, start.version)
         if digest == run.plan_digest:

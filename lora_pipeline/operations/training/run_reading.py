@@ -13,8 +13,14 @@ from lora_pipeline.operations.training.run_lookup import find_run, state_now
 from lora_pipeline.operations.training.run_states import UNDER_WAY
 from lora_pipeline.releases.lookup import ScopeName
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import is_here, run_folder
-from lora_pipeline.training.run_log import EVENTS_FILE, LOG_FILE, TAIL_FILES, documents_of, read_log
+from lora_pipeline.training.runs.folder import is_here, run_folder
+from lora_pipeline.training.runs.log import (
+    EVENTS_FILE,
+    LOG_FILE,
+    TAIL_FILES,
+    documents_of,
+    read_log,
+)
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 

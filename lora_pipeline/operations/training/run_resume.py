@@ -23,8 +23,8 @@ from lora_pipeline.operations.training.train_run import finish_killed, mark_inte
 from lora_pipeline.operations.training.train_sending import may_have_job
 from lora_pipeline.releases.lookup import ScopeName
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import is_alive, is_here, run_folder
-from lora_pipeline.training.run_ticket import Ticket, read_ticket
+from lora_pipeline.training.runs.folder import is_alive, is_here, run_folder
+from lora_pipeline.training.runs.ticket import Ticket, read_ticket
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 

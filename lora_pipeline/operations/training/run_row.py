@@ -7,8 +7,8 @@ from typing import Any
 from lora_pipeline.operations.training.run_lookup import state_now
 from lora_pipeline.training.hosted.spending import counts_for
 from lora_pipeline.training.records import Expense, Run
-from lora_pipeline.training.run_folder import is_here, run_folder
-from lora_pipeline.training.run_log import Progress, last_progress
+from lora_pipeline.training.runs.folder import is_here, run_folder
+from lora_pipeline.training.runs.log import Progress, last_progress
 from lora_pipeline.workspace.root import Workspace
 
 

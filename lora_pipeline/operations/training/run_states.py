@@ -8,20 +8,19 @@ run's folder first, then the record, then whoever wants to know is told.
 
 from __future__ import annotations
 
-import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.operations.training.run_notices import tell
 from lora_pipeline.training.records import Attempt, Run, RunError
-from lora_pipeline.training.run_folder import run_folder
-from lora_pipeline.training.run_retries import (
+from lora_pipeline.training.runs.folder import run_folder
+from lora_pipeline.training.runs.retries import (
     STOPPED,
     next_number,
     tries_left,
     wait_before,
     worth_retrying,
 )
-from lora_pipeline.training.run_ticket import (
+from lora_pipeline.training.runs.ticket import (
     cancel_asked,
     drop_ticket,
     read_ticket,
@@ -79,7 +78,7 @@ def failed(workspace: Workspace, run: Run, error: RunError) -> Run:
     first_wait_s = workspace.settings.number("runs.retryWaitSeconds")
     wait_s = wait_before(run, first_wait_s, ticket.since)
     then = workspace.clock().timestamp() + wait_s
-    write_ticket(folder, msgspec.structs.replace(ticket, not_before=then))
+    write_ticket(folder, replace(ticket, not_before=then))
     return _waiting_again(run, error.code)
 
 

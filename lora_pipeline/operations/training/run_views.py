@@ -12,8 +12,8 @@ from lora_pipeline.operations.training.run_row import expense_row, row_of
 from lora_pipeline.operations.training.run_states import WAITING
 from lora_pipeline.releases.lookup import ScopeName
 from lora_pipeline.training.records import Expense, Run
-from lora_pipeline.training.run_folder import run_folder
-from lora_pipeline.training.run_ticket import read_ticket
+from lora_pipeline.training.runs.folder import run_folder
+from lora_pipeline.training.runs.ticket import read_ticket
 from lora_pipeline.workspace.root import Workspace
 
 RunStateFilter = Literal[

@@ -31,8 +31,8 @@ from lora_pipeline.operations.training.run_forward import TOPIC, Forwarding
 from lora_pipeline.operations.training.run_queue import open_queue, owed, settle, settle_run
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import is_alive, run_folder
-from lora_pipeline.training.run_ticket import Ticket, read_ticket
+from lora_pipeline.training.runs.folder import is_alive, run_folder
+from lora_pipeline.training.runs.ticket import Ticket, read_ticket
 from lora_pipeline.workspace.layout import SHARED, Scope
 from lora_pipeline.workspace.root import Workspace
 

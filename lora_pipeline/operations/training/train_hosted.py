@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.catalog.records import Checkpoint
@@ -49,7 +48,7 @@ from lora_pipeline.training.hosted.interface import (
 from lora_pipeline.training.outcome import Outcome, refused_outcome
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import run_folder, working_in
+from lora_pipeline.training.runs.folder import run_folder, working_in
 from lora_pipeline.training.supervision import asked_to_stop
 from lora_pipeline.training.trainers.registry import TRAINERS
 from lora_pipeline.workspace.layout import Scope
@@ -159,7 +158,7 @@ def take_up(
             stack.enter_context(working_in(run_folder(workspace, run.id), workspace.now()))
             run = begun(workspace, run)
         update_run(workspace, scope, replace(run, external_job_id=job_id))
-        job = msgspec.structs.replace(job, job_id=job_id)
+        job = replace(job, job_id=job_id)
         outcome = _followed(workspace, trainer, scope, base, run.id, job, ())
         return conclude(workspace, scope, run.id, outcome, notes)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from lora_pipeline.datasets.staging import plan_staging
+from lora_pipeline.datasets.staging.folder import plan_staging
 from lora_pipeline.foundation import strict_json, strict_yaml
 from lora_pipeline.foundation.errors import (
     ArgumentInvalidError,

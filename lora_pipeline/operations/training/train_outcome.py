@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 
-from lora_pipeline.datasets.staging import plan_staging
+from lora_pipeline.datasets.staging.folder import plan_staging
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.releases.release_register import weights_facts
 from lora_pipeline.operations.training.train_hosted import base_elsewhere
@@ -22,7 +22,7 @@ from lora_pipeline.operations.training.train_sending import cap_refusal, estimat
 from lora_pipeline.training.hosted.interface import HostedTrainer
 from lora_pipeline.training.plan import CheckpointOnDisk
 from lora_pipeline.training.recipe import flag_of
-from lora_pipeline.training.run_folder import run_folder
+from lora_pipeline.training.runs.folder import run_folder
 from lora_pipeline.workspace.root import Workspace
 
 # A plan that is only looked at belongs to no run.

@@ -10,8 +10,8 @@ import msgspec
 from msgspec.structs import replace
 
 from lora_pipeline.catalog.catalogs import read_vocabulary
-from lora_pipeline.datasets.caption_tokens import Reading
-from lora_pipeline.datasets.staging import Staging
+from lora_pipeline.datasets.captions.tokens import Reading
+from lora_pipeline.datasets.staging.folder import Staging
 from lora_pipeline.operations.datasets.caption_target import target_of
 from lora_pipeline.operations.training.train_request import Training, request_for, training_data
 from lora_pipeline.training.cautions import Caution, Subject, trainer_notes
@@ -25,7 +25,7 @@ from lora_pipeline.training.estimates import (
 )
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import is_here
+from lora_pipeline.training.runs.folder import is_here
 from lora_pipeline.training.trainers.interface import LimitsCaptions
 from lora_pipeline.workspace.root import Workspace
 

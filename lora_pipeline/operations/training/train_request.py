@@ -15,8 +15,8 @@ from lora_pipeline.catalog.records import Checkpoint
 from lora_pipeline.catalog.weight_files import place_of_weights, weights_path
 from lora_pipeline.datasets.lookup import find_manifest
 from lora_pipeline.datasets.records import Manifest
-from lora_pipeline.datasets.staging import Staging
-from lora_pipeline.datasets.staging_marker import mask_name
+from lora_pipeline.datasets.staging.folder import Staging
+from lora_pipeline.datasets.staging.marker import mask_name
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.errors import (
     ArgumentInvalidError,
@@ -36,7 +36,7 @@ from lora_pipeline.training.plan import (
     TrainingRequest,
 )
 from lora_pipeline.training.recipe import ResolvedRecipe, resolve_recipe
-from lora_pipeline.training.run_folder import run_folder
+from lora_pipeline.training.runs.folder import run_folder
 from lora_pipeline.training.trainers.interface import Trainer
 from lora_pipeline.training.trainers.manual import MANUAL
 from lora_pipeline.training.trainers.registry import find_trainer

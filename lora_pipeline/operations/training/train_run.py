@@ -40,12 +40,12 @@ from lora_pipeline.releases.records import Lora, Release
 from lora_pipeline.training.outcome import Outcome, output_of
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
 from lora_pipeline.training.records import Attempt, Cost, OutputFile, Run, RunError
-from lora_pipeline.training.run_folder import is_alive, is_here, run_folder, working_in
-from lora_pipeline.training.run_retries import worth_retrying
-from lora_pipeline.training.run_ticket import read_ticket
+from lora_pipeline.training.runs.folder import is_alive, is_here, run_folder, working_in
+from lora_pipeline.training.runs.retries import worth_retrying
+from lora_pipeline.training.runs.ticket import read_ticket
 from lora_pipeline.training.supervision import asked_to_stop, supervise
 from lora_pipeline.training.trainers.interface import Continuation, Resuming
-from lora_pipeline.training.weights import WeightsReport, inspect_weights
+from lora_pipeline.training.weights.inspection import WeightsReport, inspect_weights
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.records import Loaded

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from lora_pipeline.datasets.staging import Staging, plan_staging, stage_manifest
+from lora_pipeline.datasets.staging.folder import Staging, plan_staging, stage_manifest
 from lora_pipeline.foundation.errors import TrainerUnavailableError
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.training.train_outcome import NO_RUN, base_to_plan, command_of
@@ -23,8 +23,8 @@ from lora_pipeline.operations.training.train_sending import (
     sending_facts,
     sending_refusal,
 )
-from lora_pipeline.releases.facts import TrainedManifest, Unproven
-from lora_pipeline.releases.rights_facts import rights_facts
+from lora_pipeline.releases.evidence.facts import TrainedManifest, Unproven
+from lora_pipeline.releases.evidence.rights import rights_facts
 from lora_pipeline.training.hosted.interface import HostedTrainer, JobEstimate
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
 from lora_pipeline.training.records import Cost

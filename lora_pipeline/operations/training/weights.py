@@ -11,9 +11,9 @@ from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.training.train_request import base_model
 from lora_pipeline.releases.passport import Passport, passport_in
 from lora_pipeline.releases.records import Lora, Release
-from lora_pipeline.training.weights import WeightsReport, inspect_weights, require_usable
-from lora_pipeline.training.weights_metadata import kept_texts, scrub
-from lora_pipeline.training.weights_norms import block_norms, module_norms
+from lora_pipeline.training.weights.inspection import WeightsReport, inspect_weights, require_usable
+from lora_pipeline.training.weights.metadata import kept_texts, scrub
+from lora_pipeline.training.weights.norms import block_norms, module_norms
 from lora_pipeline.workspace.layout import SHARED
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace

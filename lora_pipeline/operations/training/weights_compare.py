@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.training.weights import WeightsReport, inspect_weights, require_usable
-from lora_pipeline.training.weights_compare import Comparison, Products, compare_reports
+from lora_pipeline.training.weights.compare import Comparison, Products, compare_reports
+from lora_pipeline.training.weights.inspection import WeightsReport, inspect_weights, require_usable
 from lora_pipeline.workspace.root import Workspace
 
 

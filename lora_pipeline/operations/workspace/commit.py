@@ -6,7 +6,8 @@ from msgspec.structs import replace
 
 from lora_pipeline.foundation.errors import RepositoryError
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.workspace import git, git_commit
+from lora_pipeline.workspace.git import commit as git_commit
+from lora_pipeline.workspace.git import repository as git
 from lora_pipeline.workspace.root import Workspace
 
 

@@ -15,9 +15,9 @@ from lora_pipeline.operations.workspace.checkup.records import record_checks
 from lora_pipeline.operations.workspace.checkup.rented import rented_checks
 from lora_pipeline.operations.workspace.checkup.stagings import staging_checks
 from lora_pipeline.operations.workspace.git_setup import drivers_check
-from lora_pipeline.workspace.health import Check, machine_checks
-from lora_pipeline.workspace.health_repository import repository_checks
-from lora_pipeline.workspace.health_state import state_checks
+from lora_pipeline.workspace.health.machine import Check, machine_checks
+from lora_pipeline.workspace.health.repository import repository_checks
+from lora_pipeline.workspace.health.state import state_checks
 from lora_pipeline.workspace.root import Workspace
 
 _WRONG = ("warn", "fail")

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lora_pipeline.datasets.diff import compare
+from lora_pipeline.datasets.diff.changes import compare
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.foundation.result import Refusal, Result

@@ -16,7 +16,7 @@ from lora_pipeline.operations.workspace.git_merge_lora import merge_loras
 from lora_pipeline.operations.workspace.git_merge_words import clash_words, manifest_words
 from lora_pipeline.operations.workspace.validation.kinds import KINDS
 from lora_pipeline.releases.records import Lora
-from lora_pipeline.workspace.git_merge_file import merge_lines
+from lora_pipeline.workspace.git.merge_file import merge_lines
 from lora_pipeline.workspace.merge_advice import place_in, way_out
 from lora_pipeline.workspace.merge_documents import (
     MISSING,

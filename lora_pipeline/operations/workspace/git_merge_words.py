@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lora_pipeline.datasets.diff import compare
+from lora_pipeline.datasets.diff.changes import compare
 from lora_pipeline.datasets.merge import MergedManifest
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.workspace.merge_documents import MISSING, Clash

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from lora_pipeline.foundation.result import Refusal, Result
-from lora_pipeline.workspace import git
 from lora_pipeline.workspace.changes import Changes
-from lora_pipeline.workspace.git_drivers import (
+from lora_pipeline.workspace.git import repository as git
+from lora_pipeline.workspace.git.drivers import (
     ATTRIBUTES,
     Part,
     attributes_file,
@@ -16,8 +16,8 @@ from lora_pipeline.workspace.git_drivers import (
     remove_settings,
     settings_found,
 )
-from lora_pipeline.workspace.git_history import require_repository
-from lora_pipeline.workspace.health import Check
+from lora_pipeline.workspace.git.history import require_repository
+from lora_pipeline.workspace.health.machine import Check
 from lora_pipeline.workspace.root import Workspace
 
 _PLACES = {"repository": "this clone (.git/config)", "user": "your user (git config --global)"}

@@ -101,8 +101,8 @@ def _item_lines(item: Any) -> Iterator[str]:
 
 
 def _weights_lines(path: Path, size: int) -> Iterator[str]:
-    from lora_pipeline.training.weights import inspect_weights  # imports numpy
-    from lora_pipeline.training.weights_file import read_header
+    from lora_pipeline.training.weights.file import read_header
+    from lora_pipeline.training.weights.inspection import inspect_weights  # imports numpy
 
     if size > MOST_WEIGHTS_BYTES:
         header = read_header(path)

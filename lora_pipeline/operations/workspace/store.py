@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lora_pipeline.datasets.staging_garbage import find_garbage, remove_garbage
+from lora_pipeline.datasets.staging.garbage import find_garbage, remove_garbage
 from lora_pipeline.engine.pool import map_ordered
 from lora_pipeline.foundation import files
 from lora_pipeline.foundation.digests import sha256_of_file
 from lora_pipeline.foundation.errors import ArgumentInvalidError, FileMissingError
 from lora_pipeline.foundation.result import Refusal, Result
-from lora_pipeline.training.run_folder import stagings_of_runs
+from lora_pipeline.training.runs.folder import stagings_of_runs
 from lora_pipeline.workspace.lock import workspace_lock
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import ObjectStore, open_store

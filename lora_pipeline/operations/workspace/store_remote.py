@@ -14,8 +14,8 @@ from lora_pipeline.foundation.events import Event
 from lora_pipeline.foundation.result import Refusal, Result
 from lora_pipeline.operations.workspace.store import show_store
 from lora_pipeline.operations.workspace.store_targets import named_objects
-from lora_pipeline.workspace.remote_store import found_there, open_remote, remote_address
-from lora_pipeline.workspace.remote_transfer import (
+from lora_pipeline.workspace.remote.store import found_there, open_remote, remote_address
+from lora_pipeline.workspace.remote.transfer import (
     fetch_object,
     partial_path,
     receiving,

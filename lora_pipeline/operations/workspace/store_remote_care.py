@@ -8,9 +8,9 @@ from typing import Any
 from lora_pipeline.engine.pool import map_ordered
 from lora_pipeline.foundation.errors import ArgumentInvalidError, RemoteMissingError
 from lora_pipeline.foundation.result import Refusal, Result
-from lora_pipeline.workspace import git
-from lora_pipeline.workspace.remote_store import RemoteObject, open_remote
-from lora_pipeline.workspace.remote_transfer import remote_sha256
+from lora_pipeline.workspace.git import repository as git
+from lora_pipeline.workspace.remote.store import RemoteObject, open_remote
+from lora_pipeline.workspace.remote.transfer import remote_sha256
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store_references import expected_here, named_anywhere
 

@@ -23,8 +23,8 @@ from lora_pipeline.operations.workspace.validation.surroundings import (
 from lora_pipeline.operations.workspace.validation.unfinished import unfinished_findings
 from lora_pipeline.operations.workspace.validation.words import word_findings
 from lora_pipeline.releases.audit import Strictness, audit_lora
-from lora_pipeline.releases.evidence import EvidenceReader
-from lora_pipeline.releases.policies import require_base
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
+from lora_pipeline.releases.gate.policies import require_base
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.workspace.root import Workspace
 

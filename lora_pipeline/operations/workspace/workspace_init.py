@@ -11,8 +11,8 @@ from lora_pipeline.foundation.errors import (
     WorkspaceNotFoundError,
 )
 from lora_pipeline.foundation.result import Result
-from lora_pipeline.workspace import git
 from lora_pipeline.workspace.changes import Changes
+from lora_pipeline.workspace.git import repository as git
 from lora_pipeline.workspace.root import Workspace, find_root, open_workspace
 from lora_pipeline.workspace.starter import FOLDERS_OF_RECORDS, schema_files, starter_files
 

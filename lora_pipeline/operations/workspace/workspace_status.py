@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from lora_pipeline.catalog.records import Asset, Project
-from lora_pipeline.catalog.rights import may_train, taken_back
+from lora_pipeline.catalog.rights.training import may_train, taken_back
 from lora_pipeline.datasets.records import Item, Manifest
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.foundation.errors import PipelineError
@@ -135,7 +135,7 @@ class _Reading:
         if not taken or not lora.active_release_id:
             return ()
         # Most calls need not pay for these.
-        from lora_pipeline.releases.evidence import EvidenceReader
+        from lora_pipeline.releases.evidence.gathering import EvidenceReader
         from lora_pipeline.releases.impact import answers_wanted
 
         reader = EvidenceReader(self.workspace, self.workspace.records)

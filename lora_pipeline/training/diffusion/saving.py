@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from lora_pipeline.training.diffusion.adapters import ADAPTER
-from lora_pipeline.training.weights_file import Tensor as Entry
-from lora_pipeline.training.weights_file import write_weights
+from lora_pipeline.training.weights.file import Tensor as Entry
+from lora_pipeline.training.weights.file import write_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

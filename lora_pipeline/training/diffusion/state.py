@@ -18,8 +18,8 @@ import msgspec
 from lora_pipeline.foundation.canonical import digest_of
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.training.diffusion.job import Job
-from lora_pipeline.training.weights_file import Tensor as Entry
-from lora_pipeline.training.weights_file import read_header, write_weights
+from lora_pipeline.training.weights.file import Tensor as Entry
+from lora_pipeline.training.weights.file import read_header, write_weights
 
 if TYPE_CHECKING:
     from torch import Tensor

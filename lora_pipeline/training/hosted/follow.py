@@ -40,7 +40,7 @@ from lora_pipeline.training.outcome import Found, Outcome
 from lora_pipeline.training.plan import CheckpointOnDisk, Plan
 from lora_pipeline.training.progress import TOPIC, progress_event
 from lora_pipeline.training.records import Cost, RunError
-from lora_pipeline.training.run_log import RunLog
+from lora_pipeline.training.runs.log import RunLog
 
 _SLOWER = 1.5
 _SLOWEST = 6.0

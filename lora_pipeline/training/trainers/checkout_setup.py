@@ -15,7 +15,7 @@ from lora_pipeline.foundation.errors import (
 )
 from lora_pipeline.training.trainers.checkout import CheckoutProgram, environment_python
 from lora_pipeline.training.trainers.environment import Environment, Say, python_version
-from lora_pipeline.workspace import git
+from lora_pipeline.workspace.git import repository as git
 from lora_pipeline.workspace.settings import Settings
 
 _SUGGESTED = (3, 12)

@@ -31,7 +31,7 @@ from lora_pipeline.training.trainers.interface import (
     TrainingProgress,
 )
 from lora_pipeline.training.trainers.offline import OFFLINE
-from lora_pipeline.training.weights_file import read_header
+from lora_pipeline.training.weights.file import read_header
 from lora_pipeline.workspace.settings import Settings
 
 MODULES = ("torch", "diffusers", "peft", "transformers", "accelerate")

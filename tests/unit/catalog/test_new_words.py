@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_pipeline.catalog.import_plan import Words
+from lora_pipeline.catalog.imports.plan import Words
 from lora_pipeline.catalog.new_words import add_words, label_of
 from lora_pipeline.catalog.records import Scenarios, Styles, Tags
 from lora_pipeline.workspace.changes import Changes

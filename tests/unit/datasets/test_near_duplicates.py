@@ -26,7 +26,7 @@ from lora_pipeline.datasets.near_duplicates import (
     near_pairs,
     on_background,
 )
-from lora_pipeline.foundation.images import ImageWorker
+from lora_pipeline.foundation.images.client import ImageWorker
 from tests.support import checks_builders as pictures
 
 Picture = Image.Image

@@ -11,14 +11,14 @@ from PIL import Image
 
 from lora_pipeline.datasets.image_files import ImageFiles
 from lora_pipeline.datasets.records import Item, Manifest, Normalization
-from lora_pipeline.datasets.staging import (
+from lora_pipeline.datasets.staging.folder import (
     Staging,
     plan_staging,
     stage_manifest,
     staging_folder,
     verify_staging,
 )
-from lora_pipeline.datasets.staging_marker import FORM, mask_name
+from lora_pipeline.datasets.staging.marker import FORM, mask_name
 from lora_pipeline.foundation.file_facts import is_plain_rgb_png
 from lora_pipeline.workspace.root import Workspace
 from tests.support.dataset_builders import item, manifest
@@ -161,7 +161,7 @@ def test_a_second_staging_decodes_nothing_that_the_first_one_did(
     one = icon(workspace)
     first = stage_manifest(workspace, masked(one))
     monkeypatch.setattr(
-        "lora_pipeline.foundation.images._WORKER", "lora_pipeline.there_is_no_such_decoder"
+        "lora_pipeline.foundation.images.client._WORKER", "lora_pipeline.there_is_no_such_decoder"
     )
 
     second = stage_manifest(workspace, masked(replace(one, caption="another caption")))

@@ -12,7 +12,7 @@ from PIL import Image
 from lora_pipeline.datasets.image_sources import image_sources, read_image
 from lora_pipeline.datasets.records import Item
 from lora_pipeline.datasets.thumbnails import Thumbnail, thumbnails
-from lora_pipeline.workspace.git_history import require_commit
+from lora_pipeline.workspace.git.history import require_commit
 from lora_pipeline.workspace.root import Workspace
 from tests.support.dataset_builders import PROJECT
 from tests.support.looking_builders import RED, lfs_pointer, pictured, png

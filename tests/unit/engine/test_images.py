@@ -6,7 +6,7 @@ import pytest
 
 from lora_pipeline.engine.images import image_limits, map_images
 from lora_pipeline.foundation.events import Event
-from lora_pipeline.foundation.images import ImageWorker
+from lora_pipeline.foundation.images.client import ImageWorker
 from lora_pipeline.workspace.root import Workspace, open_workspace
 from tests.support.catalog_builders import draw_icons
 from tests.support.workspace_builders import make_workspace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lora_pipeline.releases.decision import Condition, Decision
+from lora_pipeline.releases.gate.decision import Condition, Decision
 from lora_pipeline.releases.next_steps import steps_after_refusal
 from tests.support.gate_builders import LORA, RELEASE
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lora_pipeline.evaluation.records import RendererIdentity
-from lora_pipeline.releases.gate import decide
+from lora_pipeline.releases.gate.judge import decide
 from tests.support.gate_builders import STANDARD, evidence, grid
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_pipeline.training.weights import WeightsReport, inspect_weights
+from lora_pipeline.training.weights.inspection import WeightsReport, inspect_weights
 from tests.support.training_builders import RawTensor, float_tensor, safetensors_bytes
 
 FLAT = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
@@ -141,7 +141,7 @@ def test_several_kinds_in_one_file_are_told(tmp_path: Path) -> None:
 def test_block_and_layer_are_told_in_every_spelling(
     path: str, block: tuple[str, str, int], kind: str
 ) -> None:
-    from lora_pipeline.training.weights_blocks import block_of, kind_of
+    from lora_pipeline.training.weights.blocks import block_of, kind_of
 
     found = block_of(path)
 

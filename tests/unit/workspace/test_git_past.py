@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_pipeline.workspace import git as repository
+from lora_pipeline.workspace.git import repository
 from tests.support.workspace_builders import commit_all, git, make_repository
 
 RECORDS = ":(glob)data/**/reviews/*.json"

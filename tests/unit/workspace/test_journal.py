@@ -17,7 +17,7 @@ from lora_pipeline.foundation.errors import PipelineError, RecordConflictError, 
 from lora_pipeline.operations.workspace.rename import rename_id
 from lora_pipeline.workspace import journal
 from lora_pipeline.workspace.changes import Changes
-from lora_pipeline.workspace.health_state import finish_interrupted
+from lora_pipeline.workspace.health.state import finish_interrupted
 from lora_pipeline.workspace.layout import Scope
 from tests.support.faults import Faults, armed, failing
 from tests.support.journal_scenarios import prepare, rename_project, rename_style

@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from lora_pipeline.catalog.records import Asset
-from lora_pipeline.datasets.diff_view import Side, view_of
+from lora_pipeline.datasets.diff.view import Side, view_of
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.foundation.errors import PipelineError, RecordError
@@ -25,13 +25,14 @@ from lora_pipeline.operations.pull_requests.reporting.view import (
     ReportView,
 )
 from lora_pipeline.operations.workspace.validate import validate_workspace
-from lora_pipeline.releases.evidence import EvidenceReader
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
 from lora_pipeline.releases.history import evidence_of
 from lora_pipeline.releases.judging import judge
 from lora_pipeline.releases.lookup import ScopeName, find_lora, require_release
 from lora_pipeline.releases.records import Lora
-from lora_pipeline.workspace import git, git_history
-from lora_pipeline.workspace.git_moments import (
+from lora_pipeline.workspace.git import history as git_history
+from lora_pipeline.workspace.git import repository as git
+from lora_pipeline.workspace.git.moments import (
     ChangedFile,
     ChangeKind,
     Moment,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lora_pipeline.datasets.diff_markdown import difference_markdown
+from lora_pipeline.datasets.diff.markdown import difference_markdown
 from lora_pipeline.foundation.markdown import code, details, table
 from lora_pipeline.operations.pull_requests.reporting.view import LoraChange, ReportView
 from lora_pipeline.operations.pull_requests.reporting.words import (

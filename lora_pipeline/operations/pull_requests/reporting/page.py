@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lora_pipeline.datasets.diff_page import Pictures, difference_section
+from lora_pipeline.datasets.diff.page import Pictures, difference_section
 from lora_pipeline.foundation.markup import GENERATOR, Markup, data_uri, element, page
 from lora_pipeline.operations.pull_requests.reporting.view import GridChange, LoraChange, ReportView
 from lora_pipeline.operations.pull_requests.reporting.words import (

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from lora_pipeline.datasets.diff_view import DiffView
-from lora_pipeline.datasets.diff_words import headline
+from lora_pipeline.datasets.diff.view import DiffView
+from lora_pipeline.datasets.diff.words import headline
 from lora_pipeline.evaluation.records import Evaluation, Review
-from lora_pipeline.workspace.git_moments import ChangedFile, ChangeKind, Moment
+from lora_pipeline.workspace.git.moments import ChangedFile, ChangeKind, Moment
 from lora_pipeline.workspace.layout import Scope
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from lora_pipeline import __version__
 from lora_pipeline.foundation.redaction import redacted
 from lora_pipeline.workspace.documents import documents
-from lora_pipeline.workspace.health import Check
+from lora_pipeline.workspace.health.machine import Check
 from lora_pipeline.workspace.root import Workspace
 
 _ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+|[\w.+-]+@[\w-]+")

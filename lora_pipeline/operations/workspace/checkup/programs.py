@@ -13,7 +13,7 @@ from lora_pipeline.foundation.errors import PipelineError, RendererError
 from lora_pipeline.foundation.process import run
 from lora_pipeline.training.trainers.environment import Environment
 from lora_pipeline.training.trainers.registry import TRAINERS
-from lora_pipeline.workspace.health import Check, State
+from lora_pipeline.workspace.health.machine import Check, State
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.settings import Settings
 

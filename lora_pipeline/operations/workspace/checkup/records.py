@@ -13,7 +13,7 @@ from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.operations.workspace.migrations.plan import plan_migrations
 from lora_pipeline.operations.workspace.migrations.registry import MIGRATIONS
 from lora_pipeline.releases.records import Lora
-from lora_pipeline.workspace.health import Check
+from lora_pipeline.workspace.health.machine import Check
 from lora_pipeline.workspace.records import R
 from lora_pipeline.workspace.root import Workspace
 

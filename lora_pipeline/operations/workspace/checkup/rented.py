@@ -10,9 +10,9 @@ from lora_pipeline.operations.training.train_sending import may_have_job
 from lora_pipeline.training.hosted.interface import HostedTrainer
 from lora_pipeline.training.hosted.rented import Kept, Renting
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import is_alive
+from lora_pipeline.training.runs.folder import is_alive
 from lora_pipeline.training.trainers.registry import TRAINERS
-from lora_pipeline.workspace.health import Check
+from lora_pipeline.workspace.health.machine import Check
 from lora_pipeline.workspace.root import Workspace
 
 _PREFIX = "lora-"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from lora_pipeline.datasets.staging import stagings_root
-from lora_pipeline.datasets.staging_garbage import find_garbage
-from lora_pipeline.training.run_folder import stagings_of_runs
-from lora_pipeline.workspace.health import Check
+from lora_pipeline.datasets.staging.folder import stagings_root
+from lora_pipeline.datasets.staging.garbage import find_garbage
+from lora_pipeline.training.runs.folder import stagings_of_runs
+from lora_pipeline.workspace.health.machine import Check
 from lora_pipeline.workspace.root import Workspace
 
 _DAY_S = 24 * 3600

@@ -7,11 +7,11 @@ from typing import Any
 
 from msgspec import UNSET
 
-from lora_pipeline.datasets.caption_templates import parse_template
+from lora_pipeline.datasets.captions.templates import parse_template
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.datasets.verify import content_findings
-from lora_pipeline.evaluation.blind import plan_digest, problem_of
-from lora_pipeline.evaluation.blind_records import BlindPlan, BlindReview
+from lora_pipeline.evaluation.blind.comparison import plan_digest, problem_of
+from lora_pipeline.evaluation.blind.records import BlindPlan, BlindReview
 from lora_pipeline.evaluation.finishing import sheet_path
 from lora_pipeline.evaluation.grid import problems_of_grid
 from lora_pipeline.evaluation.records import Evaluation, Review
@@ -21,9 +21,9 @@ from lora_pipeline.foundation.errors import CaptionInvalidError
 from lora_pipeline.foundation.files import unsafe_reason
 from lora_pipeline.foundation.findings import Finding
 from lora_pipeline.operations.workspace.validation.collected import CollectedRecords
-from lora_pipeline.releases.record_past import RecordPast
+from lora_pipeline.releases.evidence.record_past import RecordPast
+from lora_pipeline.releases.gate.waivers import waiver_digest
 from lora_pipeline.releases.records import Lora, Waiver
-from lora_pipeline.releases.waivers import waiver_digest
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 

@@ -16,7 +16,7 @@ from lora_pipeline.catalog.records import (
 )
 from lora_pipeline.datasets.checks.records import Acknowledgement
 from lora_pipeline.datasets.records import Manifest
-from lora_pipeline.evaluation.blind_records import BlindPlan, BlindReview
+from lora_pipeline.evaluation.blind.records import BlindPlan, BlindReview
 from lora_pipeline.evaluation.records import Evaluation, Review
 from lora_pipeline.foundation.record import Record
 from lora_pipeline.releases.records import Lora, Waiver, WithdrawalAnswer

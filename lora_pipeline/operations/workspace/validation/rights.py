@@ -9,16 +9,16 @@ from pathlib import Path
 import msgspec
 
 from lora_pipeline.catalog.records import Asset, Project, ProjectRights
-from lora_pipeline.catalog.rights import license_of, taken_back
-from lora_pipeline.catalog.rights_license import own_name, read_license
+from lora_pipeline.catalog.rights.license import own_name, read_license
+from lora_pipeline.catalog.rights.training import license_of, taken_back
 from lora_pipeline.datasets.records import Manifest
 from lora_pipeline.foundation.findings import Finding
 from lora_pipeline.operations.workspace.validation.collected import CollectedRecords
 from lora_pipeline.releases.answers import is_unchanged
-from lora_pipeline.releases.evidence import EvidenceReader
-from lora_pipeline.releases.facts import TrainedManifest
+from lora_pipeline.releases.evidence.facts import TrainedManifest
+from lora_pipeline.releases.evidence.gathering import EvidenceReader
 from lora_pipeline.releases.records import Lora, WithdrawalAnswer
-from lora_pipeline.workspace import git
+from lora_pipeline.workspace.git import repository as git
 from lora_pipeline.workspace.layout import FOLDERS, Scope, place_of
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace

@@ -11,12 +11,12 @@ from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.foundation.findings import Finding
 from lora_pipeline.operations.workspace.validation.collect import holds_secret
 from lora_pipeline.operations.workspace.validation.collected import CollectedRecords
-from lora_pipeline.releases.policies import weakened_policies
+from lora_pipeline.releases.gate.policies import weakened_policies
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import is_alive, is_here
-from lora_pipeline.workspace import git
+from lora_pipeline.training.runs.folder import is_alive, is_here
 from lora_pipeline.workspace.definitions import FAMILIES, read_definition
+from lora_pipeline.workspace.git import repository as git
 from lora_pipeline.workspace.records import Loaded
 from lora_pipeline.workspace.root import Workspace
 

@@ -33,7 +33,7 @@ from lora_pipeline.training.trainers.interface import (
 )
 from lora_pipeline.training.trainers.offline import OFFLINE
 from lora_pipeline.training.trainers.progress_bar import read_bar
-from lora_pipeline.training.weights import inspect_weights
+from lora_pipeline.training.weights.inspection import inspect_weights
 from lora_pipeline.workspace.settings import Settings
 
 _SETUP = "lora setup ai_toolkit"

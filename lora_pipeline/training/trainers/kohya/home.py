@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.training.trainers.checkout import CheckoutProgram
-from lora_pipeline.workspace import git
+from lora_pipeline.workspace.git import repository as git
 
 MODULES = (
     "torch", "torchvision", "accelerate", "transformers", "diffusers", "safetensors", "toml",

@@ -23,9 +23,9 @@ from msgspec.structs import replace
 from lora_pipeline.foundation import files, strict_json
 from lora_pipeline.foundation.errors import PipelineError
 from lora_pipeline.training.plan import Plan
-from lora_pipeline.training.run_log import LOG_FILE
+from lora_pipeline.training.runs.log import LOG_FILE
 from lora_pipeline.training.trainers.interface import CollectedFile, Continuation
-from lora_pipeline.training.weights import inspect_weights
+from lora_pipeline.training.weights.inspection import inspect_weights
 
 NOTE = "going-on.json"
 BEFORE = "before"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lora_pipeline.datasets.checks.measure_cache import ROW, MeasureCache
-from lora_pipeline.foundation.images import ImageMeasures
+from lora_pipeline.foundation.images.client import ImageMeasures
 
 SEAL = b"1 pillow 13.0.0\n"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lora_pipeline.evaluation.metrics import distances
-from lora_pipeline.foundation.image_colours import DIRECTIONS, STEPS, TONES
+from lora_pipeline.foundation.images.colours import DIRECTIONS, STEPS, TONES
 
 
 def at(place: int, size: int) -> np.ndarray:

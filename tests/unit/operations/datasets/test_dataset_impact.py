@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from lora_pipeline.catalog.records import Asset
 from lora_pipeline.datasets.manifest import hash_of_manifest
 from lora_pipeline.datasets.records import Manifest
-from lora_pipeline.datasets.staging import staging_folder
+from lora_pipeline.datasets.staging.folder import staging_folder
 from lora_pipeline.foundation.errors import ArgumentInvalidError, RecordNotFoundError
 from lora_pipeline.foundation.result import Result
 from lora_pipeline.operations.datasets.dataset_impact import show_impact

@@ -16,7 +16,7 @@ from lora_pipeline.operations.evaluation.evaluation_sweep import sweep_checkpoin
 from lora_pipeline.operations.evaluation.evaluation_sweep_plan import SweepOptions
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.records import OutputFile, Recipe, Run
-from lora_pipeline.training.run_folder import run_folder
+from lora_pipeline.training.runs.folder import run_folder
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.root import Workspace
 from lora_pipeline.workspace.store import open_store

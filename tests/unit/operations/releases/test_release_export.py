@@ -21,7 +21,7 @@ from lora_pipeline.operations.releases.release_register import register_release
 from lora_pipeline.operations.training.weights import inspect_weights_file
 from lora_pipeline.releases.passport import KEY, passport_in
 from lora_pipeline.releases.records import Lora
-from lora_pipeline.training.weights import inspect_weights
+from lora_pipeline.training.weights.inspection import inspect_weights
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace

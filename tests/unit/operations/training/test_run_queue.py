@@ -25,8 +25,8 @@ from lora_pipeline.operations.training.run_views import list_runs, show_run
 from lora_pipeline.operations.training.run_worker import work_queue
 from lora_pipeline.operations.training.train import train
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import run_folder, working_in
-from lora_pipeline.training.run_ticket import Ticket, read_ticket, write_ticket
+from lora_pipeline.training.runs.folder import run_folder, working_in
+from lora_pipeline.training.runs.ticket import Ticket, read_ticket, write_ticket
 from lora_pipeline.training.trainers.interface import Trainer
 from lora_pipeline.training.trainers.registry import TRAINERS
 from lora_pipeline.workspace.layout import Scope

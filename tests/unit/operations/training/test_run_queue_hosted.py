@@ -19,8 +19,8 @@ from lora_pipeline.operations.training.run_cancel import cancel_run
 from lora_pipeline.operations.training.run_queue import open_queue, settle
 from lora_pipeline.operations.training.train import train
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import run_folder
-from lora_pipeline.training.run_ticket import ask_to_cancel
+from lora_pipeline.training.runs.folder import run_folder
+from lora_pipeline.training.runs.ticket import ask_to_cancel
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 from tests.support.dataset_builders import PROJECT

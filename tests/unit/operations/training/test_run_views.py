@@ -18,7 +18,7 @@ from lora_pipeline.operations.training.run_views import list_runs, show_run
 from lora_pipeline.operations.training.train import train
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import process_of, run_folder, working_in
+from lora_pipeline.training.runs.folder import process_of, run_folder, working_in
 from lora_pipeline.training.trainers.interface import Trainer
 from lora_pipeline.training.trainers.registry import TRAINERS
 from lora_pipeline.workspace.changes import Changes

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from lora_pipeline.catalog.records import Asset, Checkpoint, Rights, TrainingAdapter, Weights
-from lora_pipeline.datasets.staging import stage_manifest
+from lora_pipeline.datasets.staging.folder import stage_manifest
 from lora_pipeline.foundation.errors import (
     ArgumentInvalidError,
     DigestMismatchError,
@@ -25,7 +25,7 @@ from lora_pipeline.foundation.errors import (
 from lora_pipeline.operations.training.train import plan_training, train
 from lora_pipeline.releases.records import Lora, Release
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import run_folder, working_in
+from lora_pipeline.training.runs.folder import run_folder, working_in
 from lora_pipeline.training.trainers.interface import Problem
 from lora_pipeline.workspace.changes import Changes
 from lora_pipeline.workspace.layout import Scope

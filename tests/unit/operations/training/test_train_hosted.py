@@ -28,7 +28,7 @@ from lora_pipeline.operations.training.run_views import show_run
 from lora_pipeline.operations.training.train import plan_training, train
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import run_folder
+from lora_pipeline.training.runs.folder import run_folder
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace
 from tests.support import fake_trainer

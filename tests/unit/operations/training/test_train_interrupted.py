@@ -20,7 +20,7 @@ import pytest
 
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import is_alive
+from lora_pipeline.training.runs.folder import is_alive
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.store import open_store
 from tests.support.dataset_builders import PROJECT

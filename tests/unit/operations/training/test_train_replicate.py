@@ -25,7 +25,7 @@ from lora_pipeline.operations.training.run_resume import resume_run
 from lora_pipeline.operations.training.run_views import list_runs, show_run
 from lora_pipeline.operations.training.setup import setup_trainer
 from lora_pipeline.operations.training.train import plan_training, train
-from lora_pipeline.training.run_folder import run_folder
+from lora_pipeline.training.runs.folder import run_folder
 from lora_pipeline.workspace.root import Workspace
 from tests.support import fake_trainer
 from tests.support.dataset_builders import PROJECT

@@ -27,7 +27,7 @@ from lora_pipeline.operations.workspace.doctor import check_health, mend_workspa
 from lora_pipeline.releases.records import Lora
 from lora_pipeline.training.hosted.fetched import FETCHED
 from lora_pipeline.training.records import Run
-from lora_pipeline.training.run_folder import run_folder
+from lora_pipeline.training.runs.folder import run_folder
 from lora_pipeline.training.trainers.runpod.trainer import pod_token
 from lora_pipeline.workspace.layout import Scope
 from lora_pipeline.workspace.root import Workspace

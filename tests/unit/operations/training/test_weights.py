@@ -9,7 +9,7 @@ import pytest
 
 from lora_pipeline.foundation.errors import ArgumentInvalidError, WeightsRefusedError
 from lora_pipeline.operations.training.weights import inspect_weights_file, scrub_weights
-from lora_pipeline.training.weights import inspect_weights
+from lora_pipeline.training.weights.inspection import inspect_weights
 from lora_pipeline.workspace.root import Workspace
 from tests.support.fake_trainer import MODULE, SIZE
 from tests.support.training_builders import BASE, training_studio, write_lora

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from lora_pipeline.training.diffusion import loop  # noqa: E402
 from lora_pipeline.training.diffusion.checkpoint_folder import open_pipeline  # noqa: E402
 from lora_pipeline.training.diffusion.job import Job  # noqa: E402
-from lora_pipeline.training.weights import inspect_weights  # noqa: E402
+from lora_pipeline.training.weights.inspection import inspect_weights  # noqa: E402
 from tests.support import single_files, tiny_checkpoint  # noqa: E402
 from tests.unit.training.diffusion.test_training import a_job  # noqa: E402
 

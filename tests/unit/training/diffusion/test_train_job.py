@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 
 from lora_pipeline.training.diffusion.job import Job, JobImage
 from lora_pipeline.training.records import Recipe
-from lora_pipeline.training.weights import inspect_weights
+from lora_pipeline.training.weights.inspection import inspect_weights
 from tests.support.tiny_checkpoint import make_tiny_flux1
 from tests.support.workspace_builders import REPOSITORY
 

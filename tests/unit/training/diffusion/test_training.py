@@ -20,7 +20,7 @@ from lora_pipeline.training.diffusion.job import Job, JobImage, read_job  # noqa
 from lora_pipeline.training.diffusion.models import Model, open_model  # noqa: E402
 from lora_pipeline.training.plan import CheckpointOnDisk  # noqa: E402
 from lora_pipeline.training.recipe import Layer, resolve_recipe  # noqa: E402
-from lora_pipeline.training.weights import WeightsReport, inspect_weights, require_usable  # noqa: E402
+from lora_pipeline.training.weights.inspection import WeightsReport, inspect_weights, require_usable  # noqa: E402
 from tests.support.tiny_checkpoint import (  # noqa: E402
     make_tiny_flux1,
     make_tiny_sd15,

@@ -17,7 +17,7 @@ import pytest
 from msgspec.structs import replace
 
 from lora_pipeline.training.trainers.ai_toolkit.trainer import AI_TOOLKIT
-from lora_pipeline.training.weights import inspect_weights
+from lora_pipeline.training.weights.inspection import inspect_weights
 from tests.support.tiny_checkpoint import make_tiny_sd15
 from tests.support.trainer_requests import make_request, run_plan, settings_with
 

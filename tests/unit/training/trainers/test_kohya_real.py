@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from lora_pipeline.foundation.process import Supervised, child_environment
 from lora_pipeline.training.plan import Plan, TrainingRequest
 from lora_pipeline.training.trainers.kohya.trainer import KOHYA_SS
-from lora_pipeline.training.weights import inspect_weights
+from lora_pipeline.training.weights.inspection import inspect_weights
 from lora_pipeline.workspace.settings import Settings
 from tests.support import tiny_kohya
 from tests.support.trainer_requests import make_request, run_plan, settings_with, write_files

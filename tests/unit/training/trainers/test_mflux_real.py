@@ -19,7 +19,7 @@ from lora_pipeline.foundation.process import Supervised, child_environment, run
 from lora_pipeline.training.plan import Plan
 from lora_pipeline.training.trainers.mflux.models import MODELS
 from lora_pipeline.training.trainers.mflux.trainer import MFLUX
-from lora_pipeline.training.weights import inspect_weights
+from lora_pipeline.training.weights.inspection import inspect_weights
 from tests.support import tiny_mflux
 from tests.support.trainer_requests import make_request, run_plan, settings_with, write_files
 from tests.unit.training.trainers.mflux.test_trainer import NAMES

@@ -18,7 +18,7 @@ from lora_pipeline.training.trainers.interface import TrainingProgress
 from lora_pipeline.training.trainers.kohya.families import FAMILIES
 from lora_pipeline.training.trainers.kohya.options import KNOWN_KEYS
 from lora_pipeline.training.trainers.kohya.trainer import KOHYA_SS, split_extra_arguments
-from lora_pipeline.training.weights import inspect_weights
+from lora_pipeline.training.weights.inspection import inspect_weights
 from lora_pipeline.workspace.settings import Settings, read_settings
 from tests.support.fake_trainer_programs import SdScripts, make_sd_scripts
 from tests.support.trainer_requests import (

@@ -23,7 +23,7 @@ from lora_pipeline.training.plan import Plan, TrainingRequest
 from lora_pipeline.training.trainers.interface import TrainingProgress
 from lora_pipeline.training.trainers.mflux.models import MODELS
 from lora_pipeline.training.trainers.mflux.trainer import MFLUX
-from lora_pipeline.training.weights import inspect_weights
+from lora_pipeline.training.weights.inspection import inspect_weights
 from lora_pipeline.workspace.settings import Settings, read_settings
 from tests.support.fake_trainer_programs import Mflux, make_mflux
 from tests.support.trainer_requests import (

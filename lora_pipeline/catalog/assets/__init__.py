@@ -1,0 +1,1 @@
+"""Assets: read, found, chosen, changed, decided on."""

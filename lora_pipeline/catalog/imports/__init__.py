@@ -1,0 +1,1 @@
+"""How files become assets: found, read, planned, brought in."""

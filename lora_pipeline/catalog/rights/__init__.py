@@ -1,0 +1,1 @@
+"""Whether art may be trained on, and what its project says about that."""

@@ -1,0 +1,1 @@
+"""What training is told about images: made, counted, checked, compared."""

@@ -1,0 +1,1 @@
+"""Two manifests compared, and the comparison told as text, Markdown and HTML."""

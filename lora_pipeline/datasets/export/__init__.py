@@ -1,0 +1,1 @@
+"""Manifests in the folders of other tools."""

@@ -1,0 +1,1 @@
+"""The folder that trainers read, and what it is linked from."""

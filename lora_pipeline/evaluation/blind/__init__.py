@@ -1,0 +1,1 @@
+"""Blind comparison: its order, its page, its answers."""

@@ -1,0 +1,1 @@
+"""Images: recognised, measured, brought to one form; decoded in a child process only."""

@@ -1,0 +1,1 @@
+"""What the gate may look at, gathered from records, disk and Git."""

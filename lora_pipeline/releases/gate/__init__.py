@@ -1,0 +1,1 @@
+"""The gate: conditions, policies, and a pure function from evidence to a decision."""

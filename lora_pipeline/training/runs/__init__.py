@@ -1,0 +1,1 @@
+"""What belongs to one run: its folder, its log, its needs, its place in the queue."""

@@ -1,0 +1,1 @@
+"""Weight files: what they are, what they fit, how they compare."""

@@ -1,0 +1,1 @@
+"""Git: the only place that calls it."""

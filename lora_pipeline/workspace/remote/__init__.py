@@ -1,0 +1,1 @@
+"""The remote store: where other machines find the same objects."""
