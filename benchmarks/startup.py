@@ -1,6 +1,7 @@
-"""Measure how long `lora --help` takes against `python -c pass`, side by side.
+"""Measure how long short commands take against `python -c pass`, side by side.
 
 The two take turns, so that a busy machine is unfair to both alike; the medians are compared.
+The workspace has a project and nothing else.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import tempfile
 import time
 
 EMPTY = [sys.executable, "-c", "pass"]
-HELP = [sys.executable, "-m", "lora_pipeline", "--help"]
-STATUS = [sys.executable, "-m", "lora_pipeline", "status"]
+LORA = [sys.executable, "-m", "lora_pipeline"]
+COMMANDS = (
+    "--help", "status", "asset list", "dataset list", "run list", "release list", "validate"
+)  # fmt: skip
 
 
 def timed(argv: list[str], folder: str) -> float:
@@ -41,8 +44,10 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     print(f"{'command':<12} {'empty':>8} {'ours':>8} {'more':>8} {'ratio':>6}")
     with tempfile.TemporaryDirectory() as folder:
-        timed([sys.executable, "-m", "lora_pipeline", "init", "--no-git"], folder)
-        for name, argv in (("--help", HELP), ("status", STATUS)):
+        timed([*LORA, "init", "--no-git"], folder)
+        timed([*LORA, "project", "create", "icons"], folder)
+        for name in COMMANDS:
+            argv = [*LORA, *name.split()]
             empty, ours = compare(argv, rounds, folder)
             more = f"{(ours - empty) * 1000:+.0f} ms"
             ratio = ours / empty
