@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
+from msgspec.structs import replace
 
 from lora_pipeline.evaluation.grid import problems_of_grid
 from lora_pipeline.evaluation.records import Cell, Evaluation, Review
@@ -27,12 +27,12 @@ SIGNS: dict[str, str] = {
 
 def review_digest(review: Review) -> str:
     """Return the digest of a review: of all its fields but the digest itself."""
-    return digest_of(msgspec.structs.replace(review, digest="").to_dict())
+    return digest_of(replace(review, digest="").to_dict())
 
 
 def sealed(review: Review) -> Review:
     """Return the review with its digest."""
-    return msgspec.structs.replace(review, digest=review_digest(review))
+    return replace(review, digest=review_digest(review))
 
 
 def is_unchanged(review: Review) -> bool:

@@ -184,11 +184,16 @@ def invoke(args: Sequence[str], cwd: Path, *, stdin: str = "") -> Answer:
 
 
 def tree_digest(folder: Path) -> dict[str, bytes]:
-    """Return every file below ``folder`` with its bytes, Git's own files left out."""
+    """Return every file below ``folder`` with its bytes.
+
+    Git's own files are left out, and the parsed settings, which whoever reads them may keep.
+    """
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and ".git" not in path.relative_to(folder).parts
+        if path.is_file()
+        and ".git" not in path.relative_to(folder).parts
+        and path.parts[-2:] != ("cache", "settings.json")
     }
 
 

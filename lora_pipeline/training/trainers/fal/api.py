@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
+from msgspec.structs import asdict
 
 from lora_pipeline.foundation.errors import JobInDoubtError, ServiceRefusedError
 from lora_pipeline.training.hosted.client_bridge import ClientBridge, mapping, understood
@@ -68,7 +69,7 @@ def connect(addresses: Addresses, *, variable: str, keep_days: int, pause_s: flo
             first_wait_s=pause_s,
         )
 
-    ours = {address: client(address) for address in vars(addresses).values()}
+    ours = {address: client(address) for address in asdict(addresses).values()}
     # The client writes to fixed addresses; here they lead to those that are set.
     routes = {
         f"https://{fal_client.auth.FAL_QUEUE_RUN_HOST}": ours[addresses.queue],

@@ -252,7 +252,9 @@ def test_listing_and_showing_runs_tell_what_was_paid(
     listed = list_runs(workspace, project=PROJECT)
     shown = show_run(workspace, runs_of(workspace)[0].id, project=PROJECT)
 
-    assert listed.data["costs"] == [{"currency": "USD", "paid": 0.915, "open": 0.0}]
+    assert listed.data["costs"] == [
+        {"currency": "USD", "paid": 0.915, "open": 0.0, "pictures": 0, "ofPictures": 0.0}
+    ]
     assert shown.data["cost"] == {"amount": 0.915, "known": True, "currency": "USD"}
 
 

@@ -102,7 +102,7 @@ def test_what_others_run_counts_with_its_estimate(workspace: Workspace, service:
     result = send(capped, seed=2)
 
     assert result.refusal is not None
-    assert "has spent 4.00 USD, 2.00 USD of it estimates of 1 run" in result.refusal.message
+    assert "has spent 4.00 USD, 2.00 USD of it estimates of 1 job" in result.refusal.message
     assert service.count("POST /fal-ai") == 1
 
 
