@@ -235,7 +235,7 @@ def test_captions_of_a_manifest_are_called_by_their_assets() -> None:
 
 
 def test_every_rule_stands_in_the_documentation_with_its_severity() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "captions.md").read_text("utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "captions.md").read_text("utf-8")
 
     for code, rule in RULES.items():
         assert f"| `{code}` | {rule.severity} |" in page, code
