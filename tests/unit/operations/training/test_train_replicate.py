@@ -252,10 +252,12 @@ def test_listing_and_showing_runs_tell_what_was_paid(
     listed = list_runs(workspace, project=PROJECT)
     shown = show_run(workspace, runs_of(workspace)[0].id, project=PROJECT)
 
+    # The service counts seconds, so a busy machine pays for one more.
+    paid = pytest.approx(0.915, abs=1e-2)
     assert listed.data["costs"] == [
-        {"currency": "USD", "paid": 0.915, "open": 0.0, "pictures": 0, "ofPictures": 0.0}
+        {"currency": "USD", "paid": paid, "open": 0.0, "pictures": 0, "ofPictures": 0.0}
     ]
-    assert shown.data["cost"] == {"amount": 0.915, "known": True, "currency": "USD"}
+    assert shown.data["cost"] == {"amount": paid, "known": True, "currency": "USD"}
 
 
 def test_the_token_is_sent_to_replicate_alone_and_kept_nowhere(
